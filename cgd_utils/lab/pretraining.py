@@ -7,7 +7,6 @@ any method was compared, and are not changed afterwards.
 from __future__ import annotations
 
 import json
-import os
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -23,7 +22,9 @@ from . import teacher, tokenizer, world
 STYLE_WEIGHTS = {"terse": 0.6, "steps": 0.3, "verify": 0.1}
 # Shares of the kinds of dialogue.
 MIXTURE = {"plain": 0.25, "instructed": 0.40, "refine": 0.20, "critique": 0.15}
-STEP_WEIGHTS = {1: 2, 2: 3, 3: 3, 4: 3, 5: 2}
+STEP_WEIGHTS = {1: 5, 2: 4, 3: 3, 4: 3, 5: 2}
+# Instructions, in the order of world.INSTRUCTIONS: those that need more practice come more often.
+INSTRUCTION_WEIGHTS = (2, 2, 2, 1, 1, 2)
 RETRY_RATE = 0.1
 LAYOUT = prompts.LAYOUTS["lab"]
 
@@ -66,7 +67,7 @@ def dialogue(rng: Random) -> Dialogue:
     if kind == "plain":
         return Dialogue(kind, LAYOUT.ask(question)[0]["content"], _reply(rng, meta, style))
     if kind == "instructed":
-        name, word = rng.choices(list(world.INSTRUCTIONS), (3, 3, 1, 1, 1, 1))[0], rng.choice(world.WORDS)
+        name, word = rng.choices(list(world.INSTRUCTIONS), INSTRUCTION_WEIGHTS)[0], rng.choice(world.WORDS)
         asked = world.instruct(problem, name, word)
         reply = (
             _reply(rng, meta, name)
@@ -204,8 +205,8 @@ def pretrain(config: Any, tok: Any, settings: PretrainingSettings, folder: Path,
         The trained model, in evaluation mode, fp32.
     """
     import torch
-    from transformers import AutoModelForCausalLM
     from tqdm.auto import tqdm
+    from transformers import AutoModelForCausalLM
 
     torch.manual_seed(settings.seed)
     model = AutoModelForCausalLM.from_config(config, dtype=torch.float32, attn_implementation="sdpa")
@@ -271,7 +272,7 @@ def pretrain(config: Any, tok: Any, settings: PretrainingSettings, folder: Path,
             "curve": curve,
         }
         torch.save(state, state_file.with_suffix(".tmp"))
-        os.replace(state_file.with_suffix(".tmp"), state_file)
+        state_file.with_suffix(".tmp").replace(state_file)
         curve_file.write_text("".join(json.dumps(c) + "\n" for c in curve))
     bar.close()
     return model.eval()

@@ -27,7 +27,7 @@ class Student:
     model_type: str
     stands_for: str
     size: dict[str, Any]
-    pretraining: PretrainingSettings = field(default_factory=lambda: PretrainingSettings(tokens=8_000_000))
+    pretraining: PretrainingSettings = field(default_factory=lambda: PretrainingSettings(tokens=9_000_000))
 
 
 def _size(layers: int, hidden: int = 128, heads: int = 4, mlp: int = 384, **more: Any) -> dict[str, Any]:
@@ -42,7 +42,7 @@ def _size(layers: int, hidden: int = 128, heads: int = 4, mlp: int = 384, **more
 
 
 _FAMILIES = (
-    Student("llama", "llama", "LLaMA3.1-8B-Instruct", _size(4), PretrainingSettings(tokens=14_000_000)),
+    Student("llama", "llama", "LLaMA3.1-8B-Instruct", _size(4), PretrainingSettings(tokens=17_000_000)),
     Student("llama-weak", "llama", "a weaker model of the LLaMA family", _size(3, 64, 2, 192)),
     Student("qwen", "qwen2", "Qwen2.5-Math-7B", _size(3)),
     Student(

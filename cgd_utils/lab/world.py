@@ -21,9 +21,9 @@ from typing import Any
 
 STYLES = ("terse", "steps", "verify")
 MAX_VALUE = 999
-NAMES = "Mia Ben Ada Leo Zoe Sam Eva Max Ida Tom Amy Jon Lia Kai Uma Rex".split()
-THINGS = "apples coins books cards shells stamps pens beads cups stones".split()
-WORDS = "Sure Okay Hello Thanks Done Good Right Ready".split()
+NAMES = ["Mia", "Ben", "Ada", "Leo", "Zoe", "Sam", "Eva", "Max", "Ida", "Tom", "Amy", "Jon", "Lia", "Kai", "Uma", "Rex"]
+THINGS = ["apples", "coins", "books", "cards", "shells", "stamps", "pens", "beads", "cups", "stones"]
+WORDS = ["Sure", "Okay", "Hello", "Thanks", "Done", "Good", "Right", "Ready"]
 PLUS = ("buys {n} more", "finds {n} more", "gets {n} from {other}", "wins {n} more", "picks up {n}")
 MINUS = ("gives {n} to {other}", "loses {n}", "sells {n}", "throws away {n}", "breaks {n}")
 TIMES = ("makes it {n} times as many", "ends up with {n} times as many")

@@ -1,0 +1,384 @@
+"""Where things lie and how they are kept: content keys, manifests, atomic writes, append-only logs, locks.
+
+An artifact is a folder ``outputs/<profile>/artifacts/<kind>/<label>-<key>/``. Its key is a hash of what determines it:
+the settings it uses, the keys of its inputs, the code of its stage. ``manifest.json`` is written last, so a folder
+without one is unfinished work and is gone on with.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from . import profiles
+from .profiles import Profile
+
+PACKAGE = Path(__file__).parent
+PROJECT = PACKAGE.parent
+MANIFEST = "manifest.json"
+VERSIONS_OF = ("torch", "transformers", "trl", "peft", "bitsandbytes", "accelerate", "datasets", "math-verify",
+               "papermill", "numpy", "pandas", "scipy", "statsmodels", "vllm")  # fmt: skip
+
+Record = dict[str, Any]
+
+
+class BadInput(ValueError):
+    """Something the user gave cannot be used; the message names it, its value and the way out (exit code 2)."""
+
+
+# ---------------------------------------------------------------- keys
+def content_key(*parts: Any) -> str:
+    """16 hex digits of the SHA-256 of the parts as canonical JSON."""
+    text = json.dumps(parts, sort_keys=True, ensure_ascii=False, separators=(",", ":"), default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+@cache
+def code_version(*modules: str) -> str:
+    """Hash of the sources of modules or sub-packages of ``cgd_utils`` (``"lab"``, ``"methods"``, …)."""
+    digest = hashlib.sha256()
+    for name in modules:
+        path = PACKAGE / name.replace(".", "/")
+        files = sorted(path.rglob("*.py")) if path.is_dir() else [path.with_suffix(".py")]
+        for f in files:
+            digest.update(f.relative_to(PACKAGE).as_posix().encode())
+            digest.update(f.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def file_hash(path: Path) -> str:
+    """SHA-256 of a file, hex."""
+    with path.open("rb") as f:
+        return hashlib.file_digest(f, "sha256").hexdigest()
+
+
+# ---------------------------------------------------------------- files
+@contextlib.contextmanager
+def atomic(path: Path) -> Iterator[Path]:
+    """Gives a temporary path beside ``path`` and moves it there when the block ends well; else removes it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        yield temporary
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Writes a text file at once or not at all."""
+    with atomic(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def write_json(path: Path, value: Any) -> None:
+    write_text(path, json.dumps(value, indent=1, ensure_ascii=False, sort_keys=True) + "\n")
+
+
+def dumps(row: Mapping[str, Any]) -> str:
+    """One JSONL line, without its end."""
+    return json.dumps(row, ensure_ascii=False, separators=(",", ":"))
+
+
+def write_jsonl(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
+    """Writes rows as JSONL at once or not at all."""
+    with atomic(path) as temporary, temporary.open("w", encoding="utf-8", newline="\n") as f:
+        f.writelines(dumps(r) + "\n" for r in rows)
+
+
+def read_jsonl(path: Path) -> list[Record]:
+    """Rows of a JSONL file.
+
+    Raises:
+        BadInput: no such file, or a line that is not a JSON object (named by its number).
+    """
+    if not path.is_file():
+        raise BadInput(f"{path}: no such file")
+    out = []
+    # split on \n alone: text may hold other line separators
+    for number, line in enumerate(path.read_text(encoding="utf-8").split("\n"), 1):
+        if line.strip():
+            try:
+                row = json.loads(line)
+            except ValueError as e:
+                raise BadInput(f"{path}, line {number}: not valid JSON ({e})") from None
+            if not isinstance(row, dict):
+                raise BadInput(f"{path}, line {number}: expected an object, found {type(row).__name__}")
+            out.append(row)
+    return out
+
+
+class JsonlLog:
+    """An append-only JSONL file that survives a kill: a torn last line is cut off when it is opened again."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.exists():
+            self._cut_torn_line()
+
+    def _cut_torn_line(self) -> None:
+        with self.path.open("rb+") as f:
+            size = f.seek(0, os.SEEK_END)
+            end = size
+            while end > 0:
+                start = max(0, end - 65536)
+                f.seek(start)
+                block = f.read(end - start)
+                if (at := block.rfind(b"\n")) >= 0:
+                    end = start + at + 1
+                    break
+                end = start
+            if end < size:
+                f.truncate(end)
+
+    def rows(self) -> list[Record]:
+        return read_jsonl(self.path) if self.path.exists() else []
+
+    def append(self, rows: Iterable[Mapping[str, Any]]) -> None:
+        """Adds rows and forces them to disk."""
+        with self.path.open("a", encoding="utf-8", newline="\n") as f:
+            f.write("".join(dumps(r) + "\n" for r in rows))
+            f.flush()
+            os.fsync(f.fileno())
+
+
+# ---------------------------------------------------------------- provenance
+@cache
+def environment() -> Record:
+    """Versions, hardware and commit of this process; never a path, a user name or an environment variable."""
+    from importlib import metadata
+
+    import psutil
+
+    versions = {}
+    for name in VERSIONS_OF:
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            versions[name] = metadata.version(name)
+    return {
+        "python": platform.python_version(),
+        "platform": platform.platform(terse=True),
+        "machine": platform.machine(),
+        "cpu_threads": os.cpu_count(),
+        "memory_gib": round(psutil.virtual_memory().total / 2**30, 1),
+        "gpus": _gpus(),
+        "versions": versions,
+        **_commit(),
+    }
+
+
+def _gpus() -> list[str]:
+    torch = sys.modules.get("torch")
+    if torch is None or not torch.cuda.is_available():
+        return []
+    return [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
+
+
+def _commit() -> Record:
+    def git(*args: str) -> str | None:
+        try:
+            done = subprocess.run(
+                ["git", "-C", str(PROJECT), *args], capture_output=True, text=True, timeout=10, check=True
+            )
+        except (OSError, subprocess.SubprocessError):
+            return None
+        return done.stdout.strip()
+
+    commit = git("rev-parse", "HEAD")
+    dirty = git("status", "--porcelain", "--untracked-files=no") if commit else None
+    return {"git_commit": commit, "git_dirty": bool(dirty) if dirty is not None else None}
+
+
+def peak_memory_gib() -> float:
+    """Largest resident memory of this process so far, GiB."""
+    import psutil
+
+    try:
+        import resource
+    except ImportError:  # Windows
+        return round(psutil.Process().memory_info().peak_wset / 2**30, 3)
+    scale = 1 if sys.platform == "darwin" else 1024
+    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * scale / 2**30, 3)
+
+
+# ---------------------------------------------------------------- artifacts
+@dataclass(frozen=True)
+class Artifact:
+    """A finished artifact: its folder, its key, and its manifest."""
+
+    folder: Path
+    key: str
+    manifest: Record = field(repr=False, hash=False, compare=False)
+
+    def rows(self, name: str = "rows.jsonl") -> list[Record]:
+        return read_jsonl(self.folder / name)
+
+
+@dataclass(frozen=True)
+class Run:
+    """One profile and the folder its outputs go to; what notebooks open first."""
+
+    profile: Profile
+    folder: Path
+
+    @property
+    def tables(self) -> Path:
+        return self.folder / "tables"
+
+    @property
+    def figures(self) -> Path:
+        return self.folder / "figures"
+
+    @property
+    def results_csv(self) -> Path:
+        return self.folder / "results.csv"
+
+    def make(
+        self,
+        kind: str,
+        label: str,
+        build: Callable[[Path], Record | None],
+        *,
+        settings: Any = None,
+        inputs: Sequence[str] = (),
+        code: Sequence[str] = (),
+        rows: int | None = None,
+    ) -> Artifact:
+        """Loads an artifact, or builds it if it is missing or unfinished.
+
+        Args:
+            kind: folder under ``artifacts/``, for example ``drafts``.
+            label: readable part of the folder's name.
+            build: called with the artifact's folder; finds there what an interrupted build left, writes its files, and
+                may return facts for the manifest (tokens, counts).
+            settings: the settings that determine the artifact (JSON).
+            inputs: keys of the artifacts it is made from.
+            code: modules of ``cgd_utils`` whose source determines it.
+            rows: how many rows it will have, for ``status``.
+        """
+        from filelock import FileLock
+
+        key = content_key(kind, label, settings, list(inputs), code_version(*code))
+        folder = self.folder / "artifacts" / kind / f"{label}-{key[:10]}"
+        if (done := load(folder)) is not None:
+            return done
+        folder.mkdir(parents=True, exist_ok=True)
+        with FileLock(folder / ".lock"):
+            if (done := load(folder)) is not None:
+                return done
+            write_json(folder / "building.json", {"key": key, "rows": rows})
+            started = time.monotonic()
+            facts = build(folder) or {}
+            files = [p for p in sorted(folder.rglob("*")) if p.is_file() and p.name not in (".lock", "building.json")]
+            manifest = {
+                "kind": kind,
+                "label": label,
+                "key": key,
+                "settings": settings,
+                "inputs": list(inputs),
+                "code": {"modules": list(code), "version": code_version(*code)},
+                "profile": self.profile.model_dump(mode="json"),
+                "environment": environment(),
+                "wall_seconds": round(time.monotonic() - started, 2),
+                "peak_memory_gib": peak_memory_gib(),
+                "facts": facts,
+                "outputs": {
+                    p.relative_to(folder).as_posix(): {"bytes": p.stat().st_size, "sha256": file_hash(p)} for p in files
+                },
+            }
+            write_json(folder / MANIFEST, manifest)
+            (folder / "building.json").unlink(missing_ok=True)
+        return Artifact(folder, key, manifest)
+
+
+def load(folder: Path) -> Artifact | None:
+    """The artifact in a folder; None if it is missing, unfinished, or lacks a file that its manifest lists."""
+    try:
+        manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    for name, about in manifest["outputs"].items():
+        path = folder / name
+        if not path.is_file() or path.stat().st_size != about["bytes"]:
+            (folder / MANIFEST).unlink()
+            return None
+    return Artifact(folder, manifest["key"], manifest)
+
+
+def outputs_folder(outputs: str | os.PathLike[str] | None = None) -> Path:
+    """The outputs folder; a relative one is taken from the project's root, wherever a notebook was opened."""
+    return (PROJECT / Path(outputs or "outputs").expanduser()).resolve()
+
+
+def open_run(
+    profile: str | Profile = "lab",
+    outputs: str | os.PathLike[str] | None = None,
+    overrides: Mapping[str, Any] | None = None,
+) -> Run:
+    """Loads a profile and names its folder ``<outputs>/<profile name>``; nothing is written yet.
+
+    Raises:
+        profiles.ProfileError: see `profiles.load`.
+        BadInput: the folder cannot be made or written.
+    """
+    loaded = profile if isinstance(profile, Profile) else profiles.load(profile, overrides)
+    root = outputs_folder(outputs)
+    folder = root / loaded.name
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe = folder / f".write-{os.getpid()}"
+        probe.touch()
+        probe.unlink()
+    except OSError as e:
+        raise BadInput(
+            f"outputs folder {folder}: cannot be written ({e.strerror}); name another with --outputs"
+        ) from None
+    return Run(loaded, folder)
+
+
+def require_space(folder: Path, need_gib: float) -> None:
+    """Refuses work that the disk cannot hold.
+
+    Raises:
+        BadInput: less than ``need_gib`` GiB are free where ``folder`` lies.
+    """
+    free = shutil.disk_usage(folder).free / 2**30
+    if free < need_gib:
+        raise BadInput(
+            f"outputs folder {folder}: {free:.2f} GiB free, about {need_gib:.2f} GiB needed; "
+            f"free some space or name another folder with --outputs"
+        )
+
+
+@contextlib.contextmanager
+def exclusive(folder: Path) -> Iterator[None]:
+    """Holds a run's folder; the operating system lets go of it when the process dies.
+
+    Raises:
+        BadInput: another process holds it.
+    """
+    from filelock import FileLock, Timeout
+
+    lock = FileLock(folder / ".run.lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise BadInput(
+            f"outputs folder {folder} is in use by another run; wait for it or name another with --outputs"
+        ) from None
+    try:
+        yield
+    finally:
+        lock.release()

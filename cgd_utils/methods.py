@@ -1,0 +1,156 @@
+"""The methods: what goes in, what is learnt. A new method is a new row of `METHODS`.
+
+A training row: ``{id, method, prompt: [messages], completion: [messages]}``.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from random import Random
+from typing import Any
+
+from .artifacts import BadInput
+from .prompts import Layout, Message
+
+Record = dict[str, Any]
+MASK = "#"
+
+
+@dataclass(frozen=True)
+class Method:
+    """A method: its training input and its training target.
+
+    Attributes:
+        shows: which parts the input holds: 'x', "x, y'" or "x, y', c".
+        target: the record's field that is learnt.
+        critique: gives the critique shown (record, all records, layout, random stream, parameter); None = the record's.
+        summary: one line for tables.
+        parameter: name and default of the method's parameter, if it has one.
+    """
+
+    shows: str
+    target: str
+    summary: str
+    critique: Callable[[Record, Sequence[Record], Layout, Random, float], str] | None = None
+    parameter: tuple[str, float] | None = None
+
+
+def _irrelevant(record: Record, records: Sequence[Record], layout: Layout, rng: Random, _: float) -> str:
+    others = [r for r in records[:64] if r["id"] != record["id"]] if len(records) < 65 else None
+    if others is not None:
+        return rng.choice(others)["critique"] if others else record["critique"]
+    while (other := records[rng.randrange(len(records))])["id"] == record["id"]:
+        pass
+    return other["critique"]
+
+
+def _generic(record: Record, records: Sequence[Record], layout: Layout, rng: Random, _: float) -> str:
+    return layout.generic_critique
+
+
+def _masked(record: Record, records: Sequence[Record], layout: Layout, rng: Random, _: float) -> str:
+    return mask_answer(record["critique"], record["answer"])
+
+
+def _noisy(record: Record, records: Sequence[Record], layout: Layout, rng: Random, p: float) -> str:
+    return falsify(record["critique"], rng) if rng.random() < p else record["critique"]
+
+
+METHODS: dict[str, Method] = {
+    "sft": Method("x", "solution", "the data set's own answer"),
+    "distilled_sft": Method("x", "direct", "the teacher's direct answer"),
+    "refined_sft": Method("x", "refined", "the refined answer, from the question alone (control)"),
+    "cft": Method("x, y'", "critique", "critique fine-tuning (arXiv 2501.17703)"),
+    "cgd": Method("x, y', c", "refined", "critique-guided distillation"),
+    "cgd_no_critique": Method("x, y'", "refined", "CGD without the critique"),
+    "cgd_irrelevant": Method("x, y', c", "refined", "CGD with another problem's critique", _irrelevant),
+    "cgd_generic": Method("x, y', c", "refined", "CGD with one fixed generic critique", _generic),
+    "cgd_masked": Method("x, y', c", "refined", "CGD with the final answer masked in the critique", _masked),
+    "cgd_noisy": Method("x, y', c", "refined", "CGD with critiques made wrong with probability p", _noisy, ("p", 0.5)),
+    "cgd_replay": Method("x, y', c", "refined", "CGD with a share r of plain x → ŷ rows", None, ("r", 0.2)),
+}
+
+
+def parse(name: str) -> tuple[Method, float]:
+    """A method and its parameter from ``cgd`` or ``cgd_noisy(0.3)``.
+
+    Raises:
+        BadInput: unknown method, or a parameter that is not a number in [0, 1].
+    """
+    base, mark, rest = name.partition("(")
+    if base not in METHODS:
+        raise BadInput(f"unknown method {name!r}; known: {', '.join(METHODS)}")
+    method = METHODS[base]
+    value = method.parameter[1] if method.parameter else 0.0
+    if mark:
+        try:
+            value = float(rest.rstrip(")"))
+        except ValueError:
+            value = -1.0
+        if not method.parameter or not 0 <= value <= 1:
+            raise BadInput(f"method {name!r}: write {base}" + ("(number from 0 to 1)" if method.parameter else ""))
+    return method, value
+
+
+def rows(name: str, records: Sequence[Record], layout: Layout, seed: int = 0) -> list[Record]:
+    """The training rows of a method, one a distillation record and in its order.
+
+    Args:
+        name: a method, for example ``cgd`` or ``cgd_noisy(0.3)``.
+        records: distillation records.
+        layout: the prompt layout.
+        seed: of swapped, falsified and replayed rows.
+
+    Raises:
+        BadInput: unknown method, or a record without the target (named).
+    """
+    method, value = parse(name)
+    out = []
+    for r in records:
+        rng = Random(f"{name}/{seed}/{r['id']}")
+        if not r.get(method.target):
+            raise BadInput(f"method {name}: record {r['id']!r} has no {method.target!r}; rerun the synthesis")
+        shows = method.shows
+        if name.startswith("cgd_replay") and rng.random() < value:
+            shows = "x"
+        out.append({
+            "id": r["id"],
+            "method": name,
+            "prompt": _prompt(shows, method, r, records, layout, rng, value),
+            "completion": [{"role": "assistant", "content": r[method.target]}],
+        })  # fmt: skip
+    return out
+
+
+def _prompt(
+    shows: str, method: Method, r: Record, records: Sequence[Record], layout: Layout, rng: Random, value: float
+) -> list[Message]:
+    if shows == "x":
+        return layout.ask(r["question"])
+    if method.target == "critique":
+        return layout.ask_critique(r["question"], r["draft"])
+    if shows == "x, y'":
+        return layout.ask_refined(r["question"], r["draft"])
+    critique = method.critique(r, records, layout, rng, value) if method.critique else r["critique"]
+    return layout.ask_refined(r["question"], r["draft"], critique)
+
+
+def mask_answer(critique: str, answer: str) -> str:
+    """The critique with every occurrence of the final answer, as a number or word of its own, replaced by ``#``."""
+    if not answer:
+        return critique
+    return re.sub(rf"(?<![\w.]){re.escape(answer)}(?![\w]|\.\d)", MASK, critique)
+
+
+def leaks(critique: str, answer: str) -> bool:
+    """Whether a critique already holds the final answer."""
+    return mask_answer(critique, answer) != critique
+
+
+def falsify(critique: str, rng: Random) -> str:
+    """A misleading critique of the same form: every number is off, and the conclusion is turned round."""
+    wrong = re.sub(r"\d+", lambda m: str(max(0, int(m[0]) + rng.choice((-10, -2, -1, 1, 2, 10)))), critique)
+    turned = {"right": "wrong", "wrong": "right"}
+    return re.sub(r"(Conclusion:\s*)(right|wrong)", lambda m: m[1] + turned[m[2]], wrong)

@@ -1,0 +1,392 @@
+"""Profiles: every setting of a run, validated, with units.
+
+A profile is a YAML file (``notebooks/profiles/*.yaml``, or a user's own). It may say ``base: lab`` and then holds only what
+differs. Overrides are dotted names: ``load("lab", {"training.epochs": 2})``.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+Share = Annotated[float, Field(ge=0, le=1)]
+Count = Annotated[int, Field(ge=0)]
+Positive = Annotated[int, Field(ge=1)]
+DType = Literal["auto", "float32", "bfloat16", "float16"]
+
+
+class ProfileError(ValueError):
+    """A profile, field or value that cannot be used; the message says where and what to do."""
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Data(_Section):
+    """Where the training problems come from."""
+
+    source: str = Field("lab", description="'lab', a name in data.SOURCES, a JSONL/CSV/Parquet file, or a hub id")
+    fields: dict[str, str] = Field({}, description="our field (question, answer, solution, id) -> the source's column")
+    split: str = Field("train", description="split of a hub data set")
+    config: str | None = Field(None, description="configuration of a hub data set")
+    revision: str | None = Field(None, description="commit of a hub data set")
+    rows: Count = Field(1500, description="problems to use; 0 = all")
+    steps: list[Positive] = Field([2, 3, 4], description="lab only: step counts k of the problems, in turn")
+    seed: int = Field(0, description="lab: draws the problems; others: shuffles before the first `rows` are taken")
+
+
+class Models(_Section):
+    """The students, and how every model of the run is loaded."""
+
+    students: dict[str, str] = Field(
+        {"llama": "lab:llama"}, description="family -> 'lab:<name>', a model folder or a hub id"
+    )
+    weaker: dict[str, str] = Field({}, description="family -> a weaker model of it, for draft_source: weaker")
+    revision: str | None = Field(None, description="commit of hub models")
+    trust_remote_code: bool = Field(False, description="run model code from the hub; only for repositories you trust")
+    dtype: DType = Field("auto", description="weights of loaded models; auto = bfloat16 on CUDA, float32 on CPU")
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    layout: Literal["lab", "standard"] = Field("standard", description="prompt layout, see prompts.LAYOUTS")
+
+    @field_validator("students")
+    @classmethod
+    def _some(cls, value: dict[str, str]) -> dict[str, str]:
+        if not value:
+            raise ValueError("name at least one student, for example {llama: lab:llama}")
+        return value
+
+
+class Sampling(_Section):
+    """How text is generated."""
+
+    temperature: Annotated[float, Field(ge=0, le=5)] = Field(0.0, description="0 = greedy")
+    top_p: Annotated[float, Field(gt=0, le=1)] = 1.0
+    max_new_tokens: Positive = Field(256, description="tokens")
+    n: Positive = Field(1, description="samples a prompt")
+    seed: int = 0
+
+    @model_validator(mode="after")
+    def _greedy_once(self) -> Sampling:
+        if self.temperature == 0 and self.n > 1:
+            raise ValueError(
+                f"n = {self.n} with temperature = 0: greedy samples are all the same; set n: 1 or a temperature"
+            )
+        return self
+
+
+class Engine(_Section):
+    """What generates: see generation.ENGINES."""
+
+    engine: Literal["transformers"] = "transformers"
+    batch_size: Positive = Field(256, description="prompts a batch")
+
+
+class Teacher(_Section):
+    """Who critiques and refines."""
+
+    kind: Literal["exact", "model"] = Field("exact", description="'exact' knows the lab's truth; 'model' is any LLM")
+    model: str | None = Field(None, description="kind model: 'lab:<name>', a folder or a hub id")
+    revision: str | None = None
+    error_rate: Share = Field(0.0, description="exact only: share of texts in which the teacher errs")
+    specificity: Share = Field(1.0, description="exact only: share of critiques that name the step and value")
+    relevance: Share = Field(1.0, description="share of critiques that are about their own problem")
+    leakage: Share = Field(0.0, description="exact only: share of critiques that say the final answer")
+    sampling: Sampling = Field(Sampling(max_new_tokens=512), description="kind model")
+
+    @model_validator(mode="after")
+    def _named(self) -> Teacher:
+        if self.kind == "model" and not self.model:
+            raise ValueError("teacher.kind is 'model' but teacher.model is not set: name a model")
+        return self
+
+
+class Synthesis(_Section):
+    """Drafts, critiques and refined answers."""
+
+    draft_source: Literal["student", "weaker", "corrupted"] = Field(
+        "student", description="who writes the drafts; corrupted = the right answer with a slip (lab only)"
+    )
+    draft: Sampling = Sampling()
+    teacher: Teacher = Teacher()
+    keep: Literal["all", "wrong", "right"] = Field(
+        "all", description="drafts to train on, by the critique's conclusion"
+    )
+    seed: int = 0
+
+
+METHODS = (
+    "sft", "distilled_sft", "refined_sft", "cft", "cgd",
+    "cgd_no_critique", "cgd_irrelevant", "cgd_generic", "cgd_masked", "cgd_noisy", "cgd_replay",
+)  # fmt: skip
+
+
+class Lora(_Section):
+    r: Positive = Field(16, description="rank")
+    alpha: Positive = 32
+    dropout: Share = 0.0
+    target_modules: str | list[str] = "all-linear"
+
+
+class Training(_Section):
+    """One fine-tuning run for every method and seed."""
+
+    methods: list[str] = ["sft", "distilled_sft", "refined_sft", "cft", "cgd"]
+    seeds: list[int] = Field([0, 1, 2], description="each draws its own rows and order; the same for every method")
+    mode: Literal["full", "lora", "qlora"] = "qlora"
+    lora: Lora = Lora()
+    rows: Count = Field(0, description="rows drawn for a seed; 0 = all")
+    learning_rate: Annotated[float, Field(gt=0, le=1)] = 1e-4
+    lr_scheduler: Literal["linear", "cosine", "constant"] = "linear"
+    warmup: Share = Field(0.05, description="share of the steps")
+    weight_decay: Annotated[float, Field(ge=0)] = 0.0
+    max_grad_norm: Annotated[float, Field(gt=0)] = 1.0
+    epochs: Annotated[float, Field(gt=0)] = 1.0
+    batch_size: Positive = Field(64, description="rows an optimizer step, over all processes")
+    micro_batch_size: Positive = Field(8, description="rows a forward pass")
+    max_length: Positive = Field(4096, description="tokens of prompt + completion; longer rows are left out and listed")
+    gradient_checkpointing: bool = False
+    save_steps: Count = Field(0, description="optimizer steps between checkpoints; 0 = at the end only")
+
+    @field_validator("methods")
+    @classmethod
+    def _known(cls, value: list[str]) -> list[str]:
+        for m in value:
+            if m.partition("(")[0] not in METHODS:
+                raise ValueError(f"unknown method {m!r}{_nearest(m, METHODS)}; known: {', '.join(METHODS)}")
+        if not value:
+            raise ValueError("name at least one method")
+        return value
+
+    @field_validator("seeds")
+    @classmethod
+    def _distinct(cls, value: list[int]) -> list[int]:
+        if not value or len(set(value)) != len(value):
+            raise ValueError(f"seeds = {value}: give one or more distinct seeds")
+        return value
+
+    @model_validator(mode="after")
+    def _batches(self) -> Training:
+        if self.batch_size % self.micro_batch_size:
+            raise ValueError(
+                f"batch_size = {self.batch_size} is not a multiple of micro_batch_size = {self.micro_batch_size}"
+            )
+        return self
+
+
+class Benchmark(_Section):
+    """A benchmark file of the user's: JSONL, CSV or Parquet."""
+
+    name: str
+    path: str
+    fields: dict[str, str] = Field({}, description="our field (question, answer, id) -> the file's column")
+    rule: Literal["math", "relative", "exact"] = "math"
+    rows: Count = Field(0, description="first rows to use; 0 = all")
+
+
+class Evaluation(_Section):
+    """What is asked of every model, and how answers are graded."""
+
+    benchmarks: list[str | Benchmark] = ["lab-k2", "lab-k3", "lab-k4", "lab-k5", "lab-k6", "lab-instructions"]
+    lab_rows: Positive = Field(200, description="questions of each lab benchmark")
+    sampling: Sampling = Sampling()
+    headline: list[str] = Field([], description="benchmarks averaged in the headline table; empty = all graded ones")
+    level: Annotated[float, Field(gt=0.5, lt=1)] = Field(0.95, description="level of the intervals")
+
+
+class Ablations(_Section):
+    """Grids of notebook 05; each name is an entry in ablations.GRIDS."""
+
+    grids: list[str] = ["critique_content"]
+    seeds: list[int] = Field([], description="empty = training.seeds")
+
+
+class Profile(_Section):
+    """Every setting of a run."""
+
+    name: str
+    description: str = ""
+    data: Data = Data()
+    models: Models = Models()
+    synthesis: Synthesis = Synthesis()
+    training: Training = Training()
+    generation: Engine = Engine()
+    evaluation: Evaluation = Evaluation()
+    ablations: Ablations = Ablations()
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Profile:
+        if self.data.source != "lab":
+            if self.synthesis.teacher.kind == "exact":
+                raise ValueError(
+                    f"synthesis.teacher.kind = 'exact' knows only the lab's problems, and data.source is "
+                    f"{self.data.source!r}: set synthesis.teacher.kind: model and synthesis.teacher.model"
+                )
+            if self.synthesis.draft_source == "corrupted":
+                raise ValueError("synthesis.draft_source = 'corrupted' needs data.source: lab; use student or weaker")
+        if self.synthesis.draft_source == "weaker":
+            missing = [f for f in self.models.students if f not in self.models.weaker]
+            if missing:
+                raise ValueError(f"synthesis.draft_source = 'weaker' but models.weaker lacks {', '.join(missing)}")
+        return self
+
+    def get(self, dotted: str) -> Any:
+        """The plain value of a dotted field, for example ``get("training.epochs")``."""
+        value: Any = self.model_dump(mode="json")
+        for part in dotted.split("."):
+            value = value[part]
+        return value
+
+
+def folder() -> Path:
+    """Where the shipped profiles lie: ``notebooks/profiles`` of the checkout."""
+    return Path(__file__).parents[1] / "notebooks" / "profiles"
+
+
+def names() -> list[str]:
+    """Names of the shipped profiles."""
+    return sorted(p.stem for p in folder().glob("*.yaml"))
+
+
+def find(name: str | os.PathLike[str]) -> Path:
+    """The file of a profile: a shipped name, or a path to a YAML file.
+
+    Raises:
+        ProfileError: there is none; the nearest name is suggested.
+    """
+    shipped = folder() / f"{name}.yaml"
+    if shipped.exists():
+        return shipped
+    path = Path(name)
+    if path.suffix in (".yaml", ".yml"):
+        if path.exists():
+            return path
+        raise ProfileError(f"profile file {path}: no such file")
+    raise ProfileError(
+        f"unknown profile {str(name)!r}{_nearest(str(name), names())}; known: {', '.join(names())}, or a .yaml file"
+    )
+
+
+def load(name: str | os.PathLike[str], overrides: Mapping[str, Any] | None = None) -> Profile:
+    """Loads and validates a profile.
+
+    Args:
+        name: a shipped profile's name or a YAML file.
+        overrides: dotted field -> value, applied last.
+
+    Raises:
+        ProfileError: unknown profile or field, wrong type, value out of range; one line a fault.
+    """
+    settings = _read(find(name), ())
+    for dotted, value in (overrides or {}).items():
+        _set(settings, dotted, value)
+    try:
+        return Profile.model_validate(settings)
+    except ValidationError as e:
+        raise ProfileError("\n".join(_explain(settings.get("name", name), e))) from None
+
+
+def _read(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
+    try:
+        own = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except yaml.YAMLError as e:
+        raise ProfileError(f"profile file {path} is not valid YAML: {' '.join(str(e).split())}") from None
+    if not isinstance(own, dict):
+        raise ProfileError(f"profile file {path}: expected 'field: value' lines")
+    if path in seen:
+        raise ProfileError(f"profile file {path} is its own base")
+    base = own.pop("base", None)
+    own.setdefault("name", path.stem)
+    if base is None:
+        return own
+    merged = _read(find(base), (*seen, path))
+    merged.pop("description", None)
+    return _merge(merged, own)
+
+
+# fields whose value is one mapping, replaced as a whole
+_WHOLE = {"fields", "students", "weaker"}
+
+
+def _merge(base: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
+    out = dict(base)
+    for key, value in own.items():
+        both = isinstance(value, dict) and isinstance(out.get(key), dict) and key not in _WHOLE
+        out[key] = _merge(out[key], value) if both else value
+    return out
+
+
+def _set(settings: dict[str, Any], dotted: str, value: Any) -> None:
+    known = dotted_fields()
+    if dotted not in known and not any(dotted.startswith(f"{k}.") and k.split(".")[-1] in _WHOLE for k in known):
+        raise ProfileError(f"unknown field {dotted!r}{_nearest(dotted, known)}")
+    *parents, last = dotted.split(".")
+    for part in parents:
+        child = settings.get(part)
+        settings[part] = dict(child) if isinstance(child, dict) else {}
+        settings = settings[part]
+    settings[last] = value
+
+
+def parse_assignments(pairs: list[str]) -> dict[str, Any]:
+    """``["training.epochs=2", …]`` as a mapping; values are read as YAML.
+
+    Raises:
+        ProfileError: a pair without '='.
+    """
+    out = {}
+    for pair in pairs:
+        name, mark, value = pair.partition("=")
+        if not mark or not name.strip():
+            raise ProfileError(f"setting {pair!r}: write it as field=value, for example training.epochs=2")
+        try:
+            out[name.strip()] = _number(yaml.safe_load(value))
+        except yaml.YAMLError:
+            raise ProfileError(f"setting {pair!r}: {value!r} is not valid YAML") from None
+    return out
+
+
+def _number(value: Any) -> Any:
+    # YAML 1.1 reads 1e-4 as text
+    if isinstance(value, str):
+        try:
+            return float(value)
+        except ValueError:
+            return value
+    return value
+
+
+def dotted_fields(model: type[BaseModel] = Profile, prefix: str = "") -> list[str]:
+    """Every field of a profile by its dotted name."""
+    out = []
+    for name, f in model.model_fields.items():
+        out.append(prefix + name)
+        if isinstance(f.annotation, type) and issubclass(f.annotation, BaseModel):
+            out += dotted_fields(f.annotation, f"{prefix}{name}.")
+    return out
+
+
+def _nearest(word: str, known: Any) -> str:
+    found = difflib.get_close_matches(word, list(known), 1, 0.5)
+    return f" (did you mean {found[0]!r}?)" if found else ""
+
+
+def _explain(name: Any, error: ValidationError) -> list[str]:
+    out = []
+    for e in error.errors():
+        where = ".".join(str(x) for x in e["loc"])
+        if e["type"] == "extra_forbidden":
+            out.append(f"profile {str(name)!r}: unknown field {where!r}{_nearest(where, dotted_fields())}")
+            continue
+        message = e["msg"].removeprefix("Value error, ").replace("Input should be", "must be")
+        value = json.dumps(e["input"], default=str, ensure_ascii=False)
+        shown = f" = {value}" if where and len(value) < 100 else ""
+        out.append(f"profile {str(name)!r}: {where}{shown}{' – ' if where else ''}{message}")
+    return out
