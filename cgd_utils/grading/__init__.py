@@ -14,8 +14,8 @@ Three rules say what "equals" means (`RULES`):
     as ``math``, but numbers agree within 1e-4 relative, and a number may be off by the factor of a percent (x, x/100,
     100x), as in the Qwen2.5-Math and math-evaluation-harness graders.
 ``exact``
-    the same text once notation (spaces, ``\\left``, ``\\dfrac``, thousands separators, …) is set aside; plain numbers by
-    their exact value. Only an explicit answer is extracted.
+    the same text once notation (spaces, ``\\left``, ``\\dfrac``, thousands separators, …) is set aside; plain numbers
+    by their exact value. Only an explicit answer is extracted.
 
 A status says what stands behind `correct`:
 
@@ -27,7 +27,7 @@ timeout      the comparison ran out of its wall clock or memory: null
 ===========  =========================================================================================================
 
 Layout: `extraction` (text → answer), `notation` (one spelling for an answer; numbers, lists, words read without sympy),
-`rules` (are two answers equal), `pool` and `worker` (killable processes around math-verify), `records` (rows and files).
+`rules` (are two answers equal), `pool` and `worker` (killable processes around math-verify), `records` (rows, files).
 """
 
 from .extraction import extract

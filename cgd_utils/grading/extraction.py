@@ -11,8 +11,10 @@ _ANCHOR = re.compile(
     r"(?:\banswers?\b[\s*_]*(?:to [^\n.:]{0,80}?|of [^\n.:]{0,80}?)?[\s*_]*(?:is|are|:|=)(?:\s*:)?|####)[ \t*_]*",
     re.IGNORECASE,
 )
-_MATH = re.compile(
-    r"(?<!\\)\$\$(.+?)(?<!\\)\$\$|(?<!\\)\$([^$\n]+?)(?<!\\)\$|\\\((.+?)\\\)|(?<!\\)\\\[(.+?)(?<!\\)\\\]", re.DOTALL
+_MATH = re.compile(  # each kind stops at its own opening mark, so that unclosed ones cost no more than one look
+    r"(?<!\\)\$\$((?:(?!\$\$).)+)\$\$|(?<!\\)\$((?:\\\$|[^$\n])+?)(?<!\\)\$"
+    r"|\\\(((?:(?!\\\().)+?)\\\)|(?<!\\)\\\[((?:(?!(?<!\\)\\\[).)+?)(?<!\\)\\\]",
+    re.DOTALL,
 )
 _NUMBER = re.compile(
     r"(?<![\w.])[-−+]?(?:\d{1,3}(?:,\d{3})+(?:\.\d+)?|\d+\.\d+|\.\d+|\d+)"
@@ -32,7 +34,7 @@ def extract(text: str, rule: str = "math") -> str | None:
 
     In this order, and the last of each kind counts:
 
-    1. ``\boxed{…}`` with balanced braces (also ``\fbox``, ``\framebox``). With several boxes the last one is the answer.
+    1. ``\boxed{…}`` with balanced braces (also ``\fbox``, ``\framebox``). Of several boxes the last one counts.
     2. "the final answer is …", "the answer is …", "Answer: …", "#### …", up to the end of the line or sentence.
     3. A text that is nothing but an answer: one line without prose, such as ``14`` or ``x = \frac{1}{2}``.
     4. Under `math` and `relative` only, what comes last of ``$…$`` and plain numbers; failing that a choice, such as
@@ -48,7 +50,7 @@ def extract(text: str, rule: str = "math") -> str | None:
         The answer as written, without its box and without ``$``; e.g. ``14`` for ``12+2=14\nAnswer: 14``.
     """
     text = text.replace("\0", " ")
-    thought, closed, rest = text.rpartition("</think>")
+    _, closed, rest = text.rpartition("</think>")
     if closed and rest.strip():
         text = rest
     return _boxed(text) or _anchored(text) or _bare(text) or (None if rule == "exact" else _guess(text))
@@ -77,10 +79,7 @@ def _boxed(text: str) -> str | None:
 def _anchored(text: str) -> str | None:
     for match in reversed(list(_ANCHOR.finditer(text))):
         rest = text[match.end() :].lstrip(" \t*_:\n")
-        if rest.startswith("\\["):
-            answer = rest
-        else:
-            answer = rest.split("\n", 1)[0]
+        answer = rest if rest.startswith("\\[") else rest.split("\n", 1)[0]
         if answer := _trim(answer):
             return answer
     return None

@@ -40,6 +40,10 @@ _REWRITES = [
         (r"\\frac\s*(\d)\s*(\d)(?!\d)", r"\\frac{\1}{\2}"),
         (r"\\sqrt\s*(\d)(?!\d)", r"\\sqrt{\1}"),
         (r"\*\*", "^"),
+        (r"(\d)\.(?!\d)(?=\S)", r"\1"),  # 1./3
+        (r"(?<![A-Za-z\\])(?:np|numpy|math|sympy)\.(?=[a-z])", ""),
+        (r"(?<![A-Za-z\\])((?:arc)?(?:sin|cos|tan)|ln|log|exp|sqrt)(?=\s*\()", r"\\\1"),
+        (r"(?<![A-Za-z\\{])([eE])_", r"\\text{\1}_"),  # alone it is Euler's number, which takes no subscript
     ]
 ]
 _TEXT_UNIT = re.compile(r"(?<=[\d}\s)])\s*\\text\s*\{([^{}]*)\}(?:\s*\^\s*(?:\d|\{-?\d\}))?\s*$")
@@ -57,7 +61,7 @@ _TEXT = re.compile(r"\\text\s*\{([^{}]*)\}")
 def clean(answer: str) -> str:
     r"""An answer in one notation, still LaTeX: ``$10,\!080 \text{ cm}^2$.`` → ``10080``."""
     text = answer.translate(_SYMBOLS).strip()
-    if not text.isalnum():
+    if not text.isdecimal():
         for pattern, replacement in _REWRITES:
             text = pattern.sub(replacement, text)
         text = re.sub(r"\s+", " ", text).strip().rstrip(".,;:").strip()
@@ -78,54 +82,14 @@ def squeeze(answer: str) -> str:
     return re.sub(r"\{(\w)\}(?!\w)", r"\1", text) if "{" in text and "\\frac" not in text else text
 
 
-_SHORT_UNITS = set(
-    [
-        "m",
-        "g",
-        "s",
-        "h",
-        "l",
-        "L",
-        "J",
-        "N",
-        "W",
-        "V",
-        "A",
-        "K",
-        "C",
-        "F",
-        "Pa",
-        "Hz",
-        "eV",
-        "ms",
-        "cm",
-        "km",
-        "mm",
-        "nm",
-        "kg",
-        "mg",
-        "ml",
-        "mL",
-        "ft",
-        "in",
-        "yd",
-        "lb",
-        "oz",
-        "mi",
-        "mph",
-        "min",
-        "hr",
-        "hrs",
-        "sec",
-    ]
-)
-_SHORT_UNIT = re.compile(r"(.*[\d}])\s*([A-Za-z]{1,3})(?:/([A-Za-z]{1,3}))?(?:\^\{?\d\}?)?")
+_UNIT = "(?:[kcmn]?[mgsLlJNWV]|[hAKCF]|Pa|k?Hz|k?eV|ft|in|yd|lb|oz|mi|mph|min|hrs?|sec)"
+_SHORT_UNIT = re.compile(rf"(.*[\d}}])\s*{_UNIT}(?:/{_UNIT})?(?:\^\{{?\d\}}?)?")
 
 
 def without_short_unit(answer: str) -> str:
     """``5m``, ``5 km/h`` → ``5``. Only safe where the gold answer is a number: elsewhere the m may be a variable."""
     m = _SHORT_UNIT.fullmatch(answer)
-    return m[1] if m and m[2] in _SHORT_UNITS and (m[3] is None or m[3] in _SHORT_UNITS) else answer
+    return m[1] if m else answer
 
 
 class Number(NamedTuple):
@@ -185,7 +149,7 @@ def decimals(x: Fraction, y: Fraction) -> int:
 
 
 def words(answer: str) -> str | None:
-    r"""The words of a cleaned answer that is text, in lower case: ``\text{Evelyn}``, ``no solution``; None if it is not."""
+    r"""The words of a cleaned answer that is text, in lower case, like ``\text{Evelyn}``; None if it is none."""
     text, wrapped = _TEXT.subn(r" \1 ", answer)
     text = re.sub(r"[\s.,'\"*-]+", " ", text).strip().lower()
     if not re.fullmatch(r"[a-z][a-z ()]*", text) or len(text) < 2 or not (wrapped or re.search("[a-z]{4}", text)):
@@ -209,7 +173,7 @@ _CHOICE = re.compile(
 
 
 def choice(answer: str) -> str | None:
-    r"""The letter of a multiple choice in upper case: ``(c)``, ``B``, ``\text{(B)}``, ``B) 12``; None for anything else."""
+    r"""The letter of a choice in upper case: ``(c)``, ``B``, ``\text{(B)}``, ``B) 12``; None for anything else."""
     m = _CHOICE.fullmatch(re.sub(r"\s+", " ", _TEXT.sub(r" \1 ", answer)).strip())
     return next(group for group in m.groups() if group).upper() if m else None
 
@@ -224,7 +188,7 @@ def based(answer: str) -> tuple[str, int] | None:
 
 
 _ASSIGNMENT = re.compile(
-    r"^\\?[A-Za-z]+(?:_(?:\{[^{}]*\}|\w))?(?:\^?\{?\\?prime\}?)?\s*(?:\([A-Za-z, ]*\))?\s*(?:=|\\in(?![A-Za-z]))\s*(?P<value>[^=]+)$"
+    r"^\\?[A-Za-z]+(?:_(?:\{[^{}]*\}|\w))?\s*(?:\([A-Za-z, ]*\))?\s*(?:=|\\in(?![A-Za-z]))\s*(?P<value>[^=]+)$"
 )
 
 
@@ -243,7 +207,7 @@ class Listing(NamedTuple):
 
 @lru_cache(maxsize=65536)
 def listing(answer: str) -> Listing | None:
-    r"""The elements of a tuple, interval, set or bare list: ``(3, \frac{\pi}{2})``, ``(3,4]``, ``\{1,2\}``, ``1,-2``."""
+    r"""The elements of a tuple, interval, set or bare list: ``(3, \pi)``, ``(3,4]``, ``\{1,2\}``, ``1,-2``."""
     text = answer.replace("\\{", "⟨").replace("\\}", "⟩")
     if not re.search(r"[,;]|^[\[⟨]|\\pm", text) or "\\begin" in text:
         return None

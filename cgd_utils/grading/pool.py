@@ -16,6 +16,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from .rules import Verdict
@@ -37,14 +38,14 @@ class _Worker:
     def ask(self, task: Task) -> Verdict:
         for _ in range(2):
             self._start()
-            started = self.deadline = time.monotonic() + self.timeout_s
+            due = self.deadline = time.monotonic() + self.timeout_s
             reply = self._exchange(json.dumps(task))
             self.deadline = float("inf")
             if reply:
                 correct, status = json.loads(reply)
                 return correct, status
-            self.kill()
-            if time.monotonic() >= started:
+            self.close()
+            if time.monotonic() >= due:
                 break
             # it died early: of memory, or the clock struck just as the previous reply came. Once more, to be sure.
         return TIMED_OUT
@@ -58,19 +59,17 @@ class _Worker:
             process.kill()
 
     def close(self) -> None:
-        if self.process is not None:
-            self.kill()
-            self.process.wait()
-            for pipe in (self.process.stdin, self.process.stdout):
-                try:
+        self.kill()
+        process, self.process = self.process, None
+        if process is not None:
+            process.wait()
+            for pipe in (process.stdin, process.stdout):
+                with suppress(OSError):  # unwritten input of a dead process
                     pipe.close()
-                except OSError:
-                    continue
 
     def _start(self) -> None:
-        if self.process is not None and self.process.poll() is None:
+        if self.process is not None:
             return
-        self.close()
         root = str(Path(__file__).resolve().parents[2])
         path = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))
         self.process = subprocess.Popen(
@@ -86,6 +85,7 @@ class _Worker:
         greeting = self._exchange(None)
         self.deadline = float("inf")
         if greeting.strip() != '"ready"':
+            self.close()
             why = greeting.strip() or "it ended without a word"
             raise RuntimeError(
                 f"a grading worker did not start: {why} – try `{sys.executable} -m cgd_utils.grading.worker 5`"

@@ -25,20 +25,20 @@ def grade(
 ) -> list[dict[str, Any]]:
     r"""Grades model texts against gold answers.
 
-    Equal pairs of (gold, extracted answer) are compared once. Plain numbers, words, choices and lists of them are compared
-    at once; only what is left goes to math-verify, in processes that are killed when an answer overruns its time.
+    Equal pairs of (gold, extracted answer) are compared once. Plain numbers, words, choices and lists of them are
+    compared here; only what is left goes to math-verify, in processes that are killed when an answer overruns its time.
 
     Args:
         rows: ``{"id", "gold", "text"[, "sample", "benchmark"]}``, e.g.
-            ``{"id": 7, "gold": "\\frac{1}{2}", "text": "… so it is \\boxed{0.5}."}``. A numeric gold is read as its text.
+            ``{"id": 7, "gold": "\\frac{1}{2}", "text": "… so it is \\boxed{0.5}."}``. A gold may be a number.
         rule: ``math``, ``relative`` or ``exact``; see the package.
         workers: processes for math-verify; None: as the work and the machine's cores suggest, 8 at most.
         timeout_s: wall clock of one comparison in seconds.
         progress: show a progress bar of the comparisons that go to math-verify.
 
     Returns:
-        For each row, in order: ``{["benchmark",] "id", "sample", "extracted", "gold", "correct", "status"}``. `correct` is
-        None for status ``timeout`` and for an unparsable gold.
+        For each row, in order: ``{["benchmark",] "id", "sample", "extracted", "gold", "correct", "status"}``. `correct`
+        is None for status ``timeout`` and for an unparsable gold.
 
     Raises:
         ValueError: unknown rule, a row without a column, an empty gold, a text that is no string, a row given twice.
@@ -48,13 +48,8 @@ def grade(
         raise ValueError(f"workers = {workers} – must be at least 1, or None for as many as the work needs")
     if not timeout_s > 0:
         raise ValueError(f"timeout_s = {timeout_s} – must be > 0")
-    return _grade(
-        [row for _, row in _checked((f"row {i}", row) for i, row in enumerate(rows, 1))],
-        rule,
-        workers,
-        timeout_s,
-        progress,
-    )
+    checked = _checked((f"row {i}", row) for i, row in enumerate(rows, 1))
+    return _grade(list(checked), rule, workers, timeout_s, progress)
 
 
 def _grade(rows: list[dict], rule: str, workers: int | None, timeout_s: float, progress: bool) -> list[dict]:
@@ -100,8 +95,8 @@ def _text(gold: Any) -> str:
     return gold if isinstance(gold, str) else json.dumps(gold) if isinstance(gold, list) else str(gold)
 
 
-def _checked(rows: Iterable[tuple[str, Any]]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """The rows again, each with where it stands; ValueError at the first that cannot be graded."""
+def _checked(rows: Iterable[tuple[str, Any]]) -> Iterator[dict[str, Any]]:
+    """The rows again; ValueError at the first that cannot be graded, saying where it stands."""
     seen: dict[tuple, str] = {}
     for where, row in rows:
         if not isinstance(row, dict):
@@ -123,7 +118,7 @@ def _checked(rows: Iterable[tuple[str, Any]]) -> Iterator[tuple[str, dict[str, A
                 "number repeated samples of a question in a column 'sample'"
             )
         seen[key] = where
-        yield where, row
+        yield row
 
 
 def grade_file(path: str | Path, out: str | Path, rule: str = "math", workers: int | None = None) -> dict[str, Any]:
@@ -132,8 +127,8 @@ def grade_file(path: str | Path, out: str | Path, rule: str = "math", workers: i
     Everything is checked before the first answer is graded; `out` appears whole or not at all.
 
     Returns:
-        ``{"n": 500, "correct": 341, "accuracy": 0.682, "status": {"ok": 496, "no_answer": 4}}``; accuracy is correct / n, so
-        an answer that was not found or not compared counts as not correct; None for an empty file.
+        ``{"n": 500, "correct": 341, "accuracy": 0.682, "status": {"ok": 496, "no_answer": 4}}``. Accuracy is
+        correct / n, so an answer that was not found or not compared counts as not correct; None for an empty file.
 
     Raises:
         FileNotFoundError: no such file, or no such folder for `out`.
@@ -147,8 +142,7 @@ def grade_file(path: str | Path, out: str | Path, rule: str = "math", workers: i
         raise FileNotFoundError(f"{path}: no such file – give a JSONL file of rows with id, gold and text")
     if not out.absolute().parent.is_dir():
         raise FileNotFoundError(f"{out}: the folder {out.absolute().parent} does not exist – make it first")
-    rows = [row for _, row in _checked(_read(path))]
-    scores = _grade(rows, rule, workers, timeout_s=5.0, progress=False)
+    scores = _grade(list(_checked(_read(path))), rule, workers, timeout_s=5.0, progress=False)
     _write(out, scores)
     return summary(scores)
 
@@ -198,8 +192,8 @@ def disagreements(
         workers: as for `grade`.
 
     Returns:
-        ``{["benchmark",] "id", "sample", "gold", "extracted": {rule: answer}, "correct": {rule: true / false / null}}`` for each,
-        e.g. gold 0.5 and answer 0.50001 with ``{"math": False, "relative": True}``.
+        ``{["benchmark",] "id", "sample", "gold", "extracted", "correct"}`` for each, the last two by rule: gold
+        0.5 and answer 0.50001 give ``"correct": {"math": False, "relative": True}``.
 
     Raises:
         ValueError: as `grade`.

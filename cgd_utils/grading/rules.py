@@ -7,6 +7,7 @@ goes to math-verify (`judge`), which can hang on hostile input: `grade` runs it 
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable, Iterable
 from fractions import Fraction
 from functools import lru_cache
@@ -25,7 +26,7 @@ Verdict = tuple[bool | None, str]
 
 
 class Unparsable(ValueError):
-    """An answer that math-verify does not read; `side` says whether it is the ``gold`` one or the model's ``answer``."""
+    """An answer that math-verify does not read; `side` says whose: ``gold`` or (the model's) ``answer``."""
 
     def __init__(self, side: str):
         super().__init__(f"the {side} is no mathematics that math-verify reads")
@@ -214,7 +215,16 @@ def _parse(answer: str) -> Any:
     latex = answer.replace("%", "\\%")
     config = [LatexExtractionConfig(normalization_config=_normalization())]
     read = parse(f"${latex}$", extraction_config=config, fallback_mode="no_fallback", parsing_timeout=None)
-    return read[0] if read else None
+    return _with_imaginary_unit(read[0]) if read else None
+
+
+def _with_imaginary_unit(read: Any) -> Any:
+    """math-verify reads i as a variable, so that 1/(1+i) would not equal (1-i)/2."""
+    from sympy import Expr, I
+
+    if not isinstance(read, Expr):
+        return read
+    return read.xreplace({symbol: I for symbol in read.free_symbols if symbol.name == "i"})
 
 
 @lru_cache(maxsize=1)
@@ -267,7 +277,7 @@ def _numerically(expected: Any, actual: Any, rule: str) -> bool | None:
 
 
 def _value(expression: Any) -> complex | None:
-    """The value of an expression with its variables set to fixed numbers; None if it has none within a float's range."""
+    """The value of an expression with its variables set to fixed numbers; None if a float cannot hold it."""
     from sympy import Float
 
     at = {s: Float(0.3 + crc32(s.name.encode()) % 10007 / 5000) for s in expression.free_symbols}
@@ -275,4 +285,4 @@ def _value(expression: Any) -> complex | None:
         value = complex(expression.xreplace(at).doit().evalf(17))
     except (TypeError, ValueError, OverflowError, ArithmeticError, AttributeError, RecursionError):
         return None
-    return value if 1e-300 < abs(value) < 1e300 or expression == 0 else None
+    return value if math.isfinite(abs(value)) and (value or expression == 0) else None
