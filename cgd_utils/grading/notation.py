@@ -43,7 +43,7 @@ _REWRITES = [
         (r"(\d)\.(?!\d)(?=\S)", r"\1"),  # 1./3
         (r"(?<![A-Za-z\\])(?:np|numpy|math|sympy)\.(?=[a-z])", ""),
         (r"(?<![A-Za-z\\])((?:arc)?(?:sin|cos|tan)|ln|log|exp|sqrt)(?=\s*\()", r"\\\1"),
-        (r"(?<![A-Za-z\\{])([eE])_", r"\\text{\1}_"),  # alone it is Euler's number, which takes no subscript
+        (r"(?<![A-Za-z\\])([eE])_", r"\\text{\1}_"),  # alone it is Euler's number, which takes no subscript
     ]
 ]
 _TEXT_UNIT = re.compile(r"(?<=[\d}\s)])\s*\\text\s*\{([^{}]*)\}(?:\s*\^\s*(?:\d|\{-?\d\}))?\s*$")

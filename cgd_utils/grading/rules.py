@@ -251,23 +251,25 @@ def _math_verify(gold: str, answer: str, rule: str) -> bool:
 
 
 def _numerically(expected: Any, actual: Any, rule: str) -> bool | None:
-    """Decides two constants by value, and tells two formulas apart by their values at a point; else None.
+    """Decides two constants by value, and tells formulas and equations apart by their values at a point; else None.
 
-    math-verify rounds to six decimals whatever the size of a number, and simplifies the difference of two formulas even
-    if they differ visibly, which is where its time goes.
+    math-verify rounds to six decimals whatever the size of a number, and simplifies the difference of two formulas or
+    solves two equations even if they differ visibly, which is where its time goes.
     """
-    from sympy import Expr, Float, MatrixBase, Symbol
+    from sympy import Eq, Expr, Float, MatrixBase, Symbol
 
     if isinstance(expected, MatrixBase) and isinstance(actual, MatrixBase) and expected.shape == actual.shape:
         cells = [_numerically(x, y, rule) for x, y in zip(expected, actual, strict=True)]
         return None if None in cells else all(cells)
+    if isinstance(expected, Eq) and isinstance(actual, Eq):
+        return False if _has_other_solutions(expected.lhs - expected.rhs, actual.lhs - actual.rhs) else None
     if not (isinstance(expected, Expr) and isinstance(actual, Expr)) or Symbol in (type(expected), type(actual)):
         return None
     x, y = _value(expected), _value(actual)
     if x is None or y is None:
         return None
     difference, size = abs(x - y), max(abs(x), abs(y))
-    if expected.free_symbols or actual.free_symbols:
+    if _variables(expected) or _variables(actual):
         return False if difference > 1e-3 * max(1, size) else None
     if rule == "relative":
         return difference <= float(RELATIVE_TOLERANCE) * size
@@ -276,13 +278,34 @@ def _numerically(expected: Any, actual: Any, rule: str) -> bool | None:
     return False if difference > 1e-9 * size else None
 
 
-def _value(expression: Any) -> complex | None:
-    """The value of an expression with its variables set to fixed numbers; None if a float cannot hold it."""
-    from sympy import Float
+def _has_other_solutions(f: Any, g: Any) -> bool:
+    """Whether g is not zero at a solution of f = 0, which is found in a variable that f is linear in."""
+    for variable in _variables(f):
+        f0, f1, f2 = (_value(f, {variable: k}) for k in (0, 1, 2))
+        if None in (f0, f1, f2) or f0 == f1 or abs(f2 - 2 * f1 + f0) > 1e-9 * abs(f1 - f0):
+            continue
+        at, elsewhere = (_value(g, {variable: v}) for v in (f0 / (f0 - f1), f0 / (f0 - f1) + 1))
+        return at is not None and elsewhere is not None and abs(at) > 1e-6 * max(1, abs(elsewhere))
+    return False
 
-    at = {s: Float(0.3 + crc32(s.name.encode()) % 10007 / 5000) for s in expression.free_symbols}
+
+def _variables(expression: Any) -> list[Any]:
+    """What an expression's value depends on: its symbols, and unknown functions and derivatives as they stand."""
+    from sympy import Derivative
+    from sympy.core.function import AppliedUndef
+
+    return sorted(expression.atoms(AppliedUndef, Derivative) | expression.free_symbols, key=str)
+
+
+def _value(expression: Any, fixed: dict[Any, complex] | None = None) -> complex | None:
+    """The value of an expression at a point, the same in every call but for what is `fixed`; None if there is none."""
+    from sympy import sympify
+
     try:
-        value = complex(expression.xreplace(at).doit().evalf(17))
-    except (TypeError, ValueError, OverflowError, ArithmeticError, AttributeError, RecursionError):
+        point = {v: 0.3 + crc32(str(v).encode()) % 10007 / 5000 for v in _variables(expression)}
+        named = {str(v): value for v, value in (fixed or {}).items()}
+        point = {v: sympify(named.get(str(v), value)) for v, value in point.items()}
+        value = complex(expression.xreplace(point).doit().evalf(17))
+    except (TypeError, ValueError, ArithmeticError, AttributeError, RecursionError):
         return None
-    return value if math.isfinite(abs(value)) and (value or expression == 0) else None
+    return value if math.isfinite(abs(value)) and (value or expression == 0 or fixed) else None
