@@ -27,7 +27,8 @@ timeout      the comparison ran out of its wall clock or memory: null
 ===========  =========================================================================================================
 
 Layout: `extraction` (text → answer), `notation` (one spelling for an answer; numbers, lists, words read without sympy),
-`rules` (are two answers equal), `pool` and `worker` (killable processes around math-verify), `records` (rows, files).
+`arithmetic` (values of simple formulas), `rules` (are two answers equal), `pool` and `worker` (killable processes
+around math-verify), `records` (rows and files).
 """
 
 from .extraction import extract

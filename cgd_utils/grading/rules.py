@@ -14,7 +14,7 @@ from functools import lru_cache
 from typing import Any
 from zlib import crc32
 
-from . import notation
+from . import arithmetic, notation
 from .notation import Listing, Number
 
 RULES = ("math", "relative", "exact")
@@ -119,6 +119,8 @@ def _equal(gold: str, answer: str, rule: str, leaf: Leaf) -> bool | None:
         return _equal(named[1], answer, rule, leaf)
     if other and "=" not in gold:
         return _equal(gold, other[1], rule, leaf)
+    if arithmetic.differ(gold, answer):
+        return False
     return leaf(gold, answer, rule)
 
 
