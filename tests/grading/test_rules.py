@@ -260,9 +260,9 @@ def test_what_can_be_read_in_two_ways_is_left_to_math_verify(formula):
 
 
 FORMULAS = st.recursive(
-    st.sampled_from(["1", "2", "3", "0.5", "x", "y", r"\pi", "i", r"\alpha", "x_1"]),
+    st.sampled_from(["1", "2", "3", "0.5", "x", "y", r"\pi", "i", r"\alpha", "x_1", "2x", r"3 \pi x^2"]),
     lambda e: st.one_of(
-        st.tuples(e, st.sampled_from(["+", "-", r" \cdot ", " "]), e).map(lambda t: rf"({t[0]}){t[1]}({t[2]})"),
+        st.tuples(e, st.sampled_from(["+", "-", r" \cdot ", "/"]), e).map(lambda t: rf"({t[0]}){t[1]}({t[2]})"),
         st.tuples(e, e).map(lambda t: rf"\frac{{{t[0]}}}{{{t[1]}}}"),
         e.map(lambda f: rf"\sqrt{{{f}}}"),
         st.tuples(e, st.sampled_from("23")).map(lambda t: rf"({t[0]})^{t[1]}"),
