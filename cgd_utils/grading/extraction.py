@@ -80,7 +80,7 @@ def _anchored(text: str) -> str | None:
     for match in reversed(list(_ANCHOR.finditer(text))):
         rest = text[match.end() :].lstrip(" \t*_:\n")
         answer = rest if rest.startswith("\\[") else rest.split("\n", 1)[0]
-        if answer := _trim(answer):
+        if not _OPEN_BOX.search(answer) and (answer := _trim(answer)):  # that box is empty or cut off
             return answer
     return None
 
@@ -115,8 +115,8 @@ def _trim(answer: str) -> str | None:
         answer = next(group for group in math.groups() if group)
     elif cut := _AFTERTHOUGHT.search(answer):
         answer = answer[: cut.start()]
-    answer = _unwrap(answer).strip().strip("*_`").strip()
-    answer = re.sub(r"(?<!\\)[.,;:!?]+$" if not re.search(r"\d!+$", answer) else r"[.,;:?]+$", "", answer).strip()
+    answer = _unwrap(answer).strip(" \t*_`")
+    answer = re.sub(r"(?:(?<!\\)[.,;:?*]|(?<!\d)!)+$", "", answer).strip(" \t_`")  # but 5! keeps its factorial
     return answer or None
 
 

@@ -45,6 +45,11 @@ CASES = [
     ("", None),
     (r"\boxed{", None),
     ("\0\0", None),
+    ("The answer is **14**.", "14"),
+    ("The answer is $5!$.", "5!"),
+    (r"The final answer is $\boxed{}$", None),
+    (r"The final answer is $\boxed{\frac{1}{", None),
+    ("Answer:\n\n14\n", "14"),
 ]
 
 
