@@ -1,0 +1,127 @@
+"""Text → final answer. Regular expressions only, linear in the length of the text."""
+
+from __future__ import annotations
+
+import re
+
+_BOX_OR_BRACE = re.compile(r"\\(?:boxed|fbox|framebox)\s*\{|\\.|\{|\}", re.DOTALL)
+_OPEN_BOX = re.compile(r"\\(?:boxed|fbox|framebox)(?![A-Za-z])")
+_BARE_BOX = re.compile(r"\\boxed\s*([^\s{}\\$]+)")
+_ANCHOR = re.compile(
+    r"(?:\banswers?\b[\s*_]*(?:to [^\n.:]{0,80}?|of [^\n.:]{0,80}?)?[\s*_]*(?:is|are|:|=)(?:\s*:)?|####)[ \t*_]*",
+    re.IGNORECASE,
+)
+_MATH = re.compile(  # each kind stops at its own opening mark, so that unclosed ones cost no more than one look
+    r"(?<!\\)\$\$((?:(?!\$\$).)+)\$\$|(?<!\\)\$((?:\\\$|[^$\n])+?)(?<!\\)\$"
+    r"|\\\(((?:(?!\\\().)+?)\\\)|(?<!\\)\\\[((?:(?!(?<!\\)\\\[).)+?)(?<!\\)\\\]",
+    re.DOTALL,
+)
+_NUMBER = re.compile(
+    r"(?<![\w.])[-−+]?(?:\d{1,3}(?:,\d{3})+(?:\.\d+)?|\d+\.\d+|\.\d+|\d+)"
+    r"(?:[eE][-+]?\d+|/\d+)?(?:\s?\\?%)?"
+)
+_CHOICE = re.compile(r"\(([A-J])\)|\b(?:option|choice)\s+([A-J])\b|(?:^|\n)\s*\**([A-J])\**[.):]?\s*$", re.IGNORECASE)
+_TRUTH = re.compile(r"\b(yes|no|true|false)\b", re.IGNORECASE)
+_AFTERTHOUGHT = re.compile(
+    r"\s*(?:\.\s*)?(?:I hope (?:it|this) is correct|,?\s*\b(?:because|since|which|where|so that|as required)\b)"
+    r"|[.!?]\s+(?=[A-Z*\\(])|\s*#{2,}|<\|",
+)
+_PROSE = re.compile(r"[A-Za-z]{2,}\s+[A-Za-z]{2,}|[A-Za-z]{2,}\W+\s[A-Za-z]{2,}")
+
+
+def extract(text: str, rule: str = "math") -> str | None:
+    r"""The final answer of a whole model text, or None if it names none.
+
+    In this order, and the last of each kind counts:
+
+    1. ``\boxed{…}`` with balanced braces (also ``\fbox``, ``\framebox``). Of several boxes the last one counts.
+    2. "the final answer is …", "the answer is …", "Answer: …", "#### …", up to the end of the line or sentence.
+    3. A text that is nothing but an answer: one line without prose, such as ``14`` or ``x = \frac{1}{2}``.
+    4. Under `math` and `relative` only, what comes last of ``$…$`` and plain numbers; failing that a choice, such as
+       ``(B)``; failing that yes, no, true or false. `exact` does not guess.
+
+    What follows a closed ``</think>`` is the text, if there is any; a box left open by truncation is no answer.
+
+    Args:
+        text: the whole text of a model.
+        rule: ``math``, ``relative`` or ``exact``.
+
+    Returns:
+        The answer as written, without its box and without ``$``; e.g. ``14`` for ``12+2=14\nAnswer: 14``.
+    """
+    text = text.replace("\0", " ")
+    _, closed, rest = text.rpartition("</think>")
+    if closed and rest.strip():
+        text = rest
+    return _boxed(text) or _anchored(text) or _bare(text) or (None if rule == "exact" else _guess(text))
+
+
+def _boxed(text: str) -> str | None:
+    if not _OPEN_BOX.search(text):
+        return None
+    stack: list[int | None] = []
+    start, answer = -1, None
+    for match in _BOX_OR_BRACE.finditer(text):
+        token = match.group()
+        if token == "{":
+            stack.append(None)
+        elif token == "}":
+            opened = stack.pop() if stack else None
+            if opened is not None and opened > start and text[opened : match.start()].strip():
+                start, answer = opened, text[opened : match.start()]
+        elif token.endswith("{") and len(token) > 2:
+            stack.append(match.end())
+    if answer is None and (bare := _BARE_BOX.findall(text)):
+        answer = bare[-1].rstrip(".,;")
+    return _unwrap(answer) if answer else None
+
+
+def _anchored(text: str) -> str | None:
+    for match in reversed(list(_ANCHOR.finditer(text))):
+        rest = text[match.end() :].lstrip(" \t*_:\n")
+        answer = rest if rest.startswith("\\[") else rest.split("\n", 1)[0]
+        if not _OPEN_BOX.search(answer) and (answer := _trim(answer)):  # that box is empty or cut off
+            return answer
+    return None
+
+
+def _bare(text: str) -> str | None:
+    line = text.strip()
+    if not line or "\n" in line or len(line) > 200 or _OPEN_BOX.search(line) or _PROSE.search(line):
+        return None
+    return _trim(line)
+
+
+def _guess(text: str) -> str | None:
+    if (opened := _OPEN_BOX.search(text)) is not None:  # the box was cut off: what is in it is no answer
+        text = text[: opened.start()]
+    last: re.Match | None = None
+    for pattern in (_MATH, _NUMBER):
+        for match in pattern.finditer(text):
+            if last is None or match.end() > last.end():
+                last = match
+    if last is not None:
+        return _trim(last.group())
+    for pattern in (_CHOICE, _TRUTH):
+        if found := pattern.findall(text):
+            return "".join(found[-1]) if isinstance(found[-1], tuple) else found[-1]
+    return None
+
+
+def _trim(answer: str) -> str | None:
+    """An answer without its math delimiters, emphasis, full stop and what is said after it."""
+    answer = answer.strip().strip("*_`").strip()
+    if (math := _MATH.match(answer)) and not re.match(r"\s*(?:,|and\b|or\b|\\?%|percent\b)", answer[math.end() :]):
+        answer = next(group for group in math.groups() if group)
+    elif cut := _AFTERTHOUGHT.search(answer):
+        answer = answer[: cut.start()]
+    answer = _unwrap(answer).strip(" \t*_`")
+    answer = re.sub(r"(?:(?<!\\)[.,;:?*]|(?<!\d)!)+$", "", answer).strip(" \t_`")  # but 5! keeps its factorial
+    return answer or None
+
+
+def _unwrap(answer: str) -> str:
+    answer = answer.strip()
+    if (math := _MATH.fullmatch(answer)) is not None:
+        return next(group for group in math.groups() if group).strip()
+    return answer

@@ -1,0 +1,165 @@
+"""Killable processes around math-verify.
+
+Each worker is a plain child process (`worker`) that is handed one comparison at a time. One that overruns its wall
+clock is killed, the comparison is recorded as ``timeout`` and a fresh worker takes its place. Children are started with
+`subprocess` and not with multiprocessing: nothing of the parent is inherited or imported again, be it CUDA, threads, a
+notebook or a script without ``if __name__ == "__main__"``.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from .rules import Verdict
+
+START_S = 120.0  # to load sympy on a busy machine
+TIMED_OUT: Verdict = (None, "timeout")
+
+Task = tuple[str, str, str]  # gold, answer, rule
+
+
+class _Worker:
+    """One child process; `ask` blocks, `overdue` and `kill` are for another thread."""
+
+    def __init__(self, timeout_s: float):
+        self.timeout_s = timeout_s
+        self.process: subprocess.Popen | None = None
+        self.deadline = float("inf")
+
+    def ask(self, task: Task) -> Verdict:
+        for _ in range(2):
+            self._start()
+            due = self.deadline = time.monotonic() + self.timeout_s
+            reply = self._exchange(json.dumps(task))
+            self.deadline = float("inf")
+            if reply:
+                correct, status = json.loads(reply)
+                return correct, status
+            self.close()
+            if time.monotonic() >= due:
+                break
+            # it died early: of memory, or the clock struck just as the previous reply came. Once more, to be sure.
+        return TIMED_OUT
+
+    def overdue(self) -> bool:
+        return time.monotonic() >= self.deadline
+
+    def kill(self) -> None:
+        process = self.process
+        if process is not None and process.poll() is None:
+            process.kill()
+
+    def close(self) -> None:
+        self.kill()
+        process, self.process = self.process, None
+        if process is not None:
+            process.wait()
+            for pipe in (process.stdin, process.stdout):
+                with suppress(OSError):  # unwritten input of a dead process
+                    pipe.close()
+
+    def _start(self) -> None:
+        if self.process is not None:
+            return
+        root = str(Path(__file__).resolve().parents[2])
+        path = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "cgd_utils.grading.worker", str(self.timeout_s)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            env={**os.environ, "PYTHONPATH": path},
+            encoding="utf-8",
+            errors="surrogatepass",
+        )
+        self.deadline = time.monotonic() + START_S
+        greeting = self._exchange(None)
+        self.deadline = float("inf")
+        if greeting.strip() != '"ready"':
+            self.close()
+            why = greeting.strip() or "it ended without a word"
+            raise RuntimeError(
+                f"a grading worker did not start: {why} – try `{sys.executable} -m cgd_utils.grading.worker 5`"
+            )
+
+    def _exchange(self, line: str | None) -> str:
+        """Writes a line, reads a line; '' if the process is gone."""
+        try:
+            if line is not None:
+                self.process.stdin.write(line + "\n")
+                self.process.stdin.flush()
+            return self.process.stdout.readline()
+        except (OSError, ValueError):
+            return ""
+
+
+def judge_all(
+    tasks: Sequence[Task], workers: int, timeout_s: float, done: Callable[[], object] = lambda: None
+) -> list[Verdict]:
+    """Verdicts of (gold, answer, rule) tasks, in their order.
+
+    Args:
+        tasks: what to compare. Neighbours with the same gold go to the same worker, which has parsed it already.
+        workers: number of processes.
+        timeout_s: wall clock in seconds for each task; one that overruns it is killed and is ``(None, "timeout")``.
+        done: called after each task.
+
+    Raises:
+        RuntimeError: if a worker cannot be started at all.
+    """
+    verdicts: list[Verdict] = [TIMED_OUT] * len(tasks)
+    batches = _batches(tasks, max(1, min(32, len(tasks) // (4 * workers))))
+    crew = [_Worker(timeout_s) for _ in range(min(workers, len(batches)))]
+    failures: list[BaseException] = []
+
+    def serve(worker: _Worker) -> None:
+        try:
+            while not failures:
+                try:
+                    batch = batches.popleft()
+                except IndexError:
+                    return
+                for i in batch:
+                    verdicts[i] = worker.ask(tasks[i])
+                    done()
+                    if failures:
+                        return
+        except BaseException as error:
+            failures.append(error)
+
+    threads = [threading.Thread(target=serve, args=(w,), daemon=True) for w in crew]
+    try:
+        for thread in threads:
+            thread.start()
+        while any(thread.is_alive() for thread in threads):
+            for worker in crew:
+                if worker.overdue():
+                    worker.kill()
+            next((t for t in threads if t.is_alive()), threads[0]).join(0.02)
+    except BaseException as error:  # Ctrl-C: let the threads end, then pass it on
+        failures.append(error)
+        raise
+    finally:
+        for worker in crew:
+            worker.kill()
+        for thread in threads:
+            thread.join(5)
+        for worker in crew:
+            worker.close()
+    if failures:
+        raise failures[0]
+    return verdicts
+
+
+def _batches(tasks: Sequence[Task], size: int) -> deque[list[int]]:
+    order = sorted(range(len(tasks)), key=lambda i: tasks[i][0])
+    return deque(order[i : i + size] for i in range(0, len(order), size))

@@ -1,0 +1,313 @@
+"""Whether two answers are equal under a rule.
+
+What can be decided without sympy is (`quick`): equal text, plain numbers, words, choices, and lists of those. The rest
+goes to math-verify (`judge`), which can hang on hostile input: `grade` runs it in `pool`'s processes.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Callable, Iterable
+from fractions import Fraction
+from functools import lru_cache
+from typing import Any
+from zlib import crc32
+
+from . import arithmetic, notation
+from .notation import Listing, Number
+
+RULES = ("math", "relative", "exact")
+RELATIVE_TOLERANCE = Fraction(1, 10_000)
+MAX_CHARS = 2_000  # longer answers are compared as text only; the longest gold of the benchmarks has about 300
+
+Leaf = Callable[[str, str, str], bool | None]
+Verdict = tuple[bool | None, str]
+
+
+class Unparsable(ValueError):
+    """An answer that math-verify does not read; `side` says whose: ``gold`` or (the model's) ``answer``."""
+
+    def __init__(self, side: str):
+        super().__init__(f"the {side} is no mathematics that math-verify reads")
+        self.side = side
+
+
+def check_rule(rule: str) -> None:
+    """Raises ValueError for a rule that is not in `RULES`."""
+    if rule not in RULES:
+        raise ValueError(f"rule {rule!r} is unknown – choose one of {', '.join(RULES)}")
+
+
+def equivalent(gold: str, answer: str, rule: str = "math") -> bool | None:
+    r"""Whether an answer equals the gold one; None if the gold one is no mathematics that math-verify reads.
+
+    Runs in this process and without a time limit: for the answers of a model use `grade`.
+
+    Args:
+        gold: the gold answer, e.g. ``\frac{1}{2}``; it decides what kind of answer is wanted.
+        answer: the extracted answer, e.g. ``0.5``.
+        rule: ``math``, ``relative`` or ``exact``.
+
+    Raises:
+        ValueError: for an unknown rule.
+    """
+    check_rule(rule)
+    return judge(gold, answer, rule)[0]
+
+
+def judge(gold: str, answer: str, rule: str) -> Verdict:
+    """`equivalent`, with the status that says why: ``ok`` or ``unparsable``."""
+    return _verdict(gold, answer, rule, _math_verify)
+
+
+def quick(gold: str, answer: str, rule: str) -> Verdict | None:
+    """`judge` as far as it can be told without sympy; None where math-verify has to look."""
+    verdict = _verdict(gold, answer, rule, lambda *_: None)
+    return None if verdict == (None, "ok") else verdict
+
+
+def _verdict(gold: str, answer: str, rule: str, leaf: Leaf) -> Verdict:
+    try:
+        return _equal(gold, answer, rule, leaf), "ok"
+    except Unparsable as unparsable:
+        return (None if unparsable.side == "gold" else False), "unparsable"
+
+
+def _equal(gold: str, answer: str, rule: str, leaf: Leaf) -> bool | None:
+    """True, False, or None where `leaf` has returned None. The gold answer's kind decides what is compared."""
+    if gold.strip() == answer.strip():
+        return True
+    for side, text in (("gold", gold), ("answer", answer)):
+        if len(text) > MAX_CHARS:
+            raise Unparsable(side)
+    gold, answer = notation.clean(gold), notation.clean(answer)
+    if not gold:
+        raise Unparsable("gold")
+    if not answer:
+        return False
+    if notation.squeeze(gold) == notation.squeeze(answer):
+        return True
+
+    wanted, given = _number(gold), _number(answer)
+    if wanted and not given:
+        given = _number(notation.without_short_unit(answer))
+    if wanted and given:
+        return _numbers_equal(wanted, given, rule)
+
+    if (text := notation.words(gold)) is not None:
+        if (truth := notation.truth(gold)) is not None and text in ("true", "false", "yes", "no"):
+            return notation.truth(answer) == truth
+        return notation.words(answer) == text
+    if letter := notation.choice(gold):
+        if len(gold) > 1 and len(answer) == 1:
+            return answer.upper() == letter
+        if other := notation.choice(answer):
+            return other == letter
+    if rule == "exact" or (wanted and notation.words(answer) is not None):
+        return False
+
+    if (based := notation.based(gold)) or notation.based(answer):
+        return _same_in_base(based, notation.based(answer), gold, answer)
+    decided = _lists_equal(notation.listing(gold), notation.listing(answer), gold, answer, rule, leaf)
+    if decided != "open":
+        return decided
+    named, other = notation.assignment(gold), notation.assignment(answer)
+    if named and other and notation.squeeze(named[0]) == notation.squeeze(other[0]):
+        return _equal(named[1], other[1], rule, leaf)
+    if named and "=" not in answer:
+        return _equal(named[1], answer, rule, leaf)
+    if other and "=" not in gold:
+        return _equal(gold, other[1], rule, leaf)
+    if arithmetic.differ(gold, answer):
+        return False
+    return leaf(gold, answer, rule)
+
+
+def _number(answer: str) -> Number | None:
+    plain = notation.number(answer)
+    if plain is None and "=" in answer and (named := notation.assignment(answer)):
+        plain = notation.number(notation.clean(named[1]))
+    return plain
+
+
+def _numbers_equal(gold: Number, answer: Number, rule: str) -> bool:
+    x, y = gold.value, answer.value
+    if rule == "relative":
+        x, y = (v.value / 100 if v.percent else v.value for v in (gold, answer))
+        return any(_close(v, y) for v in (x, x / 100, x * 100))
+    if rule == "exact":
+        return x == y and gold.percent == answer.percent
+    either = [y]
+    if gold.percent != answer.percent:
+        either.append(y * 100 if gold.percent else y / 100)
+    rounded = gold.decimal or answer.decimal
+    margin = Fraction(1, 2) / Fraction(10) ** notation.decimals(x, y) if rounded else 0
+    return any(abs(x - v) <= margin for v in either)
+
+
+def _close(x: Any, y: Any) -> bool:
+    return abs(x - y) <= RELATIVE_TOLERANCE * max(abs(x), abs(y))
+
+
+def _same_in_base(gold: tuple[str, int] | None, answer: tuple[str, int] | None, g: str, a: str) -> bool:
+    """``52_8`` equals ``52_8``, and ``52`` where one side leaves the base out; never ``52_9``."""
+    if gold and answer:
+        try:
+            return int(*gold) == int(*answer)
+        except ValueError:
+            return False
+    return (gold[0] if gold else g.lower()) == (answer[0] if answer else a.lower())
+
+
+def _lists_equal(gold: Listing | None, answer: Listing | None, g: str, a: str, rule: str, leaf: Leaf):
+    """`_equal` for several answers in one; "open" if they are no lists, or of kinds that only math-verify compares."""
+    if gold and answer is None and len(gold.elements) == 1:
+        return _equal(gold.elements[0], a, rule, leaf)
+    if answer and gold is None and len(answer.elements) == 1:
+        return _equal(g, answer.elements[0], rule, leaf)
+    if gold is None or answer is None:
+        several = bool(gold or answer)
+        return False if several and (notation.number(g) or notation.number(a)) else "open"
+    n = len(gold.elements)
+    if n != len(answer.elements) or n > 64:
+        return "open"
+    kinds = {gold.brackets, answer.brackets}
+    if kinds <= {"", "{}"}:
+        return _match(gold.elements, answer.elements, rule, leaf)
+    if len(kinds) == 1 or "" in kinds or (n > 2 and "{}" not in kinds):
+        pairs = zip(gold.elements, answer.elements, strict=True)
+        return _all(_equal(x, y, rule, leaf) for x, y in pairs)
+    return "open" if "{}" in kinds else False  # (1,2) and [1,2] are different intervals
+
+
+def _all(verdicts: Iterable[bool | None]) -> bool | None:
+    verdicts = list(verdicts)
+    return False if False in verdicts else None if None in verdicts else True
+
+
+def _match(gold: Iterable[str], answer: Iterable[str], rule: str, leaf: Leaf) -> bool | None:
+    """Whether each gold element has an answer of its own, in any order."""
+    left, undecided = list(answer), False
+    for element in gold:
+        verdicts = []
+        for i, candidate in enumerate(left):
+            verdicts.append(_equal(element, candidate, rule, leaf))
+            if verdicts[-1]:
+                del left[i]
+                break
+        else:
+            if None not in verdicts and not undecided:
+                return False
+            undecided = True
+    return None if undecided else True
+
+
+# ---- math-verify --------------------------------------------------------------------------------------------------
+
+
+@lru_cache(maxsize=4096)
+def _parse(answer: str) -> Any:
+    """A cleaned answer as a sympy object, or None if math-verify does not read it."""
+    from math_verify import LatexExtractionConfig, parse
+
+    logging.getLogger("math_verify").setLevel(
+        logging.ERROR
+    )  # it warns that its own timeouts, which use SIGALRM, are off
+    latex = answer.replace("%", "\\%")
+    config = [LatexExtractionConfig(normalization_config=_normalization())]
+    read = parse(f"${latex}$", extraction_config=config, fallback_mode="no_fallback", parsing_timeout=None)
+    return _with_imaginary_unit(read[0]) if read else None
+
+
+def _with_imaginary_unit(read: Any) -> Any:
+    """math-verify reads i as a variable, so that 1/(1+i) would not equal (1-i)/2."""
+    from sympy import Expr, I
+
+    if not isinstance(read, Expr):
+        return read
+    return read.xreplace({symbol: I for symbol in read.free_symbols if symbol.name == "i"})
+
+
+@lru_cache(maxsize=1)
+def _normalization() -> Any:
+    from latex2sympy2_extended import NormalizationConfig
+
+    # units=False: with it, the m of 6m is dropped as a metre also where it is a variable; `notation` handles units
+    return NormalizationConfig(basic_latex=True, units=False, malformed_operators=True, nits=True, boxed="none")
+
+
+def _math_verify(gold: str, answer: str, rule: str) -> bool:
+    from math_verify import verify
+
+    expected = _parse(gold)
+    if expected is None:
+        raise Unparsable("gold")
+    actual = _parse(answer)
+    if actual is None:
+        raise Unparsable("answer")
+    decided = None if "%" in gold + answer else _numerically(expected, actual, rule)
+    if decided is not None:
+        return decided
+    return verify(expected, actual, timeout_seconds=None, allow_set_relation_comp=True)
+
+
+def _numerically(expected: Any, actual: Any, rule: str) -> bool | None:
+    """Decides two constants by value, and tells formulas and equations apart by their values at a point; else None.
+
+    math-verify rounds to six decimals whatever the size of a number, and simplifies the difference of two formulas or
+    solves two equations even if they differ visibly, which is where its time goes.
+    """
+    from sympy import Eq, Expr, Float, MatrixBase, Symbol
+
+    if isinstance(expected, MatrixBase) and isinstance(actual, MatrixBase) and expected.shape == actual.shape:
+        cells = [_numerically(x, y, rule) for x, y in zip(expected, actual, strict=True)]
+        return None if None in cells else all(cells)
+    if isinstance(expected, Eq) and isinstance(actual, Eq):
+        return False if _has_other_solutions(expected.lhs - expected.rhs, actual.lhs - actual.rhs) else None
+    if not (isinstance(expected, Expr) and isinstance(actual, Expr)) or Symbol in (type(expected), type(actual)):
+        return None
+    x, y = _value(expected), _value(actual)
+    if x is None or y is None:
+        return None
+    difference, size = abs(x - y), max(abs(x), abs(y))
+    if _variables(expected) or _variables(actual):
+        return False if difference > 1e-3 * max(1, size) else None
+    if rule == "relative":
+        return difference <= float(RELATIVE_TOLERANCE) * size
+    if expected.has(Float) or actual.has(Float):
+        return difference <= 0.5 * 10.0 ** -notation.decimals(Fraction(abs(x)), Fraction(abs(y)))
+    return False if difference > 1e-9 * size else None
+
+
+def _has_other_solutions(f: Any, g: Any) -> bool:
+    """Whether g is not zero at a solution of f = 0, which is found in a variable that f is linear in."""
+    for variable in _variables(f):
+        f0, f1, f2 = (_value(f, {variable: k}) for k in (0, 1, 2))
+        if None in (f0, f1, f2) or f0 == f1 or abs(f2 - 2 * f1 + f0) > 1e-9 * abs(f1 - f0):
+            continue
+        at, elsewhere = (_value(g, {variable: v}) for v in (f0 / (f0 - f1), f0 / (f0 - f1) + 1))
+        return at is not None and elsewhere is not None and abs(at) > 1e-6 * max(1, abs(elsewhere))
+    return False
+
+
+def _variables(expression: Any) -> list[Any]:
+    """What an expression's value depends on: its symbols, and unknown functions and derivatives as they stand."""
+    from sympy import Derivative
+    from sympy.core.function import AppliedUndef
+
+    return sorted(expression.atoms(AppliedUndef, Derivative) | expression.free_symbols, key=str)
+
+
+def _value(expression: Any, fixed: dict[Any, complex] | None = None) -> complex | None:
+    """The value of an expression at a point, the same in every call but for what is `fixed`; None if there is none."""
+    from sympy import sympify
+
+    try:
+        point = {v: 0.3 + crc32(str(v).encode()) % 10007 / 5000 for v in _variables(expression)}
+        named = {str(v): value for v, value in (fixed or {}).items()}
+        point = {v: sympify(named.get(str(v), value)) for v, value in point.items()}
+        value = complex(expression.xreplace(point).doit().evalf(17))
+    except (TypeError, ValueError, ArithmeticError, AttributeError, RecursionError):
+        return None
+    return value if math.isfinite(abs(value)) and (value or expression == 0 or fixed) else None
