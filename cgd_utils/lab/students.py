@@ -42,7 +42,7 @@ def _size(layers: int, hidden: int = 128, heads: int = 4, mlp: int = 384, **more
 
 
 _FAMILIES = (
-    Student("llama", "llama", "LLaMA3.1-8B-Instruct", _size(4), PretrainingSettings(tokens=17_000_000)),
+    Student("llama", "llama", "LLaMA3.1-8B-Instruct", _size(4), PretrainingSettings(tokens=16_000_000)),
     Student("llama-weak", "llama", "a weaker model of the LLaMA family", _size(3, 64, 2, 192)),
     Student("qwen", "qwen2", "Qwen2.5-Math-7B", _size(3)),
     Student(

@@ -1,0 +1,152 @@
+"""The command line: ``python -m cgd_utils COMMAND``, also installed as ``cgd``.
+
+Exit codes: 0 done, 1 a stage failed, 2 bad input, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+from . import __version__
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="cgd", description="Critique-Guided Distillation, from problems to the paper's tables.",
+        epilog="example: cgd run --profile lab",
+    )  # fmt: skip
+    parser.add_argument("--version", action="version", version=__version__)
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    def add(name: str, help: str, example: str) -> argparse.ArgumentParser:
+        return commands.add_parser(name, help=help, description=help, epilog=f"example: {example}")
+
+    def add_run_options(p: argparse.ArgumentParser) -> None:
+        p.add_argument("--profile", default="lab", help="a shipped profile or a YAML file (default: lab)")
+        p.add_argument("--outputs", default="outputs", help="folder that holds the runs' folders (default: outputs)")
+        p.add_argument(
+            "--set", action="append", default=[], metavar="FIELD=VALUE", help="change a profile field; repeatable"
+        )
+        p.add_argument("--json", action="store_true", help="print the result as JSON")
+
+    p = add(
+        "run", "run the chain of notebooks; finished ones are skipped", "cgd run --profile lab --set training.epochs=2"
+    )
+    add_run_options(p)
+    p.add_argument("--from", dest="first", metavar="NB", help="first notebook, for example 04")
+    p.add_argument("--to", dest="last", metavar="NB", help="last notebook")
+    p.add_argument("--only", metavar="NB", help="one notebook")
+    p.add_argument(
+        "--force", action="append", default=[], metavar="NB", help="run a notebook though it is done; repeatable"
+    )
+    p.add_argument("--dry-run", action="store_true", help="say what would run")
+    p = add("status", "what is done, stale (and why), partial or missing", "cgd status --profile lab")
+    add_run_options(p)
+    p = add("check", "what would fail on this machine, before long work", "cgd check --profile gpu")
+    add_run_options(p)
+    p = add(
+        "grade",
+        "grade answers: rows {id, gold, text} in, scores out",
+        "cgd grade answers.jsonl --out scores.jsonl --rule math",
+    )
+    p.add_argument("records", type=Path)
+    p.add_argument("--out", type=Path, required=True)
+    p.add_argument("--rule", default="math", help="math, relative or exact (default: math)")
+    p.add_argument("--workers", type=int, default=None, help="processes (default: one a core)")
+    p.add_argument("--json", action="store_true", help="print the result as JSON")
+    return parser
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Runs one command; returns the exit code."""
+    options = _parser().parse_args(argv)
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    os.environ.setdefault("PYDEVD_DISABLE_FILE_VALIDATION", "1")
+    from .runner import StageFailed
+
+    try:
+        return _COMMANDS[options.command](options)
+    except StageFailed as e:
+        print(f"error: {e}", file=sys.stderr)
+        return 1
+    except (ValueError, FileNotFoundError) as e:  # BadInput, ProfileError and graders' input errors
+        print(f"error: {e}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("interrupted; run the same command again to go on", file=sys.stderr)
+        return 130
+
+
+def _open(options: Any) -> tuple[Any, dict[str, Any]]:
+    from . import artifacts, profiles
+
+    overrides = profiles.parse_assignments(options.set)
+    return artifacts.open_run(options.profile, options.outputs, overrides), overrides
+
+
+def _print(rows: list[dict[str, Any]], as_json: bool) -> None:
+    if as_json:
+        print(json.dumps(rows, ensure_ascii=False, indent=1))
+        return
+    from tabulate import tabulate
+
+    print(tabulate([{k: "" if v is None else v for k, v in r.items()} for r in rows], headers="keys", maxcolwidths=70))
+
+
+def _run(options: Any) -> int:
+    from . import runner
+
+    run, overrides = _open(options)
+    first = runner.stage_named(options.only or options.first) if options.only or options.first else 0
+    last = runner.stage_named(options.only or options.last) if options.only or options.last else len(runner.STAGES) - 1
+    quiet = options.json
+    rows = runner.run_chain(
+        run, overrides, options.profile if not options.profile.endswith((".yaml", ".yml")) else str(Path(options.profile).resolve()),
+        first=first, last=last, force=[runner.stage_named(f) for f in options.force], dry_run=options.dry_run,
+        tell=(lambda _: None) if quiet else (lambda line: print(line, flush=True)),
+    )  # fmt: skip
+    if options.json or options.dry_run:
+        _print(rows, options.json)
+    elif last == len(runner.STAGES) - 1:
+        table = run.tables / "headline.md"
+        if table.exists():
+            print(f"\n{table.read_text(encoding='utf-8')}\ntables: {run.tables}\nfigures: {run.figures}")
+    return 0
+
+
+def _status(options: Any) -> int:
+    from . import runner
+
+    run, _ = _open(options)
+    _print(runner.status(run), options.json)
+    return 0
+
+
+def _check(options: Any) -> int:
+    from . import checks
+
+    run, _ = _open(options)
+    rows = checks.report(run)
+    _print(rows, options.json)
+    return 0 if all(r["ok"] for r in rows) else 2
+
+
+def _grade(options: Any) -> int:
+    from .grading import grade_file
+
+    summary = grade_file(options.records, options.out, options.rule, options.workers)
+    print(
+        json.dumps(summary, ensure_ascii=False) if options.json else "  ".join(f"{k}: {v}" for k, v in summary.items())
+    )
+    return 0
+
+
+_COMMANDS = {"run": _run, "status": _status, "check": _check, "grade": _grade}
+
+if __name__ == "__main__":
+    sys.exit(main())

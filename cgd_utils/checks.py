@@ -1,0 +1,99 @@
+"""Checks before long work: settings against this machine, models, data and disk."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+from . import artifacts, data, evaluation, generation
+from .artifacts import BadInput, Run
+
+Record = dict[str, Any]
+
+
+def need_gib(run: Run) -> float:
+    """Disk that a run needs, GiB, roughly: the models it saves and the text it keeps."""
+    p = run.profile
+    local = [Path(generation.resolve(m)) for m in p.models.students.values()]
+    size = sum(f.stat().st_size for d in local if d.is_dir() for f in d.glob("*.safetensors"))
+    share = 2.2 if p.training.mode == "full" else 0.5
+    models = size * share * len(p.training.seeds) * (len(p.training.methods) + 6 * len(p.ablations.grids))
+    return 0.1 + models / 2**30
+
+
+def preflight(run: Run) -> None:
+    """Everything that can be known to fail before a kernel starts.
+
+    Raises:
+        BadInput: the first thing that would.
+    """
+    p = run.profile
+    generation.pick_device(p.models.device) if p.models.device == "cuda" else None
+    for model in [
+        *p.models.students.values(),
+        *p.models.weaker.values(),
+        *([p.synthesis.teacher.model] if p.synthesis.teacher.model else []),
+    ]:
+        _check_model(model)
+    if data.is_file(p.data.source) or (p.data.source != "lab" and p.data.source not in data.SOURCES and "/" not in p.data.source):
+        data.load_problems(p.data)
+    if p.data.source == "lab" and p.training.rows > p.data.rows:
+        raise BadInput(
+            f"training.rows = {p.training.rows} but data.rows = {p.data.rows}: lower the one or raise the other"
+        )
+    evaluation.benchmarks(run)
+    from .ablations import GRIDS
+
+    for g in p.ablations.grids:
+        if g not in GRIDS:
+            raise BadInput(f"ablations.grids: unknown grid {g!r}; known: {', '.join(GRIDS)}")
+    artifacts.require_space(run.folder, need_gib(run))
+
+
+def _check_model(model: str) -> None:
+    path = Path(generation.resolve(model))
+    if path.is_dir() and not any(path.glob("*.safetensors")):
+        raise BadInput(f"model {model!r}: {path} holds no *.safetensors weights")
+
+
+def report(run: Run) -> list[Record]:
+    """Rows ``{what, found, ok, advice}`` about this machine and the profile; nothing is loaded or written."""
+    import psutil
+
+    p = run.profile
+    env = artifacts.environment()
+    rows = [_row("python", env["python"], True)]
+    rows += [
+        _row(k, v, True)
+        for k, v in env["versions"].items()
+        if k in ("torch", "transformers", "trl", "peft", "bitsandbytes")
+    ]
+    import torch
+
+    cuda = torch.cuda.is_available()
+    gpu = torch.cuda.get_device_name(0) if cuda else "none"
+    wants_gpu = p.models.device == "cuda"
+    rows.append(_row("GPU", gpu, cuda or not wants_gpu, "the profile asks for CUDA; use --profile lab here"))
+    rows.append(_row("CPU threads", str(os.cpu_count()), True))
+    memory = psutil.virtual_memory().available / 2**30
+    rows.append(_row("memory free", f"{memory:.1f} GiB", memory > 2, "the lab needs about 2 GiB"))
+    free = shutil.disk_usage(run.folder).free / 2**30
+    try:
+        need = need_gib(run)
+    except BadInput:
+        need = 0.1
+    rows.append(_row("disk free", f"{free:.1f} GiB of {need:.2f} needed", free > need, "free some or use --outputs"))
+    rows.append(_row("vLLM", "installed" if importlib.util.find_spec("vllm") else "not installed", True))
+    try:
+        preflight(run)
+        rows.append(_row("settings, models, data", "usable", True))
+    except ValueError as e:
+        rows.append(_row("settings, models, data", str(e), False, "see the message"))
+    return rows
+
+
+def _row(what: str, found: str, ok: bool, advice: str = "") -> Record:
+    return {"what": what, "found": found, "ok": ok, "advice": "" if ok else advice}

@@ -1,0 +1,194 @@
+"""Evaluation: benchmarks → generations → scores → results.
+
+A benchmark is a list of problems with a name, a grading rule and a metric. Generations are kept raw; grading is a step of
+its own that re-runs in seconds without a model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from . import data, generation, prompts, statistics, synthesis
+from .artifacts import Artifact, BadInput, Run, content_key, file_hash, write_jsonl
+from .generation import ModelRef, Request
+from .grading import grade
+from .profiles import Benchmark, Evaluation, _nearest
+
+Record = dict[str, Any]
+LAB = {f"lab-k{k}": k for k in range(1, 9)}
+LAB_INSTRUCTIONS = "lab-instructions"
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A benchmark ready to be asked: its problems, grading rule (None = instruction check) and metric."""
+
+    name: str
+    problems: list[Record]
+    rule: str | None
+    metric: str
+    key: str
+
+
+def load_benchmark(which: str | Benchmark, settings: Evaluation) -> Loaded:
+    """Loads one benchmark of a profile.
+
+    Raises:
+        BadInput: unknown name, missing file or column, no rows.
+    """
+    if isinstance(which, Benchmark):
+        path = Path(which.path).expanduser()
+        if not path.is_file():
+            raise BadInput(f"benchmark {which.name!r}: {which.path}: no such file")
+        rows, _ = data.to_problems(data.read_table(path), which.name, "test", which.fields)
+        if not rows:
+            raise BadInput(f"benchmark {which.name!r}: {which.path} has no usable rows")
+        rows = rows[: which.rows or None]
+        return Loaded(
+            which.name, rows, which.rule, "accuracy", content_key(which.model_dump(exclude={"path"}), file_hash(path))
+        )
+    from .lab import world
+
+    if which == LAB_INSTRUCTIONS:
+        rows = world.make_instruction_set(settings.lab_rows, [1, 2, 3], 0, "test")
+        return Loaded(which, rows, None, "instruction_following", content_key(which, settings.lab_rows))
+    if which not in LAB:
+        known = [*LAB, LAB_INSTRUCTIONS]
+        raise BadInput(
+            f"unknown benchmark {which!r}{_nearest(which, known)}; known: {', '.join(known)}, or a file: {{name, path}}"
+        )
+    rows = world.make_problems(settings.lab_rows, [LAB[which]], 0, f"test-k{LAB[which]}")
+    return Loaded(which, rows, "exact", "accuracy", content_key(which, settings.lab_rows))
+
+
+def benchmarks(run: Run) -> list[Loaded]:
+    """Every benchmark of the run's profile, in its order."""
+    return [load_benchmark(b, run.profile.evaluation) for b in run.profile.evaluation.benchmarks]
+
+
+def generations(run: Run, label: str, ref: ModelRef, model_key: str) -> Artifact:
+    """The raw answers of one model to every benchmark: rows ``{benchmark, id, sample, prompt, text, …}``."""
+    p = run.profile
+    loaded = benchmarks(run)
+    layout = prompts.layout(p.models.layout)
+    sampling = p.evaluation.sampling
+
+    def build(folder: Path) -> Record:
+        requests = [Request(f"{b.name}/{q['id']}", layout.ask(q["question"])) for b in loaded for q in b.problems]
+        generator = generation.open_generator(ref, p.generation)
+        try:
+            rows = generation.generate(generator, requests, sampling, folder / "log.jsonl", label)
+        finally:
+            generator.close()
+        told = sampling.model_dump()
+        write_jsonl(
+            folder / "rows.jsonl",
+            [
+                {"benchmark": r["id"].partition("/")[0], **r, "id": r["id"].partition("/")[2], "sampling": told}
+                for r in rows
+            ],
+        )
+        return {"rows": len(rows), "tokens": sum(r["n_tokens"] for r in rows),
+                "truncated": sum(r["finish_reason"] == "length" for r in rows)}  # fmt: skip
+
+    settings = {"sampling": sampling.model_dump(), "layout": p.models.layout, "dtype": p.models.dtype,
+                "benchmarks": [b.key for b in loaded], "batch": p.generation.model_dump()}  # fmt: skip
+    return run.make(
+        "generations", label, build, settings=settings, inputs=[model_key],
+        code=("evaluation", "generation", "prompts", "lab.world"),
+        rows=sum(len(b.problems) for b in loaded) * sampling.n,
+    )  # fmt: skip
+
+
+def scores(run: Run, label: str, made: Artifact) -> Artifact:
+    """Grades raw answers: one score row a generation, in its order."""
+    loaded = {b.name: b for b in benchmarks(run)}
+
+    def build(folder: Path) -> Record:
+        rows = score(made.rows(), loaded)
+        write_jsonl(folder / "rows.jsonl", rows)
+        return {"rows": len(rows)}
+
+    rules = {b.name: b.rule for b in loaded.values()}
+    return run.make(
+        "scores", label, build, settings=rules, inputs=[made.key], code=("evaluation", "grading", "lab.world")
+    )
+
+
+def score(rows: Sequence[Record], loaded: dict[str, Loaded]) -> list[Record]:
+    """Scores of generation rows; instructions are checked by the lab's own programs."""
+    out: list[Record | None] = [None] * len(rows)
+    for name, b in loaded.items():
+        where = [i for i, r in enumerate(rows) if r["benchmark"] == name]
+        problems = {q["id"]: q for q in b.problems}
+        if b.rule is None:
+            from .lab import world
+
+            for i in where:
+                r = rows[i]
+                meta = problems[r["id"]]["meta"]
+                out[i] = {
+                    "benchmark": name, "id": r["id"], "sample": r["sample"], "extracted": r["text"],
+                    "gold": meta["instruction"], "correct": world.follows(r["text"], meta), "status": "ok",
+                }  # fmt: skip
+            continue
+        given = [{**rows[i], "gold": problems[rows[i]["id"]]["answer"]} for i in where]
+        for i, s in zip(where, grade(given, b.rule), strict=True):
+            out[i] = s
+    return [o for o in out if o is not None]
+
+
+def results(run: Run, family: str, method: str, seed: int | None, graded: Artifact, made: Artifact) -> list[Record]:
+    """Result rows of one model: one a benchmark and metric, with Wilson intervals (value in percent)."""
+    level = run.profile.evaluation.level
+    scored, texts = graded.rows(), made.rows()
+    out = []
+    for b in benchmarks(run):
+        mine = [s for s in scored if s["benchmark"] == b.name]
+        right = sum(bool(s["correct"]) for s in mine)
+        interval = statistics.wilson(right, len(mine), level)
+        base = {"family": family, "method": method, "seed": seed, "benchmark": b.name}
+        out.append({**base, "metric": b.metric, "value": 100 * right / len(mine), "n": len(mine),
+                    "ci_low": 100 * interval.low, "ci_high": 100 * interval.high})  # fmt: skip
+        tokens = [t["n_tokens"] for t in texts if t["benchmark"] == b.name]
+        out.append(
+            {
+                **base,
+                "metric": "tokens",
+                "value": sum(tokens) / len(tokens),
+                "n": len(tokens),
+                "ci_low": None,
+                "ci_high": None,
+            }
+        )
+        unread = sum(s["status"] != "ok" for s in mine)
+        out.append(
+            {
+                **base,
+                "metric": "not_graded",
+                "value": 100 * unread / len(mine),
+                "n": len(mine),
+                "ci_low": None,
+                "ci_high": None,
+            }
+        )
+    return out
+
+
+def evaluate(
+    run: Run, family: str, method: str, seed: int | None = None, model: Artifact | None = None
+) -> list[Record]:
+    """Generates, grades and sums up one model; ``model`` None is the untrained base."""
+    from . import training
+
+    if model is None:
+        ref = synthesis.model_ref(run, synthesis.student(run, family), family)
+        key, label = synthesis.model_key(ref.path), f"{family}-base"
+    else:
+        label = f"{family}-{method.replace('(', '-').rstrip(')')}-s{seed}"
+        ref, key = training.trained_ref(run, family, model, label), model.key
+    made = generations(run, label, ref, key)
+    return results(run, family, method, seed, scores(run, label, made), made)

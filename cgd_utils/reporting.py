@@ -1,0 +1,213 @@
+"""Tables and figures: reads result rows only."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from . import statistics
+from .artifacts import BadInput, Run, atomic, write_text
+
+Record = dict[str, Any]
+COLUMNS = ["family", "method", "seed", "benchmark", "metric", "value", "n", "ci_low", "ci_high"]
+QUALITY = ("accuracy", "instruction_following")
+LABELS = {
+    "base": "base", "sft": "SFT", "distilled_sft": "distilled SFT", "refined_sft": "refined SFT", "cft": "CFT", "cgd": "CGD",
+    "cgd_no_critique": "CGD, no critique", "cgd_irrelevant": "CGD, irrelevant", "cgd_generic": "CGD, generic",
+    "cgd_masked": "CGD, masked",
+}  # fmt: skip
+# Okabe-Ito, colour-blind safe
+COLOURS = {"base": "#999999", "sft": "#E69F00", "distilled_sft": "#56B4E9", "refined_sft": "#009E73", "cft": "#CC79A7",
+           "cgd": "#D55E00", "cgd_no_critique": "#0072B2", "cgd_irrelevant": "#E69F00", "cgd_generic": "#56B4E9",
+           "cgd_masked": "#000000"}  # fmt: skip
+MARKERS = "osD^vP*X<>"
+
+
+def write_results(run: Run, *parts: Sequence[Record]) -> pd.DataFrame:
+    """Writes ``results.csv``: the rows of all parts, each (family, method, seed, benchmark, metric) once, in a fixed order."""
+    frame = pd.DataFrame([r for part in parts for r in part], columns=COLUMNS)
+    frame["seed"] = frame["seed"].astype("Int64")
+    frame = frame.drop_duplicates(COLUMNS[:5]).reset_index(drop=True)
+    with atomic(run.results_csv) as path:
+        frame.to_csv(path, index=False, float_format="%.6g", lineterminator="\n")
+    return frame
+
+
+def read_results(run: Run) -> pd.DataFrame:
+    """The frame of ``results.csv``.
+
+    Raises:
+        BadInput: it is not there yet.
+    """
+    if not run.results_csv.exists():
+        raise BadInput(f"{run.results_csv}: no such file; run 04_evaluate first")
+    return pd.read_csv(run.results_csv, dtype={"seed": "Int64"})
+
+
+def per_seed(results: pd.DataFrame, headline: Sequence[str] = ()) -> pd.DataFrame:
+    """One row a (family, method, seed): each benchmark's value, and ``mean``: their plain mean over the accuracy benchmarks."""
+    quality = results[results["metric"].isin(QUALITY)]
+    wide = quality.pivot_table(
+        index=["family", "method", "seed"], columns="benchmark", values="value", dropna=False, sort=False
+    )
+    wide = wide.dropna(how="all")
+    graded = list(dict.fromkeys(quality.loc[quality["metric"] == "accuracy", "benchmark"]))
+    averaged = [b for b in (headline or graded) if b in wide.columns]
+    wide = wide[list(dict.fromkeys(quality["benchmark"]))]
+    wide.insert(0, "mean", wide[averaged].mean(axis=1))
+    return wide.reset_index()
+
+
+def headline(
+    results: pd.DataFrame, benchmarks: Sequence[str] = (), level: float = 0.95, reference: str = "cgd"
+) -> pd.DataFrame:
+    """Mean over seeds, sd, t interval, and the paired difference ``reference`` − method with interval and p.
+
+    All in percentage points; ``n_seeds`` models a row. The base is one model, so it has no sd, and its difference is to
+    each seed of the reference.
+    """
+    wide = per_seed(results, benchmarks)
+    columns = [c for c in wide.columns if c not in ("family", "method", "seed")]
+    out = []
+    for (family, method), group in wide.groupby(["family", "method"], sort=False):
+        ours = wide[(wide["family"] == family) & (wide["method"] == reference)].set_index("seed")
+        for column in columns:
+            values = group[column].to_numpy(float)
+            interval = statistics.mean_t_interval(values, level)
+            row = {"family": family, "method": method, "benchmark": column, "n_seeds": len(values), "mean": values.mean(),
+                   "sd": values.std(ddof=1) if len(values) > 1 else None,
+                   "ci_low": interval.low, "ci_high": interval.high}  # fmt: skip
+            if method != reference and len(ours):
+                theirs = group.set_index("seed")[column] if method != "base" else None
+                mine = ours[column]
+                both = [
+                    (mine[s], values[0] if theirs is None else theirs[s])
+                    for s in mine.index
+                    if theirs is None or s in theirs.index
+                ]
+                if both:
+                    d = statistics.paired_difference([a for a, _ in both], [b for _, b in both], level)
+                    row |= {"difference": d.difference, "difference_low": d.low, "difference_high": d.high, "p": d.p}
+            out.append(row)
+    return pd.DataFrame(out)
+
+
+def printed(table: pd.DataFrame, family: str, benchmarks: Sequence[str] | None = None) -> pd.DataFrame:
+    """The headline table as people read it: ``mean ± half-width`` a benchmark, difference and p on the mean."""
+    mine = table[table["family"] == family]
+    shown = list(benchmarks or dict.fromkeys(mine["benchmark"]))
+    rows = []
+    for method in dict.fromkeys(mine["method"]):
+        cells = mine[mine["method"] == method].set_index("benchmark")
+        row = {"method": LABELS.get(method, method), "seeds": int(cells["n_seeds"].iloc[0])}
+        for b in shown:
+            half = (cells.loc[b, "ci_high"] - cells.loc[b, "ci_low"]) / 2
+            row[b] = f"{cells.loc[b, 'mean']:.1f}" + (f" ± {half:.1f}" if half == half else "")
+        c = cells.loc["mean"]
+        has = "difference" in c and c["difference"] == c["difference"]
+        row["CGD − method (mean)"] = (
+            f"{c['difference']:+.1f} [{c['difference_low']:+.1f}, {c['difference_high']:+.1f}]" if has else ""
+        )
+        row["p"] = ("<0.001" if c["p"] < 0.001 else f"{c['p']:.3f}") if has and c["p"] == c["p"] else ""
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def save_table(frame: pd.DataFrame, folder: Path, name: str) -> None:
+    """Writes a table as CSV, Markdown and LaTeX."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with atomic(folder / f"{name}.csv") as path:
+        frame.to_csv(path, index=False, float_format="%.6g", lineterminator="\n")
+    write_text(folder / f"{name}.md", frame.to_markdown(index=False, floatfmt=".2f") + "\n")
+    latex = frame.map(lambda v: str(v).replace("±", r"\pm").replace("−", "-") if isinstance(v, str) else v)
+    latex = latex.map(lambda v: f"${v}$" if isinstance(v, str) and r"\pm" in v else v)
+    text = latex.rename(columns=lambda c: str(c).replace("_", r"\_").replace("−", "--")).to_latex(
+        index=False, float_format="%.2f", na_rep=""
+    )
+    write_text(folder / f"{name}.tex", text.replace("_s", r"\_s") if "_s" in text.replace(r"\_", "") else text)
+
+
+def style() -> None:
+    """One look for every figure."""
+    import matplotlib.pyplot as plt
+
+    plt.rcParams.update({
+        "figure.figsize": (7, 4), "figure.dpi": 110, "savefig.dpi": 200, "savefig.bbox": "tight", "font.size": 10,
+        "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True, "grid.alpha": 0.25, "legend.frameon": False,
+    })  # fmt: skip
+
+
+def save_figure(figure: Any, folder: Path, name: str, plotted: pd.DataFrame) -> None:
+    """Writes a figure as PNG and PDF, and the numbers it shows as CSV."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for kind in ("png", "pdf"):
+        with atomic(folder / f"{name}.{kind}") as path:
+            figure.savefig(path, format=kind, metadata={"CreationDate": None} if kind == "pdf" else {"Software": None})
+    with atomic(folder / f"{name}.csv") as path:
+        plotted.to_csv(path, index=False, float_format="%.6g", lineterminator="\n")
+
+
+def plot_by_steps(
+    table: pd.DataFrame,
+    family: str,
+    benchmarks: Sequence[str],
+    trained: Sequence[str] = (),
+    methods: Sequence[str] = (),
+) -> Any:
+    """Accuracy on each benchmark, a line a method, with t intervals over seeds."""
+    import matplotlib.pyplot as plt
+
+    style()
+    figure, axes = plt.subplots()
+    shown = [m for m in dict.fromkeys(table["method"]) if not methods or m in methods]
+    for i, method in enumerate(shown):
+        cells = (
+            table[(table["family"] == family) & (table["method"] == method)].set_index("benchmark").reindex(benchmarks)
+        )
+        shift = (i - (len(shown) - 1) / 2) * 0.06
+        low, high = cells["mean"] - cells["ci_low"], cells["ci_high"] - cells["mean"]
+        axes.errorbar([j + shift for j in range(len(benchmarks))], cells["mean"], yerr=[low.fillna(0), high.fillna(0)],
+                      marker=MARKERS[i % len(MARKERS)], capsize=2, lw=1.4, ms=5, color=COLOURS.get(method),
+                      label=LABELS.get(method, method))  # fmt: skip
+    inside = [j for j, b in enumerate(benchmarks) if b in trained]
+    if inside:
+        axes.axvspan(min(inside) - 0.4, max(inside) + 0.4, color="#000000", alpha=0.05, lw=0)
+        axes.text(
+            (min(inside) + max(inside)) / 2,
+            103,
+            "step counts seen in training",
+            ha="center",
+            fontsize=8,
+            color="#555555",
+        )
+    axes.set_xticks(range(len(benchmarks)), benchmarks)
+    axes.set_ylim(-3, 108)
+    axes.set_ylabel("accuracy (%)")
+    axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
+    seeds = int(table["n_seeds"].max())
+    axes.set_title(f"{family}: accuracy by benchmark ({seeds} seeds, 95% t intervals)", fontsize=10)
+    return figure
+
+
+def plot_gain(table: pd.DataFrame, family: str, methods: Sequence[str] = ()) -> Any:
+    """Gain over the base on the mean of the graded benchmarks, with intervals."""
+    import matplotlib.pyplot as plt
+
+    style()
+    mine = table[(table["family"] == family) & (table["benchmark"] == "mean")].set_index("method")
+    shown = [m for m in mine.index if m != "base" and (not methods or m in methods)][::-1]
+    base = mine.loc["base", "mean"]
+    figure, axes = plt.subplots(figsize=(7, 0.45 * len(shown) + 1.2))
+    for y, method in enumerate(shown):
+        c = mine.loc[method]
+        half = [[c["mean"] - c["ci_low"]], [c["ci_high"] - c["mean"]]] if c["ci_low"] == c["ci_low"] else None
+        axes.errorbar(c["mean"] - base, y, xerr=half, fmt="o", capsize=3, color=COLOURS.get(method, "#333333"))
+    axes.axvline(0, color="#555555", lw=1)
+    axes.set_yticks(range(len(shown)), [LABELS.get(m, m) for m in shown])
+    axes.set_ylim(-0.6, len(shown) - 0.4)
+    axes.set_xlabel(f"gain over the base student (points; base {base:.1f}%)")
+    axes.set_title(f"{family}: mean gain, {int(mine['n_seeds'].max())} seeds, 95% t intervals", fontsize=10)
+    return figure
