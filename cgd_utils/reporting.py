@@ -211,3 +211,34 @@ def plot_gain(table: pd.DataFrame, family: str, methods: Sequence[str] = ()) -> 
     axes.set_xlabel(f"gain over the base student (points; base {base:.1f}%)")
     axes.set_title(f"{family}: mean gain, {int(mine['n_seeds'].max())} seeds, 95% t intervals", fontsize=10)
     return figure
+
+
+def coloured_row(row: Record, tok: Any) -> str:
+    """HTML of a tokenised row: prompt tokens grey, learnt tokens orange; all text is escaped."""
+    from html import escape
+
+    spans = []
+    for token, label in zip(row["input_ids"], row["labels"], strict=True):
+        text = escape(tok.decode([token])).replace("\n", "↵<br>")
+        look = "color:#777" if label == -100 else "background:#E69F0055;color:inherit"
+        spans.append(f'<span style="{look}">{text}</span>')
+    return f'<div style="font-family:monospace;line-height:1.6">{"".join(spans)}</div>'
+
+
+def plot_losses(histories: dict[tuple[str, str, int], list[Record]]) -> Any:
+    """Training loss by step: a colour a method, a line a seed."""
+    import matplotlib.pyplot as plt
+
+    style()
+    figure, axes = plt.subplots()
+    told: set[str] = set()
+    for (_, method, _), history in histories.items():
+        label = None if method in told else LABELS.get(method, method)
+        told.add(method)
+        steps = [h["step"] for h in history]
+        axes.plot(steps, [h["loss"] for h in history], color=COLOURS.get(method), lw=1, alpha=0.8, label=label)
+    axes.set_yscale("log")
+    axes.set_xlabel("optimizer step")
+    axes.set_ylabel("loss (nats a learnt token)")
+    axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
+    return figure

@@ -1,0 +1,34 @@
+# Two commands do everything: `make reproduce` and `make test`. Both set up .venv first.
+PYTHON ?= python3
+PROFILE ?= lab
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.set-up
+
+.PHONY: setup reproduce test lint lock clean
+
+setup: $(STAMP)
+
+# older than the lock or the project file: set up again
+$(STAMP): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "error: Python 3.11 or newer is needed; name one: make PYTHON=python3.12" >&2; exit 2; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint requirements.lock --editable '.[dev]'
+	@touch $(STAMP)
+
+reproduce: setup
+	$(BIN)/python -m cgd_utils run --profile $(PROFILE)
+
+lint: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+test: lint
+	$(BIN)/python -m pytest
+
+# the versions installed now become the lock
+lock: setup
+	@{ head -2 requirements.lock; $(BIN)/python -m pip freeze --exclude-editable | sed 's/+cpu//' | grep -v ' @ ' | sort -f; } > .lock.tmp && mv .lock.tmp requirements.lock
+
+clean:
+	rm -rf $(VENV) .pytest_cache .ruff_cache
