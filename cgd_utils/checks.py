@@ -38,7 +38,9 @@ def preflight(run: Run) -> None:
         *([p.synthesis.teacher.model] if p.synthesis.teacher.model else []),
     ]:
         _check_model(model)
-    if data.is_file(p.data.source) or (p.data.source != "lab" and p.data.source not in data.SOURCES and "/" not in p.data.source):
+    if data.is_file(p.data.source) or (
+        p.data.source != "lab" and p.data.source not in data.SOURCES and "/" not in p.data.source
+    ):
         data.load_problems(p.data)
     if p.data.source == "lab" and p.training.rows > p.data.rows:
         raise BadInput(

@@ -279,7 +279,9 @@ def load_model(ref: ModelRef) -> Any:
     """
     import torch
     from transformers import AutoModelForCausalLM
+    from transformers.utils import logging
 
+    logging.disable_progress_bar()
     device = pick_device(ref.device)
     dtype = {"auto": "bfloat16" if device == "cuda" else "float32"}.get(ref.dtype, ref.dtype)
     extra: dict[str, Any] = {}

@@ -1,0 +1,40 @@
+"""Shared fixtures: one smoke run of the whole chain, made once a session."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+os.environ["HF_HUB_OFFLINE"] = "1"
+CANARY = "hf_canaryCanaryCanary0123456789"
+
+
+@pytest.fixture(scope="session")
+def smoke_run(tmp_path_factory):
+    """The whole chain on the smoke profile, through the command line, with a token in the environment."""
+    from cgd_utils import artifacts
+    from cgd_utils.__main__ import main
+
+    outputs = tmp_path_factory.mktemp("outputs with späces")
+    before = {p: p.stat().st_mtime_ns for p in _project_files()}
+    os.environ["HF_TOKEN"] = os.environ["OPENAI_API_KEY"] = CANARY
+    try:
+        assert main(["run", "--profile", "smoke", "--outputs", str(outputs)]) == 0
+    finally:
+        del os.environ["HF_TOKEN"], os.environ["OPENAI_API_KEY"]
+    assert {p: p.stat().st_mtime_ns for p in _project_files()} == before, "a stage wrote outside its output folder"
+    return artifacts.open_run("smoke", outputs)
+
+
+def _project_files():
+    from cgd_utils.artifacts import PROJECT
+
+    return [p for d in ("cgd_utils", "notebooks") for p in Path(PROJECT / d).rglob("*") if "__pycache__" not in p.parts]
+
+
+@pytest.fixture(scope="session")
+def benchmark_dir():
+    folder = os.environ.get("CGD_BENCHMARK_DIR")
+    if not folder or not Path(folder).is_dir():
+        pytest.skip("CGD_BENCHMARK_DIR names no folder with the real benchmark files")
+    return Path(folder)

@@ -1,0 +1,94 @@
+"""The project itself: import arrows, import time, consistent versions, notebooks as they should be committed."""
+
+import ast
+import json
+import re
+import subprocess
+import sys
+
+import pytest
+import yaml
+from packaging.requirements import Requirement
+
+from cgd_utils import profiles, runner
+from cgd_utils.artifacts import PACKAGE, PROJECT
+
+# module -> modules it may import, as in the architecture; the order is the data's way
+ORDER = ["profiles", "artifacts", "prompts", "lab", "grading", "statistics", "methods", "data", "generation", "synthesis", "training",
+         "evaluation", "ablations", "reporting", "checks", "runner", "__main__"]  # fmt: skip
+
+
+def _imports(module):
+    path = PACKAGE / module
+    files = path.rglob("*.py") if path.is_dir() else [path.with_suffix(".py")]
+    for f in files:
+        depth = len(f.relative_to(PACKAGE).parts)
+        for node in ast.walk(ast.parse(f.read_text())):
+            if isinstance(node, ast.ImportFrom) and node.level == depth:
+                yield from ([node.module.split(".")[0]] if node.module else [a.name for a in node.names])
+
+
+@pytest.mark.parametrize("module", ORDER)
+def test_imports_point_one_way(module):
+    for other in set(_imports(module)) & set(ORDER):
+        assert ORDER.index(other) < ORDER.index(module), f"{module} imports {other}"
+
+
+def test_every_module_has_its_place():
+    found = {p.stem for p in PACKAGE.glob("*.py")} | {p.parent.name for p in PACKAGE.glob("*/__init__.py")}
+    assert found - {"__init__"} <= set(ORDER) | {"audit", "compare"}
+
+
+def test_import_is_light():
+    code = "import sys, cgd_utils, cgd_utils.artifacts, cgd_utils.generation, cgd_utils.training; print([m for m in ('torch','transformers','pandas','scipy') if m in sys.modules])"
+    assert (
+        subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"
+    )
+
+
+def test_versions_agree():
+    import tomllib
+
+    project = tomllib.loads((PROJECT / "pyproject.toml").read_text())["project"]
+    lock = dict(
+        line.split("==")
+        for line in (PROJECT / "requirements.lock").read_text().split()
+        if re.match(r"^[\w.-]+==", line)
+    )
+    locked = {k.lower().replace("_", "-"): v for k, v in lock.items()}
+    for text in [*project["dependencies"], *project["optional-dependencies"]["dev"]]:
+        need = Requirement(text)
+        assert need.specifier.contains(locked[need.name.lower()]), text
+    environment = yaml.safe_load((PROJECT / "environment.yml").read_text())
+    assert {"--constraint requirements.lock", "--editable .[dev]"} <= set(environment["dependencies"][-1]["pip"])
+    assert not [k for k in locked if k.startswith(("nvidia", "cuda", "vllm"))]
+
+
+NOTEBOOKS = sorted((PROJECT / "notebooks").rglob("*.ipynb"))
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
+def test_notebooks_are_committed_clean(path):
+    notebook = json.loads(path.read_text())
+    assert notebook["metadata"]["kernelspec"]["name"] == "python3"
+    code = [c for c in notebook["cells"] if c["cell_type"] == "code"]
+    assert not any(c["outputs"] or c["execution_count"] for c in code)
+    assert sum("parameters" in c["metadata"].get("tags", []) for c in code) == 1
+    assert all(len("".join(c["source"]).splitlines()) <= 30 for c in code)
+    first, last = ("".join(notebook["cells"][i]["source"]) for i in (0, -1))
+    assert "**Shows**" in first and "**Needs**" in first
+    assert "next" in last.lower()
+
+
+def test_the_chain_names_every_numbered_notebook():
+    assert [p.stem for p in sorted((PROJECT / "notebooks").glob("*.ipynb"))] == list(runner.NAMES)
+
+
+@pytest.mark.parametrize("name", profiles.names())
+def test_every_profile_is_valid(name):
+    assert profiles.load(name).name == name
+
+
+def test_readme_names_the_two_commands():
+    readme = (PROJECT / "README.md").read_text()
+    assert "make reproduce" in readme and "make test" in readme

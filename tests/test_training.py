@@ -1,0 +1,112 @@
+"""Tokenisation checks, draws, and QLoRA on the CPU."""
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cgd_utils import artifacts, generation, methods, prompts, training
+from cgd_utils.artifacts import BadInput
+
+RECORD = {
+    "id": "a", "question": "q?", "answer": "14", "solution": "Answer: 14", "draft": "Answer: 15", "critique": "14 not 15. Conclusion: wrong",
+    "refined": "12+2=14\nAnswer: 14", "direct": "12+2=14\nAnswer: 14",
+}  # fmt: skip
+RECORDS = [{**RECORD, "id": str(i), "critique": f"critique {i}. Conclusion: wrong"} for i in range(5)]
+
+
+@pytest.fixture(scope="module")
+def tok():
+    return generation.load_tokenizer(generation.ModelRef(generation.resolve("lab:llama"), "llama"))
+
+
+@pytest.mark.parametrize("method", methods.METHODS)
+def test_the_loss_is_on_the_completion_and_its_end_only(method, tok):
+    row = methods.rows(method, [RECORD], prompts.layout("lab"))[0]
+    [out], too_long = training.tokenize([row], tok, 1024)
+    learnt = [t for t, label in zip(out["input_ids"], out["labels"], strict=True) if label != training.IGNORED]
+    assert tok.decode(learnt) == row["completion"][0]["content"] + tok.eos_token
+    assert out["labels"][-1] == tok.eos_token_id
+    assert not too_long
+
+
+def test_long_rows_are_listed_not_cut(tok):
+    rows = methods.rows("cgd", [RECORD, {**RECORD, "id": "long", "question": "many " * 300}], prompts.layout("lab"))
+    kept, left_out = training.tokenize(rows, tok, 200)
+    assert [r["id"] for r in kept] == ["a"]
+    assert left_out[0]["id"] == "long"
+
+
+def test_an_empty_completion_is_refused(tok):
+    row = {
+        "id": "x",
+        "method": "sft",
+        "prompt": [{"role": "user", "content": "q"}],
+        "completion": [{"role": "assistant", "content": " "}],
+    }
+    with pytest.raises(BadInput, match="'x'.*empty"):  # noqa: RUF043
+        training.tokenize([row], tok, 100)
+
+
+def test_each_critique_method_shows_its_critique():
+    layout = prompts.layout("lab")
+
+    def shown(name, i=0):
+        return methods.rows(name, RECORDS, layout)[i]["prompt"][0]["content"]
+
+    assert "critique 0." in shown("cgd")
+    assert "critique 0." not in shown("cgd_irrelevant") and "critique" in shown("cgd_irrelevant")
+    assert layout.generic_critique in shown("cgd_generic")
+    assert "Critique:" not in shown("cgd_no_critique")
+    assert "Conclusion: right" in shown("cgd_noisy(1.0)")
+    assert shown("cgd_noisy(0.0)") == shown("cgd")
+    assert shown("cgd_replay(1.0)") == shown("refined_sft")
+
+
+@given(st.integers(0, 999))
+def test_a_masked_critique_does_not_hold_the_answer(n):
+    critique = f"Step 1 is wrong: 1{n} is {n}, not {n}. The answer is {n}. Conclusion: wrong"
+    assert methods.leaks(critique, str(n))
+    assert not methods.leaks(methods.mask_answer(critique, str(n)), str(n))
+    assert f"1{n} is" in methods.mask_answer(critique, str(n))
+
+
+@given(st.text(), st.text(), st.text())
+def test_prompts_hold_their_parts_unchanged(question, draft, critique):
+    content = prompts.layout("lab").ask_refined(question, draft, critique)[0]["content"]
+    assert content == f"{question}\nDraft: {draft}\nCritique: {critique}\nWrite the improved answer."
+
+
+def test_a_seed_draws_the_same_questions_for_every_method():
+    assert training.draw(RECORDS, 3, 1) == training.draw(RECORDS, 3, 1)
+    assert training.draw(RECORDS, 5, 1) != training.draw(RECORDS, 5, 2)
+    with pytest.raises(BadInput, match=r"training\.rows = 9"):
+        training.draw(RECORDS, 9, 0)
+
+
+@pytest.mark.parametrize("mode", ["lora", "qlora"])
+def test_adapters_train_save_and_generate_on_the_cpu(mode, tmp_path):
+    run = artifacts.open_run(
+        "smoke", tmp_path, {"training.mode": mode, "training.learning_rate": 1e-3, "data.rows": 32}
+    )
+    model = training.fine_tune(run, "llama", "cgd", 0)
+    assert (model.folder / "model" / "adapter_config.json").exists()
+    from safetensors.torch import load_file
+
+    weights = load_file(model.folder / "model" / "adapter_model.safetensors")
+    assert all(w.abs().sum() > 0 for k, w in weights.items() if "lora_B" in k), "an adapter did not learn"
+    history = model.rows("history.jsonl")
+    assert history[-1]["loss"] == history[-1]["loss"]
+    ref = training.trained_ref(run, "llama", model, "tuned")
+    engine = generation.TransformersGenerator(ref)
+    rows = engine.generate(
+        [(generation.Request("a", [{"role": "user", "content": "q"}]), 0)], run.profile.evaluation.sampling
+    )
+    assert rows[0]["n_tokens"] > 0
+
+
+def test_an_adapter_of_another_base_is_refused(tmp_path):
+    (tmp_path / "adapter_config.json").write_text(json.dumps({"base_model_name_or_path": "somewhere/qwen"}))
+    with pytest.raises(BadInput, match="was trained on"):
+        generation.check_adapter(generation.ModelRef(generation.resolve("lab:llama"), "llama", str(tmp_path)))
