@@ -44,10 +44,11 @@ def _size(layers: int, hidden: int = 128, heads: int = 4, mlp: int = 384, **more
 _FAMILIES = (
     Student("llama", "llama", "LLaMA3.1-8B-Instruct", _size(4), PretrainingSettings(tokens=16_000_000)),
     Student("llama-weak", "llama", "a weaker model of the LLaMA family", _size(3, 64, 2, 192)),
-    Student("qwen", "qwen2", "Qwen2.5-Math-7B", _size(3)),
+    Student("qwen", "qwen2", "Qwen2.5-Math-7B", _size(4), PretrainingSettings(tokens=16_000_000)),
     Student(
         "mixtral", "mixtral", "Mixtral-8x7B-Instruct",
         _size(3, mlp=192, num_local_experts=4, num_experts_per_tok=2, sliding_window=None, output_router_logits=True),
+        PretrainingSettings(tokens=16_000_000),
     ),
     Student("olmo", "olmo2", "OLMo-2-7B-Instruct", _size(3)),
     # S1.1-3B is a Qwen2.5 model; the lab gives it an architecture of its own so that five are exercised
