@@ -19,10 +19,10 @@ LABELS = {
     "cgd_no_critique": "CGD, no critique", "cgd_irrelevant": "CGD, irrelevant", "cgd_generic": "CGD, generic",
     "cgd_masked": "CGD, masked",
 }  # fmt: skip
-# Okabe-Ito, colour-blind safe
+# Okabe-Ito for the main methods, Tol's muted set for the ablations; colour-blind safe
 COLOURS = {"base": "#999999", "sft": "#E69F00", "distilled_sft": "#56B4E9", "refined_sft": "#009E73", "cft": "#CC79A7",
-           "cgd": "#D55E00", "cgd_no_critique": "#0072B2", "cgd_irrelevant": "#E69F00", "cgd_generic": "#56B4E9",
-           "cgd_masked": "#000000"}  # fmt: skip
+           "cgd": "#D55E00", "cgd_no_critique": "#332288", "cgd_irrelevant": "#999933", "cgd_generic": "#44AA99",
+           "cgd_masked": "#882255"}  # fmt: skip
 MARKERS = "osD^vP*X<>"
 
 
@@ -122,12 +122,10 @@ def save_table(frame: pd.DataFrame, folder: Path, name: str) -> None:
     with atomic(folder / f"{name}.csv") as path:
         frame.to_csv(path, index=False, float_format="%.6g", lineterminator="\n")
     write_text(folder / f"{name}.md", frame.to_markdown(index=False, floatfmt=".2f") + "\n")
-    latex = frame.map(lambda v: str(v).replace("±", r"\pm").replace("−", "-") if isinstance(v, str) else v)
-    latex = latex.map(lambda v: f"${v}$" if isinstance(v, str) and r"\pm" in v else v)
-    text = latex.rename(columns=lambda c: str(c).replace("_", r"\_").replace("−", "--")).to_latex(
-        index=False, float_format="%.2f", na_rep=""
-    )
-    write_text(folder / f"{name}.tex", text.replace("_s", r"\_s") if "_s" in text.replace(r"\_", "") else text)
+    text = frame.to_latex(index=False, float_format="%.2f", na_rep="", escape=True)
+    for sign, command in (("±", r"$\pm$"), ("−", "$-$"), ("<", "$<$"), ("→", r"$\to$")):
+        text = text.replace(sign, command)
+    write_text(folder / f"{name}.tex", text)
 
 
 def style() -> None:

@@ -230,7 +230,7 @@ def _execute(run: Run, stage: Stage, parameters: Record) -> float:
     try:
         papermill.execute_notebook(
             str(stage.path), str(executed), parameters=parameters, kernel_name=KERNEL, progress_bar=False,
-            cwd=str(NOTEBOOKS), request_save_on_cell_execute=True, extra_arguments=["--log-level=40"],
+            cwd=str(NOTEBOOKS), request_save_on_cell_execute=True, extra_arguments=["--log-level=50"],
         )  # fmt: skip
     except PapermillExecutionError as e:
         lines = [line for line in e.traceback if line]

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from .pretraining import PretrainingSettings, pretrain, train_tokenizer
+from .pretraining import MIXTURE, STEP_WEIGHTS, STYLE_WEIGHTS, PretrainingSettings, pretrain, train_tokenizer
 
 FOLDER = Path(__file__).parent / "checkpoints"
 
@@ -105,4 +106,9 @@ def build(name: str, work: Path, out: Path = FOLDER, settings: PretrainingSettin
     model.to(torch.float16).save_pretrained(folder)
     tok.save_pretrained(folder)
     (folder / "curve.jsonl").write_bytes((work / name / "curve.jsonl").read_bytes())
+    built = {
+        "parameters": model.num_parameters(), "tokens": (settings or student.pretraining).tokens,
+        "threads": torch.get_num_threads(), "mixture": MIXTURE, "styles": STYLE_WEIGHTS, "step_counts": STEP_WEIGHTS,
+    }  # fmt: skip
+    (folder / "pretraining.json").write_text(json.dumps(built, indent=1) + "\n", encoding="utf-8")
     return folder

@@ -1,0 +1,157 @@
+"""Model cards of the lab's students: what an untrained student can do, measured and written beside its checkpoint."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from .. import statistics
+from ..artifacts import write_text
+from . import students, teacher, world
+
+Record = dict[str, Any]
+STEPS = (1, 2, 3, 4, 5, 6)
+# how a question is asked: plainly, or with one of the instructions that fix the way of answering
+ASKED = {"plain": None, "in steps": "steps", "verify each step": "verify", "only the number": "only_number"}
+
+_CARD = """---
+license: mit
+tags: [cgd-kit, lab]
+---
+# {name}
+
+A tiny pretrained student of the CGD kit's lab world; it stands for {stands_for}. It answers word problems of that world and
+nothing else.
+
+| | |
+| --- | --- |
+| architecture | {model_type}, {layers} layers, hidden size {hidden} |
+| parameters | {parameters:,} |
+| pretraining | {tokens:.1f}M tokens, {hours} on {threads}; Muon and AdamW, bf16 autocast |
+| mixture | {mixture} |
+| ways of answering in the mixture | {styles} |
+| saved as | float16 safetensors |
+
+## What the base student can do
+
+Greedy answers, {n} held-out problems a cell, accuracy in percent with 95% Wilson intervals.
+
+{accuracy}
+
+Instructions followed ({n_instructions} instructed problems, k = 1–3): {instructions}.
+
+Single steps that are right, in its sampled drafts written in steps: {single}.
+
+## Its drafts
+
+{n_drafts} drafts sampled at temperature 1 for k = 2–4, read by the exact teacher: {kinds}. Written as: {draft_styles}. Examples:
+
+{examples}
+
+## How it was chosen
+
+World, mixture, size and number of tokens were chosen by the numbers on this page only, before any training method was compared, and
+were not changed afterwards. Made by `notebooks/lab/build_lab.ipynb`; the curve is in `curve.jsonl`.
+"""
+
+
+def measure(name: str, folder: Path, n: int = 300) -> Record:
+    """Measures an untrained student: accuracy by step count and way of asking, instructions, kinds of errors.
+
+    Args:
+        name: its name in `students.STUDENTS`.
+        folder: its checkpoint.
+        n: problems a cell.
+
+    Returns:
+        ``accuracy`` {(k, asked): (right, n)}, ``instructions`` {name: (followed, n)}, ``drafts`` [(question, text, kind,
+        style)], ``single`` (right steps, steps written).
+    """
+    accuracy = {}
+    for k in STEPS:
+        problems = world.make_problems(n, [k], 7, "card")
+        for asked, instruction in ASKED.items():
+            questions = [
+                p["question"] if instruction is None else world.instruct(p, instruction)["question"] for p in problems
+            ]
+            texts = _answer(folder, questions)
+            accuracy[k, asked] = sum(
+                world.read(t).answer == int(p["answer"]) for t, p in zip(texts, problems, strict=True)
+            )
+    instructed = world.make_instruction_set(n, [1, 2, 3], 7, "card")
+    followed: dict[str, list[bool]] = {}
+    for text, p in zip(_answer(folder, [p["question"] for p in instructed]), instructed, strict=True):
+        followed.setdefault(p["meta"]["instruction"], []).append(world.follows(text, p["meta"]))
+    problems = world.make_problems(n, [2, 3, 4], 7, "card-drafts")
+    texts = _answer(folder, [p["question"] for p in problems], temperature=1.0)
+    readings = [world.read(t) for t in texts]
+    steps = [s for r in readings for s in r.steps]
+    return {
+        "n": n,
+        "accuracy": accuracy,
+        "instructions": {i: (sum(v), len(v)) for i, v in followed.items()},
+        "drafts": [(p["question"], t, teacher.diagnose(t, p["meta"]).kind, r.style)
+                   for p, t, r in zip(problems, texts, readings, strict=True)],
+        "single": (sum(world.apply(s.op, s.a, s.b) == s.result for s in steps), len(steps)),
+    }  # fmt: skip
+
+
+def _answer(folder: Path, questions: list[str], temperature: float = 0.0) -> list[str]:
+    from ..generation import ModelRef, Request, TransformersGenerator
+    from ..profiles import Sampling
+
+    generator = TransformersGenerator(ModelRef(str(folder), folder.name, dtype="float32", device="cpu"))
+    requests = [(Request(str(i), [{"role": "user", "content": q}]), 0) for i, q in enumerate(questions)]
+    sampling = Sampling(temperature=temperature, max_new_tokens=160, seed=7)
+    rows = [row for batch in generator.batches(requests) for row in generator.generate(batch, sampling)]
+    texts = {row["id"]: row["text"] for row in rows}
+    return [texts[r.id] for r, _ in requests]
+
+
+def write(name: str, folder: Path, measured: Record) -> None:
+    """Writes ``README.md`` beside a checkpoint, from its config, its curve and what `measure` found."""
+    student = students.STUDENTS[name]
+    curve = [json.loads(line) for line in (folder / "curve.jsonl").read_text(encoding="utf-8").splitlines()]
+    built = json.loads((folder / "pretraining.json").read_text(encoding="utf-8"))
+    kinds = Counter(kind for _, _, kind, _ in measured["drafts"])
+    styles = Counter(style for *_, style in measured["drafts"])
+    single, written = measured["single"]
+    text = _CARD.format(
+        name=name, stands_for=student.stands_for, model_type=student.model_type, layers=student.size["num_hidden_layers"],
+        hidden=student.size["hidden_size"], parameters=built["parameters"], tokens=built["tokens"] / 1e6,
+        hours=f"{curve[-1]['seconds'] / 60:.0f} minutes", threads=f"{built['threads']} CPU thread(s)",
+        mixture=_shares(built["mixture"]), styles=_shares(built["styles"]), n=measured["n"], accuracy=_table(measured),
+        n_instructions=sum(n for _, n in measured["instructions"].values()),
+        instructions=", ".join(f"{i} {_cell(*v)}" for i, v in measured["instructions"].items()),
+        single=f"{_cell(single, written)} of {written}", n_drafts=len(measured["drafts"]), kinds=_counts(kinds),
+        draft_styles=_counts(styles), examples=_examples(measured["drafts"]),
+    )  # fmt: skip
+    write_text(folder / "README.md", text)
+
+
+def _cell(right: int, n: int) -> str:
+    i = statistics.wilson(right, n)
+    return f"{100 * i.estimate:.1f} [{100 * i.low:.1f}, {100 * i.high:.1f}]"
+
+
+def _table(measured: Record) -> str:
+    rows = [
+        f"| {k} | " + " | ".join(_cell(measured["accuracy"][k, a], measured["n"]) for a in ASKED) + " |" for k in STEPS
+    ]
+    return "\n".join([f"| k | {' | '.join(ASKED)} |", "| --- " * (len(ASKED) + 1) + "|", *rows])
+
+
+def _shares(shares: dict[str, float]) -> str:
+    return ", ".join(f"{kind} {share:.0%}" for kind, share in shares.items())
+
+
+def _counts(counts: Counter[str]) -> str:
+    return ", ".join(f"{kind} {n}" for kind, n in counts.most_common())
+
+
+def _examples(drafts: list[tuple[str, str, str, str]], n: int = 4) -> str:
+    """The first wrong drafts that show steps: the errors that a critique can name."""
+    shown = [d for d in drafts if d[2] not in ("right", "no_steps")][:n]
+    return "\n\n".join(f"- {q}\n  `{t.replace(chr(10), ' / ')}` ({kind})" for q, t, kind, _ in shown)

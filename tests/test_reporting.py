@@ -1,0 +1,52 @@
+"""Tables and figures from result rows."""
+
+import pandas as pd
+import pytest
+
+from cgd_utils import reporting
+
+RESULTS = pd.DataFrame(
+    [("f", m, s, b, "accuracy", v, 100, 0.0, 1.0)
+     for m, seeds in {"base": [None], "sft": [0, 1, 2], "cgd": [0, 1, 2]}.items()
+     for s in seeds for b, v in (("a", 10 + 10 * (m == "cgd") + (s or 0)), ("b", 30))],
+    columns=reporting.COLUMNS,
+)  # fmt: skip
+
+
+def row(method, benchmark="mean"):
+    table = reporting.headline(RESULTS)
+    return table[(table["method"] == method) & (table["benchmark"] == benchmark)].iloc[0]
+
+
+def test_the_headline_averages_benchmarks_then_seeds():
+    assert row("sft")["mean"] == pytest.approx((10.0 + 11.0 + 12.0) / 3 / 2 + 15.0)
+    assert row("sft")["n_seeds"] == 3
+
+
+def test_the_difference_is_paired_by_seed():
+    assert row("sft", "a")["difference"] == pytest.approx(10.0)
+    assert row("sft", "a")["difference_low"] == pytest.approx(10.0)  # every pair differs by ten: no spread is left
+
+
+def test_a_table_is_valid_latex_whatever_its_cells_hold(tmp_path):
+    frame = pd.DataFrame({"method_name": ["a_b & 5%", "x ± 1.0"], "CGD − p": ["<0.001", "$x$"]})
+    reporting.save_table(frame, tmp_path, "t")
+    text = (tmp_path / "t.tex").read_text()
+    assert r"method\_name" in text
+    assert r"a\_b \& 5\%" in text
+    assert r"x $\pm$ 1.0" in text
+    assert "$<$0.001" in text
+    assert r"\$x\$" in text
+    assert pd.read_csv(tmp_path / "t.csv").equals(frame)
+
+
+def test_every_labelled_method_has_a_colour_of_its_own():
+    assert set(reporting.LABELS) == set(reporting.COLOURS)
+    assert len(set(reporting.COLOURS.values())) == len(reporting.COLOURS)
+
+
+def test_the_figures_draw_every_method():
+    table = reporting.headline(RESULTS)
+    axes = reporting.plot_by_steps(table, "f", ["a", "b"]).axes[0]
+    assert [t.get_text() for t in axes.get_legend().get_texts()] == ["base", "SFT", "CGD"]
+    assert [t.get_text() for t in reporting.plot_gain(table, "f").axes[0].get_yticklabels()] == ["CGD", "SFT"]
