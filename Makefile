@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.set-up
 
-.PHONY: setup reproduce test lint lock clean
+.PHONY: setup reproduce reference test lint lock clean
 
 setup: $(STAMP)
 
@@ -18,6 +18,10 @@ $(STAMP): requirements.lock pyproject.toml
 
 reproduce: setup
 	$(BIN)/python -m cgd_utils run --profile $(PROFILE)
+
+# the tables and figures of a full run become the committed ones, and the README's table is theirs
+reference: reproduce
+	$(BIN)/python tests/refresh_reference.py $(PROFILE)
 
 lint: setup
 	$(BIN)/ruff check .

@@ -263,3 +263,37 @@ def _outputs(run: Run, stage: Stage) -> list[str]:
     if stage.name.startswith("07"):
         found += [p for d in (run.tables, run.figures) for p in sorted(d.glob("*"))]
     return [p.relative_to(run.folder).as_posix() for p in found if p.is_file()]
+
+
+def keep_reference(run: Run, folder: Path, command: str) -> None:
+    """Copies tables, figures and results of a finished run to ``folder``, with a manifest that says how they were made.
+
+    Raises:
+        BadInput: a stage of the run is not done.
+    """
+    import shutil
+
+    open_stages = [r["stage"] for r in status(run) if r["state"] != "done"]
+    if open_stages:
+        raise BadInput(f"run {run.profile.name!r} is not finished ({', '.join(open_stages)}): run it first")
+    shutil.rmtree(folder, ignore_errors=True)
+    for place in (run.tables, run.figures):
+        shutil.copytree(place, folder / place.name)
+    shutil.copy(run.results_csv, folder)
+    manifests = [json.loads(_manifest_path(run, name).read_text(encoding="utf-8")) for name in NAMES]
+    artifacts.write_json(folder / "manifest.json", {
+        "command": command, "profile": run.profile.model_dump(mode="json"), "environment": artifacts.environment(),
+        "wall_seconds": {m["stage"]: m["wall_seconds"] for m in manifests},
+        "keys": {m["stage"]: m["key"] for m in manifests},
+        "outputs": {p.relative_to(folder).as_posix(): artifacts.file_hash(p) for p in sorted(folder.rglob("*.*"))},
+    })  # fmt: skip
+
+
+def fill_readme(text: str, name: str, block: str) -> str:
+    """``text`` with the lines between ``<!-- name -->`` and ``<!-- end name -->`` replaced by ``block``."""
+    start, end = f"<!-- {name} -->", f"<!-- end {name} -->"
+    before, _, rest = text.partition(start)
+    _, found, after = rest.partition(end)
+    if not found:
+        raise ValueError(f"README: no place {start} … {end}")
+    return f"{before}{start}\n{block.strip()}\n{end}{after}"

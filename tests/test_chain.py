@@ -100,3 +100,40 @@ ablations: {{grids: []}}
     results = pd.read_csv(tmp_path / "real" / "results.csv")
     assert set(results["benchmark"]) == {"math-500"}
     assert set(results["method"]) == {"base", "sft", "cft", "cgd"}
+
+
+def test_a_notebook_runs_by_papermill_alone_from_any_folder(smoke_run, tmp_path):
+    notebook = artifacts.PROJECT / "notebooks" / "07_tables_and_figures.ipynb"
+    command = [sys.executable, "-m", "papermill", str(notebook), "out.ipynb", "-p", "profile", "smoke",
+               "-p", "outputs", str(smoke_run.folder.parent)]  # fmt: skip
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert (tmp_path / "out.ipynb").exists()
+
+
+def test_a_dead_kernel_is_told_in_words(smoke_run, tmp_path, monkeypatch):
+    import nbformat
+
+    code = "import os, signal\nos.kill(os.getpid(), signal.SIGKILL)"
+    cells = [nbformat.v4.new_code_cell(c) for c in ("profile: str = ''\noutputs: str = ''\noverrides: dict = {}", code)]
+    cells[0]["metadata"]["tags"] = ["parameters"]
+    nbformat.write(nbformat.v4.new_notebook(cells=cells), tmp_path / "00_setup.ipynb")
+    monkeypatch.setattr(runner, "NOTEBOOKS", tmp_path)
+    run = artifacts.open_run("smoke", tmp_path)
+    with pytest.raises(runner.StageFailed, match="kernel died"):
+        runner._execute(run, runner.STAGES[0], {"profile": "smoke", "outputs": str(tmp_path), "overrides": {}})
+
+
+def test_a_reference_copy_holds_what_the_readme_shows(smoke_run, tmp_path):
+    runner.keep_reference(smoke_run, tmp_path / "reference", "make reproduce PROFILE=smoke")
+    manifest = json.loads((tmp_path / "reference" / "manifest.json").read_text())
+    assert set(manifest["wall_seconds"]) == set(runner.NAMES)
+    for name, digest in manifest["outputs"].items():
+        assert artifacts.file_hash(tmp_path / "reference" / name) == digest
+    text = runner.fill_readme("a\n<!-- t -->\nold\n<!-- end t -->\nb", "t", "new\n")
+    assert text == "a\n<!-- t -->\nnew\n<!-- end t -->\nb"
+
+
+def test_an_unfinished_run_is_no_reference(tmp_path):
+    with pytest.raises(artifacts.BadInput, match="not finished"):
+        runner.keep_reference(artifacts.open_run("smoke", tmp_path), tmp_path / "reference", "")

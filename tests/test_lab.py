@@ -1,11 +1,13 @@
 """The lab world: problems, styles, instructions, and the exact teacher."""
 
+import json
 from random import Random
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cgd_utils import artifacts
 from cgd_utils.lab import pretraining, students, teacher, world
 
 problems = st.builds(lambda seed, k: world.make_problem(Random(seed), k), st.integers(0, 10**6), st.integers(1, 6))
@@ -141,3 +143,27 @@ def test_pretraining_goes_on_after_a_kill_to_the_same_weights(tmp_path, monkeypa
 
     a, b = load_file(whole / "model.safetensors"), load_file(again / "model.safetensors")
     assert all(torch.equal(a[k], b[k]) for k in a)
+
+
+def test_a_student_is_built_from_nothing_with_its_card_and_curve(tmp_path):
+    import papermill
+
+    notebook = artifacts.PROJECT / "notebooks" / "lab" / "build_lab.ipynb"
+    parameters = {"students": ["llama-weak"], "outputs": str(tmp_path), "tokens": 20_000, "problems_a_cell": 6}
+    papermill.execute_notebook(
+        str(notebook), str(tmp_path / "out.ipynb"), parameters, kernel_name="python3", progress_bar=False
+    )
+    built = tmp_path / "lab-students" / "llama-weak"
+    card = (built / "README.md").read_text()
+    assert "| 6 |" in card
+    assert "Instructions followed" in card
+    assert (built / "model.safetensors").exists()
+
+
+@pytest.mark.parametrize("name", students.STUDENTS)
+def test_every_shipped_student_has_a_card_of_its_own_settings(name):
+    built = json.loads((students.FOLDER / name / "pretraining.json").read_text())
+    assert built["tokens"] == students.STUDENTS[name].pretraining.tokens
+    assert built["mixture"] == pretraining.MIXTURE
+    assert built["step_counts"] == {str(k): w for k, w in pretraining.STEP_WEIGHTS.items()}
+    assert f"{built['parameters']:,}" in (students.FOLDER / name / "README.md").read_text()

@@ -8,7 +8,7 @@ from cgd_utils import reporting
 RESULTS = pd.DataFrame(
     [("f", m, s, b, "accuracy", v, 100, 0.0, 1.0)
      for m, seeds in {"base": [None], "sft": [0, 1, 2], "cgd": [0, 1, 2]}.items()
-     for s in seeds for b, v in (("a", 10 + 10 * (m == "cgd") + (s or 0)), ("b", 30))],
+     for s in seeds for b, v in (("a", 10 + 10 * (m == "cgd") + (s or 0) * (1 + (m == "cgd"))), ("b", 30))],
     columns=reporting.COLUMNS,
 )  # fmt: skip
 
@@ -24,8 +24,9 @@ def test_the_headline_averages_benchmarks_then_seeds():
 
 
 def test_the_difference_is_paired_by_seed():
-    assert row("sft", "a")["difference"] == pytest.approx(10.0)
-    assert row("sft", "a")["difference_low"] == pytest.approx(10.0)  # every pair differs by ten: no spread is left
+    cell = row("sft", "a")  # differences 10, 11, 12: t interval 11 ± 4.303 * 1 / sqrt(3)
+    assert cell["difference"] == pytest.approx(11.0)
+    assert cell["difference_low"] == pytest.approx(11 - 4.302653 / 3**0.5, abs=1e-4)
 
 
 def test_a_table_is_valid_latex_whatever_its_cells_hold(tmp_path):

@@ -52,8 +52,8 @@ Single steps that are right, in its sampled drafts written in steps: {single}.
 
 ## How it was chosen
 
-World, mixture, size and number of tokens were chosen by the numbers on this page only, before any training method was compared, and
-were not changed afterwards. Made by `notebooks/lab/build_lab.ipynb`; the curve is in `curve.jsonl`.
+World, mixture, size and number of tokens were chosen by numbers like those on this page, never by which training method does better
+with it. Made by `notebooks/lab/build_lab.ipynb`; the curve is in `curve.jsonl`.
 """
 
 

@@ -1,7 +1,7 @@
 """Pretraining of the lab's students from scratch: the text they learn from, and a resumable loop.
 
-The world and this mixture were chosen by what the *base* students can do (see the model cards in ``students/``), before
-any method was compared, and are not changed afterwards.
+The world and this mixture were chosen by what the *base* students can do (see the model cards in ``checkpoints/``),
+never by which training method does better with it.
 """
 
 from __future__ import annotations
@@ -253,7 +253,7 @@ def pretrain(config: Any, tok: Any, settings: PretrainingSettings, folder: Path,
             bar.update(n)
             losses.append(loss_sum.item() / learnt)
             batch_no += 1
-            if batch_no % log_every == 0:
+            if batch_no % log_every == 0 or seen >= settings.tokens:
                 wall = time.time() - started
                 curve.append({"tokens": seen, "loss": round(sum(losses) / len(losses), 4), "seconds": round(wall, 1)})
                 losses = []
