@@ -7,66 +7,16 @@ its own that re-runs in seconds without a model.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from . import compare, data, generation, prompts, statistics, synthesis
-from .artifacts import Artifact, BadInput, Run, content_key, file_hash, write_json, write_jsonl
+from . import compare, generation, prompts, statistics, synthesis
+from .artifacts import Artifact, Run, content_key, write_json, write_jsonl
+from .benchmarks import Loaded, benchmarks
 from .generation import ModelRef, Request
 from .grading import grade
-from .profiles import Benchmark, Evaluation, _nearest
 
 Record = dict[str, Any]
-LAB = {f"lab-k{k}": k for k in range(1, 9)}
-LAB_INSTRUCTIONS = "lab-instructions"
-
-
-@dataclass(frozen=True)
-class Loaded:
-    """A benchmark ready to be asked: its problems, grading rule (None = instruction check) and metric."""
-
-    name: str
-    problems: list[Record]
-    rule: str | None
-    metric: str
-    key: str
-
-
-def load_benchmark(which: str | Benchmark, settings: Evaluation) -> Loaded:
-    """Loads one benchmark of a profile.
-
-    Raises:
-        BadInput: unknown name, missing file or column, no rows.
-    """
-    if isinstance(which, Benchmark):
-        path = Path(which.path).expanduser()
-        if not path.is_file():
-            raise BadInput(f"benchmark {which.name!r}: {which.path}: no such file")
-        rows, _ = data.to_problems(data.read_table(path), which.name, "test", which.fields)
-        if not rows:
-            raise BadInput(f"benchmark {which.name!r}: {which.path} has no usable rows")
-        rows = rows[: which.rows or None]
-        return Loaded(
-            which.name, rows, which.rule, "accuracy", content_key(which.model_dump(exclude={"path"}), file_hash(path))
-        )
-    from .lab import world
-
-    if which == LAB_INSTRUCTIONS:
-        rows = world.make_instruction_set(settings.lab_rows, [1, 2, 3], 0, "test")
-        return Loaded(which, rows, None, "instruction_following", content_key(which, settings.lab_rows))
-    if which not in LAB:
-        known = [*LAB, LAB_INSTRUCTIONS]
-        raise BadInput(
-            f"unknown benchmark {which!r}{_nearest(which, known)}; known: {', '.join(known)}, or a file: {{name, path}}"
-        )
-    rows = world.make_problems(settings.lab_rows, [LAB[which]], 0, f"test-k{LAB[which]}")
-    return Loaded(which, rows, "exact", "accuracy", content_key(which, settings.lab_rows))
-
-
-def benchmarks(run: Run) -> list[Loaded]:
-    """Every benchmark of the run's profile, in its order."""
-    return [load_benchmark(b, run.profile.evaluation) for b in run.profile.evaluation.benchmarks]
 
 
 def generations(run: Run, label: str, ref: ModelRef, model_key: str) -> Artifact:
@@ -98,7 +48,7 @@ def generations(run: Run, label: str, ref: ModelRef, model_key: str) -> Artifact
                 "benchmarks": [b.key for b in loaded], "batch": p.generation.model_dump()}  # fmt: skip
     return run.make(
         "generations", label, build, settings=settings, inputs=[model_key],
-        code=("evaluation", "generation", "prompts", "lab.world"),
+        code=("evaluation", "benchmarks", "generation", "prompts", "lab.world"),
         rows=sum(len(b.problems) for b in loaded) * sampling.n,
     )  # fmt: skip
 
@@ -114,7 +64,12 @@ def scores(run: Run, label: str, made: Artifact) -> Artifact:
 
     rules = {b.name: b.rule for b in loaded.values()}
     return run.make(
-        "scores", label, build, settings=rules, inputs=[made.key], code=("evaluation", "grading", "lab.world")
+        "scores",
+        label,
+        build,
+        settings=rules,
+        inputs=[made.key],
+        code=("evaluation", "benchmarks", "grading", "lab.world"),
     )
 
 

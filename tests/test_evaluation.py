@@ -2,11 +2,11 @@
 
 import pytest
 
-from cgd_utils import evaluation
+from cgd_utils import benchmarks, evaluation
 
 
 def loaded(rule="exact"):
-    return evaluation.Loaded("b", [], rule, "accuracy", "")
+    return benchmarks.Loaded("b", [], rule, "accuracy", "")
 
 
 def scored(right, samples=1):

@@ -121,6 +121,8 @@ def write(name: str, folder: Path, measured: Record) -> None:
 
 
 def _cell(right: int, n: int) -> str:
+    if not n:
+        return "none"
     i = statistics.wilson(right, n)
     return f"{100 * i.estimate:.1f} [{100 * i.low:.1f}, {100 * i.high:.1f}]"
 
