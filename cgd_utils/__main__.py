@@ -59,6 +59,29 @@ def _parser() -> argparse.ArgumentParser:
     p.add_argument("--rule", default="math", help="math, relative or exact (default: math)")
     p.add_argument("--workers", type=int, default=None, help="processes (default: one a core)")
     p.add_argument("--json", action="store_true", help="print the result as JSON")
+    p = add(
+        "ifeval",
+        "score recorded answers to IFEval: strict and loose, prompt and instruction",
+        "cgd ifeval --data input_data.jsonl --responses responses.jsonl --out scores.jsonl",
+    )
+    p.add_argument("--data", type=Path, required=True, help="IFEval's input file")
+    p.add_argument("--responses", type=Path, required=True, help="rows {prompt, response}")
+    p.add_argument("--out", type=Path, required=True, help="rows {key, prompt, strict, loose}")
+    p.add_argument("--workers", type=int, default=None, help="processes (default: one a core)")
+    p.add_argument("--json", action="store_true", help="print the result as JSON")
+    p = add(
+        "compare",
+        "two runs or methods on the same questions, paired; a side is a score file or RUN_FOLDER:METHOD",
+        "cgd compare outputs/lab:cgd outputs/lab:distilled_sft",
+    )
+    p.add_argument("run_a", metavar="RUN_A")
+    p.add_argument("run_b", metavar="RUN_B")
+    p.add_argument("--level", type=float, default=0.95, help="of the intervals (default: 0.95)")
+    p.add_argument("--json", action="store_true", help="print the result as JSON")
+    p = add("audit", "published averages that do not follow from their published rows", "cgd audit --json")
+    p.add_argument("--tables", type=Path, default=None, help="folder of table_*.csv (default: the shipped ones)")
+    p.add_argument("--differences", action="store_true", help="published differences against sampling noise instead")
+    p.add_argument("--json", action="store_true", help="print the result as JSON")
     return parser
 
 
@@ -146,7 +169,58 @@ def _grade(options: Any) -> int:
     return 0
 
 
-_COMMANDS = {"run": _run, "status": _status, "check": _check, "grade": _grade}
+def _ifeval(options: Any) -> int:
+    from . import instruction_following
+
+    summary = instruction_following.score_file(options.data, options.responses, options.out, options.workers)
+    _print_or_json(
+        summary, [{"accuracy": k, **{f: round(x, 1) for f, x in v.items()}} for k, v in summary.items()], options
+    )
+    return 0
+
+
+def _compare(options: Any) -> int:
+    from . import compare
+
+    if not 0 < options.level < 1:
+        raise ValueError(f"--level {options.level}: must lie between 0 and 1, such as 0.95")
+    rows = compare.compare(compare.read_side(options.run_a), compare.read_side(options.run_b), options.level)
+    _print_or_json(rows, [{k: _rounded(k, v) for k, v in r.items()} for r in rows], options)
+    return 0
+
+
+def _audit(options: Any) -> int:
+    from . import audit
+
+    folder = options.tables or audit.PUBLISHED
+    rows = audit.differences(folder) if options.differences else audit.rows(folder)
+    _print_or_json(rows, [{k: _rounded(k, v) for k, v in r.items()} for r in rows], options)
+    return 0
+
+
+def _rounded(name: str, value: Any) -> Any:
+    return (
+        value
+        if not isinstance(value, float)
+        else f"{value:.4f}"
+        if name.startswith("p") and name != "printed"
+        else round(value, 2)
+    )
+
+
+def _print_or_json(value: Any, rows: list[dict[str, Any]], options: Any) -> None:
+    print(json.dumps(value, ensure_ascii=False, indent=1)) if options.json else _print(rows, False)
+
+
+_COMMANDS = {
+    "ifeval": _ifeval,
+    "compare": _compare,
+    "audit": _audit,
+    "run": _run,
+    "status": _status,
+    "check": _check,
+    "grade": _grade,
+}
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -8,7 +8,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from . import artifacts, data, evaluation, generation
+from . import artifacts, benchmarks, data, generation
 from .artifacts import BadInput, Run
 
 Record = dict[str, Any]
@@ -46,7 +46,7 @@ def preflight(run: Run) -> None:
         raise BadInput(
             f"training.rows = {p.training.rows} but data.rows = {p.data.rows}: lower the one or raise the other"
         )
-    evaluation.benchmarks(run)
+    benchmarks.benchmarks(run)
     from .ablations import GRIDS
 
     for g in p.ablations.grids:

@@ -169,9 +169,13 @@ def _read_hub(settings: Data, known: Source | None) -> list[Record]:
 
 
 def to_problems(
-    table: Iterable[Mapping[str, Any]], source: str, split: str, mapping: Mapping[str, str]
+    table: Iterable[Mapping[str, Any]],
+    source: str,
+    split: str,
+    mapping: Mapping[str, str],
+    keep_duplicates: bool = False,
 ) -> tuple[list[Record], dict[str, int]]:
-    """Rows of any table as problems; see `load_problems` for what is dropped and raised."""
+    """Rows of any table as problems; see `load_problems` for what is dropped and raised; a benchmark keeps its duplicates."""
     rows, seen_ids, seen_questions, dropped = [], set(), set(), {"empty": 0, "duplicate_question": 0}
     columns: dict[str, str] | None = None
     for i, row in enumerate(table):
@@ -185,7 +189,7 @@ def to_problems(
         if identity in seen_ids:
             raise BadInput(f"data.source {source!r}: id {identity!r} occurs twice; ids must be distinct")
         seen_ids.add(identity)
-        if got["question"] in seen_questions:
+        if got["question"] in seen_questions and not keep_duplicates:
             dropped["duplicate_question"] += 1
             continue
         seen_questions.add(got["question"])

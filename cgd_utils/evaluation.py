@@ -7,66 +7,16 @@ its own that re-runs in seconds without a model.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from . import data, generation, prompts, statistics, synthesis
-from .artifacts import Artifact, BadInput, Run, content_key, file_hash, write_jsonl
+from . import compare, generation, prompts, statistics, synthesis
+from .artifacts import Artifact, Run, content_key, write_json, write_jsonl
+from .benchmarks import Loaded, benchmarks
 from .generation import ModelRef, Request
 from .grading import grade
-from .profiles import Benchmark, Evaluation, _nearest
 
 Record = dict[str, Any]
-LAB = {f"lab-k{k}": k for k in range(1, 9)}
-LAB_INSTRUCTIONS = "lab-instructions"
-
-
-@dataclass(frozen=True)
-class Loaded:
-    """A benchmark ready to be asked: its problems, grading rule (None = instruction check) and metric."""
-
-    name: str
-    problems: list[Record]
-    rule: str | None
-    metric: str
-    key: str
-
-
-def load_benchmark(which: str | Benchmark, settings: Evaluation) -> Loaded:
-    """Loads one benchmark of a profile.
-
-    Raises:
-        BadInput: unknown name, missing file or column, no rows.
-    """
-    if isinstance(which, Benchmark):
-        path = Path(which.path).expanduser()
-        if not path.is_file():
-            raise BadInput(f"benchmark {which.name!r}: {which.path}: no such file")
-        rows, _ = data.to_problems(data.read_table(path), which.name, "test", which.fields)
-        if not rows:
-            raise BadInput(f"benchmark {which.name!r}: {which.path} has no usable rows")
-        rows = rows[: which.rows or None]
-        return Loaded(
-            which.name, rows, which.rule, "accuracy", content_key(which.model_dump(exclude={"path"}), file_hash(path))
-        )
-    from .lab import world
-
-    if which == LAB_INSTRUCTIONS:
-        rows = world.make_instruction_set(settings.lab_rows, [1, 2, 3], 0, "test")
-        return Loaded(which, rows, None, "instruction_following", content_key(which, settings.lab_rows))
-    if which not in LAB:
-        known = [*LAB, LAB_INSTRUCTIONS]
-        raise BadInput(
-            f"unknown benchmark {which!r}{_nearest(which, known)}; known: {', '.join(known)}, or a file: {{name, path}}"
-        )
-    rows = world.make_problems(settings.lab_rows, [LAB[which]], 0, f"test-k{LAB[which]}")
-    return Loaded(which, rows, "exact", "accuracy", content_key(which, settings.lab_rows))
-
-
-def benchmarks(run: Run) -> list[Loaded]:
-    """Every benchmark of the run's profile, in its order."""
-    return [load_benchmark(b, run.profile.evaluation) for b in run.profile.evaluation.benchmarks]
 
 
 def generations(run: Run, label: str, ref: ModelRef, model_key: str) -> Artifact:
@@ -98,7 +48,7 @@ def generations(run: Run, label: str, ref: ModelRef, model_key: str) -> Artifact
                 "benchmarks": [b.key for b in loaded], "batch": p.generation.model_dump()}  # fmt: skip
     return run.make(
         "generations", label, build, settings=settings, inputs=[model_key],
-        code=("evaluation", "generation", "prompts", "lab.world"),
+        code=("evaluation", "benchmarks", "generation", "prompts", "lab.world"),
         rows=sum(len(b.problems) for b in loaded) * sampling.n,
     )  # fmt: skip
 
@@ -114,7 +64,12 @@ def scores(run: Run, label: str, made: Artifact) -> Artifact:
 
     rules = {b.name: b.rule for b in loaded.values()}
     return run.make(
-        "scores", label, build, settings=rules, inputs=[made.key], code=("evaluation", "grading", "lab.world")
+        "scores",
+        label,
+        build,
+        settings=rules,
+        inputs=[made.key],
+        code=("evaluation", "benchmarks", "grading", "lab.world"),
     )
 
 
@@ -141,41 +96,59 @@ def score(rows: Sequence[Record], loaded: dict[str, Loaded]) -> list[Record]:
     return [o for o in out if o is not None]
 
 
+STATUSES = ("no_answer", "unparsable", "timeout")
+
+
 def results(run: Run, family: str, method: str, seed: int | None, graded: Artifact, made: Artifact) -> list[Record]:
-    """Result rows of one model: one a benchmark and metric, with Wilson intervals (value in percent)."""
+    """Result rows of one model, each with n and an interval: one a benchmark and metric.
+
+    Metrics: the benchmark's own (percent right; with several samples a question their mean, Pass@1), ``pass@k`` and
+    ``maj@k`` (percent, several samples only; k doubles up to n), ``tokens``, ``words`` and ``lines`` a text (means), and
+    the shares (percent) of texts ``truncated`` and not graded: ``no_answer``, ``unparsable``, ``timeout``.
+    """
     level = run.profile.evaluation.level
     scored, texts = graded.rows(), made.rows()
     out = []
     for b in benchmarks(run):
         mine = [s for s in scored if s["benchmark"] == b.name]
-        right = sum(bool(s["correct"]) for s in mine)
-        interval = statistics.wilson(right, len(mine), level)
-        base = {"family": family, "method": method, "seed": seed, "benchmark": b.name}
-        out.append({**base, "metric": b.metric, "value": 100 * right / len(mine), "n": len(mine),
-                    "ci_low": 100 * interval.low, "ci_high": 100 * interval.high})  # fmt: skip
-        tokens = [t["n_tokens"] for t in texts if t["benchmark"] == b.name]
-        out.append(
-            {
-                **base,
-                "metric": "tokens",
-                "value": sum(tokens) / len(tokens),
-                "n": len(tokens),
-                "ci_low": None,
-                "ci_high": None,
-            }
-        )
-        unread = sum(s["status"] != "ok" for s in mine)
-        out.append(
-            {
-                **base,
-                "metric": "not_graded",
-                "value": 100 * unread / len(mine),
-                "n": len(mine),
-                "ci_low": None,
-                "ci_high": None,
-            }
-        )
+        said = [t for t in texts if t["benchmark"] == b.name]
+        about = {"family": family, "method": method, "seed": seed, "benchmark": b.name}
+        found = _quality(b, mine, level)
+        for metric, values in (("tokens", [t["n_tokens"] for t in said]), ("words", [len(t["text"].split()) for t in said]),
+                               ("lines", [sum(map(bool, t["text"].splitlines())) for t in said])):  # fmt: skip
+            found[metric] = statistics.mean_t_interval(values, level)
+        found["truncated"] = _share([t["finish_reason"] == "length" for t in said], level)
+        for status in STATUSES:
+            found[status] = _share([s["status"] == status for s in mine], level)
+        out += [{**about, "metric": metric, "value": i.estimate, "n": i.n, "ci_low": i.low, "ci_high": i.high}
+                for metric, i in found.items()]  # fmt: skip
     return out
+
+
+def _quality(b: Loaded, scored: Sequence[Record], level: float) -> dict[str, statistics.Interval]:
+    """A benchmark's metric; with several samples a question also Pass@k and maj@k, intervals over questions."""
+    questions: dict[str, list[Record]] = {}
+    for s in scored:
+        questions.setdefault(s["id"], []).append(s)
+    n = min(map(len, questions.values()))
+    if n == 1:
+        return {b.metric: _share([bool(s["correct"]) for s in scored], level)}
+    right = [[bool(s["correct"]) for s in samples[:n]] for samples in questions.values()]
+    ks = [2**i for i in range(n.bit_length())]
+    curve = statistics.pass_at_k_curve([sum(r) for r in right], n, ks, level=level)
+    out = {b.metric: _percent(curve[1]), **{f"pass@{k}": _percent(curve[k]) for k in ks[1:]}}
+    if b.rule is not None:
+        answers = [[s["extracted"] for s in samples[:n]] for samples in questions.values()]
+        out |= {f"maj@{k}": _percent(statistics.majority_at_k(answers, right, k, level=level)) for k in ks[1:]}
+    return out
+
+
+def _share(flags: Sequence[bool], level: float) -> statistics.Interval:
+    return _percent(statistics.wilson(sum(flags), len(flags), level))
+
+
+def _percent(i: statistics.Interval) -> statistics.Interval:
+    return statistics.Interval(100 * i.estimate, 100 * i.low, 100 * i.high, i.level, i.n)
 
 
 def evaluate(
@@ -191,4 +164,13 @@ def evaluate(
         label = f"{family}-{method.replace('(', '-').rstrip(')')}-s{seed}"
         ref, key = training.trained_ref(run, family, model, label), model.key
     made = generations(run, label, ref, key)
-    return results(run, family, method, seed, scores(run, label, made), made)
+    graded = scores(run, label, made)
+    _index(run, label, {"family": family, "method": method, "seed": seed}, graded)
+    return results(run, family, method, seed, graded, made)
+
+
+def _index(run: Run, label: str, about: Record, graded: Artifact) -> None:
+    """Notes which scores a model has now, and for which questions: what `compare` reads."""
+    questions = {b.name: content_key([(q["id"], q["question"]) for q in b.problems]) for b in benchmarks(run)}
+    rows = (graded.folder / "rows.jsonl").relative_to(run.folder).as_posix()
+    write_json(run.folder / compare.INDEX / f"{label}.json", {**about, "rows": rows, "questions": questions})

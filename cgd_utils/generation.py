@@ -213,6 +213,15 @@ def _sampler(sampling: Sampling, seeds: list[int]) -> Any:
     return Sampler()
 
 
+def answers(ref: ModelRef, questions: Sequence[str], sampling: Sampling) -> list[str]:
+    """A model's answers to plain questions, in their order: for trying a model out; nothing is kept."""
+    generator = TransformersGenerator(ref)
+    requests = [(Request(str(i), [{"role": "user", "content": q}]), 0) for i, q in enumerate(questions)]
+    texts = {row["id"]: row["text"] for b in generator.batches(requests) for row in generator.generate(b, sampling)}
+    generator.close()
+    return [texts[str(i)] for i in range(len(questions))]
+
+
 # ---------------------------------------------------------------- loading models
 def resolve(model: str) -> str:
     """The folder or hub id of a model as a profile names it; ``lab:<name>`` is a shipped checkpoint.

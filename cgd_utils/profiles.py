@@ -40,6 +40,10 @@ class Data(_Section):
     revision: str | None = Field(None, description="commit of a hub data set")
     rows: Count = Field(1500, description="problems to use; 0 = all")
     steps: list[Positive] = Field([2, 3, 4], description="lab only: step counts k of the problems, in turn")
+    decontaminate: Literal["off", "report", "remove"] = Field(
+        "report", description="training problems that overlap with a benchmark: shown in 04, or taken out"
+    )
+    decontaminate_ngram: Count = Field(8, description="shared words that count as overlap; 0 = whole questions only")
     seed: int = Field(0, description="lab: draws the problems; others: shuffles before the first `rows` are taken")
 
 
@@ -196,6 +200,9 @@ class Evaluation(_Section):
 
     benchmarks: list[str | Benchmark] = ["lab-k2", "lab-k3", "lab-k4", "lab-k5", "lab-k6", "lab-instructions"]
     lab_rows: Positive = Field(200, description="questions of each lab benchmark")
+    benchmark_dir: str | None = Field(
+        None, description="folder of named benchmarks' files; else CGD_BENCHMARK_DIR, else the hub"
+    )
     sampling: Sampling = Sampling()
     headline: list[str] = Field([], description="benchmarks averaged in the headline table; empty = all graded ones")
     level: Annotated[float, Field(gt=0.5, lt=1)] = Field(0.95, description="level of the intervals")

@@ -38,10 +38,10 @@ _RUN = ("profiles",)
 STAGES = (
     Stage("00_setup", ("models", "training.mode"), (), ("checks",)),
     Stage("01_problems_and_drafts", ("data", "models", "generation", "synthesis.draft", "synthesis.draft_source",
-                                     "synthesis.seed"), (), ("data", "synthesis", "lab", *_GENERATE)),
+                                     "synthesis.seed"), (), ("data", "decontamination", "benchmarks", "synthesis", "lab", *_GENERATE)),
     Stage("02_critiques_and_refinements", ("synthesis",), ("01_problems_and_drafts",), ("synthesis", "grading", "lab", *_GENERATE)),
     Stage("03_train", ("training",), ("02_critiques_and_refinements",), ("training", "methods", *_GENERATE)),
-    Stage("04_evaluate", ("evaluation",), ("03_train",), ("evaluation", "grading", "reporting", "statistics", *_GENERATE)),
+    Stage("04_evaluate", ("evaluation",), ("03_train",), ("evaluation", "benchmarks", "decontamination", "compare", "grading", "reporting", "statistics", *_GENERATE)),
     Stage("05_ablations", ("ablations",), ("04_evaluate",), ("ablations", "training", "methods", "evaluation", "reporting")),
     Stage("06_analyses", (), ("05_ablations",), ("synthesis", "reporting")),
     Stage("07_tables_and_figures", (), ("06_analyses",), ("reporting", "statistics")),
@@ -71,7 +71,7 @@ def wanted(run: Run) -> dict[str, Record]:
     out: dict[str, Record] = {}
     for s in STAGES:
         about: Record = {
-            "fields": {f: run.profile.get(f) for f in s.fields},
+            "fields": {f: run.profile.get(f) for f in _fields(run, s)},
             "inputs": {a: out[a]["key"] for a in s.after},
             "code": artifacts.code_version(*_RUN, *s.code),
             "notebook": _source(s),
@@ -81,11 +81,19 @@ def wanted(run: Run) -> dict[str, Record]:
     return out
 
 
+def _fields(run: Run, stage: Stage) -> tuple[str, ...]:
+    removes = stage.name.startswith("01") and run.profile.data.decontaminate == "remove"
+    return (*stage.fields, "evaluation.benchmarks", "evaluation.lab_rows") if removes else stage.fields
+
+
 def _input_files(run: Run) -> dict[str, str]:
+    from .benchmarks import NAMED, local_file
     from .data import is_file
 
     paths = [run.profile.data.source] if is_file(run.profile.data.source) else []
-    paths += [b.path for b in run.profile.evaluation.benchmarks if not isinstance(b, str)]
+    for b in run.profile.evaluation.benchmarks:
+        named = local_file(b, run.profile.evaluation) if isinstance(b, str) and b in NAMED else None
+        paths += [b.path] if not isinstance(b, str) else [str(named)] if named else []
     return {p: artifacts.file_hash(Path(p).expanduser()) for p in paths if Path(p).expanduser().is_file()}
 
 

@@ -198,28 +198,30 @@ def hierarchical_bootstrap(
 
 # --- two independent samples -----------------------------------------------------------------------------------------
 def independent_difference(correct_a: float, n_a: int, correct_b: float, n_b: int, level: float = 0.95) -> Test:
-    """Difference of two accuracies when it is not known who got which item right: score test and interval.
+    """Difference of two accuracies when it is not known who got which item right: interval and test.
 
-    Miettinen and Nurminen 1985, through statsmodels (``method="score"``). ``statistic`` is z, ``effect`` Cohen's h, n
+    Newcombe's hybrid score interval (1998, method 10; statsmodels), and the pooled two-proportion z test.
+    ``statistic`` is z, ``effect`` Cohen's h, n
     the smaller sample. For two methods on the same items this is the cautious choice: their shared items usually make
     the true noise smaller.
 
     Raises:
         ValueError: n < 1, or correct outside 0..n.
     """
-    from statsmodels.stats.proportion import confint_proportions_2indep, test_proportions_2indep
+    from scipy.stats import norm
+    from statsmodels.stats.proportion import confint_proportions_2indep
 
     for correct, n in ((correct_a, n_a), (correct_b, n_b)):
         if n < 1 or not 0 <= correct <= n:
             raise ValueError(f"independent_difference: {correct} correct of {n} - needs n >= 1 and 0 <= correct <= n")
     p_a, p_b = correct_a / n_a, correct_b / n_b
-    if p_a == p_b and p_a in (0, 1):
-        low, high, statistic, p = nan, nan, 0.0, 1.0  # the score statistic is 0/0 here
-    else:
-        counts = (correct_a, n_a, correct_b, n_b)
-        low, high = confint_proportions_2indep(*counts, method="score", compare="diff", alpha=1 - _level(level))
-        result = test_proportions_2indep(*counts, method="score", compare="diff", return_results=True)
-        statistic, p = float(result.statistic), float(result.pvalue)
+    counts = (correct_a, n_a, correct_b, n_b)
+    low, high = confint_proportions_2indep(*counts, method="newcomb", compare="diff", alpha=1 - _level(level))
+    statistic, p = 0.0, 1.0  # where both are 0 or both 1, the score statistic is 0/0
+    if not (p_a == p_b and p_a in (0, 1)):
+        pooled = (correct_a + correct_b) / (n_a + n_b)
+        statistic = (p_a - p_b) / sqrt(pooled * (1 - pooled) * (1 / n_a + 1 / n_b))
+        p = float(2 * norm.sf(abs(statistic)))
     return Test(p_a - p_b, float(low), float(high), level, p, min(n_a, n_b), statistic, cohens_h(p_a, p_b))
 
 

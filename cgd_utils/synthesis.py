@@ -8,7 +8,7 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from . import data, generation, prompts
+from . import decontamination, generation, prompts
 from .artifacts import Artifact, BadInput, Run, write_jsonl
 from .generation import ModelRef, Request
 from .grading import grade
@@ -67,7 +67,7 @@ def student(run: Run, family: str) -> str:
 def drafts(run: Run, family: str) -> Artifact:
     """The drafts y' of a family's student: generation rows in the order of the problems."""
     p = run.profile
-    problems = data.problems(run)
+    problems = decontamination.problems(run)
     source, sampling = p.synthesis.draft_source, p.synthesis.draft
     model = p.models.weaker[family] if source == "weaker" else student(run, family)
     ref = model_ref(run, model, model.rpartition("/")[2])
@@ -120,7 +120,7 @@ def _corrupted(problem: Record, seed: int) -> Record:
 def records(run: Run, family: str) -> Artifact:
     """The distillation records of a family, filtered as ``synthesis.keep`` says."""
     p = run.profile
-    problems, made = data.problems(run), drafts(run, family)
+    problems, made = decontamination.problems(run), drafts(run, family)
     teacher = p.synthesis.teacher
 
     def build(folder: Path) -> Record:

@@ -117,7 +117,8 @@ def test_a_dead_kernel_is_told_in_words(smoke_run, tmp_path, monkeypatch):
     code = "import os, signal\nos.kill(os.getpid(), signal.SIGKILL)"
     cells = [nbformat.v4.new_code_cell(c) for c in ("profile: str = ''\noutputs: str = ''\noverrides: dict = {}", code)]
     cells[0]["metadata"]["tags"] = ["parameters"]
-    nbformat.write(nbformat.v4.new_notebook(cells=cells), tmp_path / "00_setup.ipynb")
+    about = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
+    nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata=about), tmp_path / "00_setup.ipynb")
     monkeypatch.setattr(runner, "NOTEBOOKS", tmp_path)
     run = artifacts.open_run("smoke", tmp_path)
     with pytest.raises(runner.StageFailed, match="kernel died"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from ..artifacts import write_text
 from . import students, teacher, world
 
 Record = dict[str, Any]
+Answer = Callable[[list[str], float], list[str]]
 STEPS = (1, 2, 3, 4, 5, 6)
 # how a question is asked: plainly, or with one of the instructions that fix the way of answering
 ASKED = {"plain": None, "in steps": "steps", "verify each step": "verify", "only the number": "only_number"}
@@ -57,12 +59,11 @@ with it. Made by `notebooks/lab/build_lab.ipynb`; the curve is in `curve.jsonl`.
 """
 
 
-def measure(name: str, folder: Path, n: int = 300) -> Record:
+def measure(answer: Answer, n: int = 300) -> Record:
     """Measures an untrained student: accuracy by step count and way of asking, instructions, kinds of errors.
 
     Args:
-        name: its name in `students.STUDENTS`.
-        folder: its checkpoint.
+        answer: (questions, temperature) → the student's answers; temperature 0 is greedy.
         n: problems a cell.
 
     Returns:
@@ -76,16 +77,16 @@ def measure(name: str, folder: Path, n: int = 300) -> Record:
             questions = [
                 p["question"] if instruction is None else world.instruct(p, instruction)["question"] for p in problems
             ]
-            texts = _answer(folder, questions)
+            texts = answer(questions, 0.0)
             accuracy[k, asked] = sum(
                 world.read(t).answer == int(p["answer"]) for t, p in zip(texts, problems, strict=True)
             )
     instructed = world.make_instruction_set(n, [1, 2, 3], 7, "card")
     followed: dict[str, list[bool]] = {}
-    for text, p in zip(_answer(folder, [p["question"] for p in instructed]), instructed, strict=True):
+    for text, p in zip(answer([p["question"] for p in instructed], 0.0), instructed, strict=True):
         followed.setdefault(p["meta"]["instruction"], []).append(world.follows(text, p["meta"]))
     problems = world.make_problems(n, [2, 3, 4], 7, "card-drafts")
-    texts = _answer(folder, [p["question"] for p in problems], temperature=1.0)
+    texts = answer([p["question"] for p in problems], 1.0)
     readings = [world.read(t) for t in texts]
     steps = [s for r in readings for s in r.steps]
     return {
@@ -96,18 +97,6 @@ def measure(name: str, folder: Path, n: int = 300) -> Record:
                    for p, t, r in zip(problems, texts, readings, strict=True)],
         "single": (sum(world.apply(s.op, s.a, s.b) == s.result for s in steps), len(steps)),
     }  # fmt: skip
-
-
-def _answer(folder: Path, questions: list[str], temperature: float = 0.0) -> list[str]:
-    from ..generation import ModelRef, Request, TransformersGenerator
-    from ..profiles import Sampling
-
-    generator = TransformersGenerator(ModelRef(str(folder), folder.name, dtype="float32", device="cpu"))
-    requests = [(Request(str(i), [{"role": "user", "content": q}]), 0) for i, q in enumerate(questions)]
-    sampling = Sampling(temperature=temperature, max_new_tokens=160, seed=7)
-    rows = [row for batch in generator.batches(requests) for row in generator.generate(batch, sampling)]
-    texts = {row["id"]: row["text"] for row in rows}
-    return [texts[r.id] for r, _ in requests]
 
 
 def write(name: str, folder: Path, measured: Record) -> None:
@@ -132,6 +121,8 @@ def write(name: str, folder: Path, measured: Record) -> None:
 
 
 def _cell(right: int, n: int) -> str:
+    if not n:
+        return "none"
     i = statistics.wilson(right, n)
     return f"{100 * i.estimate:.1f} [{100 * i.low:.1f}, {100 * i.high:.1f}]"
 

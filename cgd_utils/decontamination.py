@@ -1,0 +1,108 @@
+"""Decontamination: training questions that share an 8-gram of words, or their whole text, with a benchmark's questions.
+
+Words are compared in lower case, without punctuation and spacing. A benchmark question shorter than n words counts as shared
+only where it is the same as a whole.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from . import benchmarks, data
+from .artifacts import Artifact, Run, write_jsonl
+
+Record = dict[str, Any]
+_WORD = re.compile(r"\w+")
+
+
+def words(text: str) -> list[str]:
+    """The words of a text as they are compared."""
+    return _WORD.findall(text.lower())
+
+
+class Index:
+    """The n-grams and whole questions of benchmarks, to look training questions up in.
+
+    Args:
+        questions: benchmark name → its questions.
+        n: words of a gram; 0 compares whole questions only.
+    """
+
+    def __init__(self, questions: dict[str, Sequence[str]], n: int = 8) -> None:
+        self.n = n
+        self.grams: dict[str, tuple[str, int]] = {}
+        self.whole: dict[str, tuple[str, int]] = {}
+        for name, texts in questions.items():
+            for i, text in enumerate(texts):
+                w = words(text)
+                self.whole.setdefault(" ".join(w), (name, i))
+                for gram in self._grams(w):
+                    self.grams.setdefault(gram, (name, i))
+
+    def _grams(self, w: list[str]) -> Iterable[str]:
+        return (" ".join(w[i : i + self.n]) for i in range(len(w) - self.n + 1)) if self.n else ()
+
+    def find(self, question: str) -> tuple[str, int, str, str] | None:
+        """The first overlap of a question: (benchmark, number of its question, ``exact`` or ``ngram``, shared text)."""
+        w = words(question)
+        if found := self.whole.get(" ".join(w)):
+            return (*found, "exact", " ".join(w))
+        return next(((*self.grams[g], "ngram", g) for g in self._grams(w) if g in self.grams), None)
+
+
+def overlaps(problems: Iterable[Record], index: Index) -> list[Record]:
+    """Training problems that overlap: rows ``{id, benchmark, question_no, kind, shared}``."""
+    out = []
+    for p in problems:
+        if found := index.find(p["question"]):
+            out.append(dict(zip(("id", "benchmark", "question_no", "kind", "shared"), (p["id"], *found), strict=True)))
+    return out
+
+
+def index_of(run: Run) -> Index:
+    """The index of every benchmark in the run's profile."""
+    questions = {b.name: [p["question"] for p in b.problems] for b in benchmarks.benchmarks(run)}
+    return Index(questions, run.profile.data.decontaminate_ngram)
+
+
+def problems(run: Run) -> Artifact:
+    """The run's training problems; with ``data.decontaminate: remove`` those that overlap no benchmark."""
+    made = data.problems(run)
+    if run.profile.data.decontaminate != "remove":
+        return made
+
+    def build(folder: Any) -> Record:
+        rows = made.rows()
+        found = overlaps(rows, index_of(run))
+        gone = {f["id"] for f in found}
+        write_jsonl(folder / "rows.jsonl", [r for r in rows if r["id"] not in gone])
+        write_jsonl(folder / "removed.jsonl", found)
+        return {"rows": len(rows) - len(gone), "removed": len(gone)}
+
+    settings = {
+        "ngram": run.profile.data.decontaminate_ngram,
+        "benchmarks": [b.key for b in benchmarks.benchmarks(run)],
+    }
+    return run.make(
+        "problems",
+        "decontaminated",
+        build,
+        settings=settings,
+        inputs=[made.key],
+        code=("decontamination", "benchmarks"),
+    )
+
+
+def report(run: Run, rows: Sequence[Record]) -> list[Record]:
+    """Per benchmark: training problems that overlap with it, by kind, with an example."""
+    found = overlaps(rows, index_of(run))
+    out = []
+    for b in benchmarks.benchmarks(run):
+        mine = [f for f in found if f["benchmark"] == b.name]
+        out.append({
+            "benchmark": b.name, "questions": len(b.problems), "exact": sum(f["kind"] == "exact" for f in mine),
+            "ngram": sum(f["kind"] == "ngram" for f in mine), "of": len(rows), "example": mine[0]["shared"] if mine else "",
+        })  # fmt: skip
+    return out
