@@ -60,6 +60,37 @@ def _parser() -> argparse.ArgumentParser:
     p.add_argument("--workers", type=int, default=None, help="processes (default: one a core)")
     p.add_argument("--json", action="store_true", help="print the result as JSON")
     p = add(
+        "generate",
+        "answer a file of prompts with a model or a server; goes on where it stopped",
+        "cgd generate --model lab:llama --prompts prompts.jsonl --out answers.jsonl",
+    )
+    p.add_argument("--model", help="'lab:<name>', a folder or a hub id")
+    p.add_argument("--adapter", help="a PEFT adapter's folder over the model")
+    p.add_argument("--server", metavar="URL", help="an OpenAI-compatible server, such as http://localhost:8000/v1")
+    p.add_argument("--server-model", metavar="NAME", help="the model as the server calls it")
+    p.add_argument("--api-key-env", default="OPENAI_API_KEY", help="environment variable that holds the key")
+    p.add_argument("--concurrency", type=int, default=32, help="server: requests under way at once (default: 32)")
+    p.add_argument("--budget", type=float, default=None, help="server: stop cleanly at this cost (with --price)")
+    p.add_argument(
+        "--price", type=float, nargs=2, default=(0.0, 0.0), metavar=("PROMPT", "COMPLETION"), help="of a million tokens"
+    )
+    p.add_argument("--prompts", type=Path, required=True, help="rows {id, prompt} or {id, messages}")
+    p.add_argument("--out", type=Path, required=True)
+    p.add_argument("--shard", metavar="I/N", help="every N-th prompt from I, I from 0")
+    p.add_argument("--temperature", type=float, default=0.0)
+    p.add_argument("--top-p", type=float, default=1.0)
+    p.add_argument("--max-new-tokens", type=int, default=512)
+    p.add_argument("--n", type=int, default=1, help="samples a prompt")
+    p.add_argument("--seed", type=int, default=0)
+    p.add_argument("--batch-size", type=int, default=64, help="model: prompts a batch")
+    p.add_argument("--json", action="store_true", help="print the result as JSON")
+    p = add("merge", "join the shards of cgd generate; missing or double answers are refused",
+            "cgd merge part-0.jsonl part-1.jsonl --prompts prompts.jsonl --out answers.jsonl")  # fmt: skip
+    p.add_argument("shards", type=Path, nargs="+")
+    p.add_argument("--prompts", type=Path, required=True)
+    p.add_argument("--out", type=Path, required=True)
+    p.add_argument("--json", action="store_true", help="print the result as JSON")
+    p = add(
         "ifeval",
         "score recorded answers to IFEval: strict and loose, prompt and instruction",
         "cgd ifeval --data input_data.jsonl --responses responses.jsonl --out scores.jsonl",
@@ -90,19 +121,30 @@ def main(argv: list[str] | None = None) -> int:
     options = _parser().parse_args(argv)
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     os.environ.setdefault("PYDEVD_DISABLE_FILE_VALIDATION", "1")
+    from .generation import GenerationFailed
     from .runner import StageFailed
 
     try:
         return _COMMANDS[options.command](options)
-    except StageFailed as e:
+    except (StageFailed, GenerationFailed) as e:
         print(f"error: {e}", file=sys.stderr)
         return 1
     except (ValueError, FileNotFoundError) as e:  # BadInput, ProfileError and graders' input errors
-        print(f"error: {e}", file=sys.stderr)
+        print(f"error: {_told(e)}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("interrupted; run the same command again to go on", file=sys.stderr)
         return 130
+
+
+def _told(error: Exception) -> str:
+    """The message of an error; a validation error of pydantic's without its addresses."""
+    if not hasattr(error, "errors"):
+        return str(error)
+    return "; ".join(
+        ".".join(map(str, e["loc"])) + ": " * bool(e["loc"]) + e["msg"].removeprefix("Value error, ")
+        for e in error.errors()
+    )
 
 
 def _open(options: Any) -> tuple[Any, dict[str, Any]]:
@@ -169,6 +211,35 @@ def _grade(options: Any) -> int:
     return 0
 
 
+def _generate(options: Any) -> int:
+    from . import generation, profiles, prompt_files
+
+    if bool(options.model) == bool(options.server):
+        raise ValueError("give --model (a model of this machine) or --server (a server's address), one of them")
+    sampling = profiles.Sampling(temperature=options.temperature, top_p=options.top_p, max_new_tokens=options.max_new_tokens,
+                                 n=options.n, seed=options.seed)  # fmt: skip
+    if options.server:
+        ref = generation.ModelRef("", options.server_model or "")
+        engine = profiles.Engine(engine="openai", base_url=options.server, server_model=options.server_model, budget=options.budget,
+                                 api_key_env=options.api_key_env, concurrency=options.concurrency,
+                                 price_prompt=options.price[0], price_completion=options.price[1])  # fmt: skip
+    else:
+        ref = generation.ModelRef(generation.resolve(options.model), options.model, options.adapter)
+        engine = profiles.Engine(batch_size=options.batch_size)
+        generation.check_adapter(ref) if options.adapter else None
+    made = prompt_files.generate(options.prompts, options.out, ref, engine, sampling, options.shard)
+    _print_or_json(made, [made], options)
+    return 0
+
+
+def _merge(options: Any) -> int:
+    from . import prompt_files
+
+    made = prompt_files.merge(options.shards, options.prompts, options.out)
+    _print_or_json(made, [made], options)
+    return 0
+
+
 def _ifeval(options: Any) -> int:
     from . import instruction_following
 
@@ -213,6 +284,8 @@ def _print_or_json(value: Any, rows: list[dict[str, Any]], options: Any) -> None
 
 
 _COMMANDS = {
+    "generate": _generate,
+    "merge": _merge,
     "ifeval": _ifeval,
     "compare": _compare,
     "audit": _audit,

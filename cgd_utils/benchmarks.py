@@ -55,6 +55,8 @@ NAMED = {
     "aime24": Named("HuggingFaceH4/aime_2024", 30, "integer from 0 to 999", split="train", fields={"answer": "answer"}),
     "aime25": Named("math-ai/aime25", 30, "integer from 0 to 999", fields={"answer": "answer"}),
     "theoremqa": Named("TIGER-Lab/TheoremQA", 800, "number, list or truth value", "relative"),
+    # the model's code is run: only with evaluation.execute_code
+    "humaneval": Named("openai/openai_humaneval", 164, "a Python function", "code"),
 }  # fmt: skip
 
 
@@ -91,7 +93,9 @@ def load(which: str | Benchmark, settings: Evaluation) -> Loaded:
         rows = world.make_instruction_set(settings.lab_rows, [1, 2, 3], 0, "test")
         return Loaded(which, rows, None, "instruction_following", content_key(which, settings.lab_rows))
     if which not in LAB:
-        known = [*LAB, LAB_INSTRUCTIONS, *NAMED]
+        from .general_benchmarks import GENERAL
+
+        known = [*LAB, LAB_INSTRUCTIONS, *NAMED, *GENERAL]
         raise BadInput(
             f"unknown benchmark {which!r}{_nearest(which, known)}; known: {', '.join(known)}, or a file: {{name, path}}"
         )
@@ -100,14 +104,25 @@ def load(which: str | Benchmark, settings: Evaluation) -> Loaded:
 
 
 def benchmarks(run: Run) -> list[Loaded]:
-    """Every benchmark of the run's profile, in its order."""
-    return [load(b, run.profile.evaluation) for b in run.profile.evaluation.benchmarks]
+    """Every benchmark of the run's profile that the kit asks itself, in its order (lm-eval's: `general_benchmarks`)."""
+    from .general_benchmarks import GENERAL
+
+    settings = run.profile.evaluation
+    return [load(b, settings) for b in settings.benchmarks if not (isinstance(b, str) and b in GENERAL)]
 
 
 def _named(name: str, settings: Evaluation) -> Loaded:
     about, path = NAMED[name], local_file(name, settings)
+    if about.rule == "code" and not settings.execute_code:
+        raise BadInput(
+            f"benchmark {name!r} runs code that the model wrote: set evaluation.execute_code: true to allow it, in a sandbox"
+        )
     table = data.read_table(path) if path else _from_hub(name)
-    rows = _problems(name, table, about.fields if table and set(about.fields.values()) <= set(table[0]) else {})
+    rows = (
+        _code_problems(name, table)
+        if about.rule == "code"
+        else _problems(name, table, about.fields if table and set(about.fields.values()) <= set(table[0]) else {})
+    )
     note = str(path or about.hub_id)
     if len(rows) != about.rows:
         note += f"; {len(rows)} questions, expected {about.rows}"
@@ -148,6 +163,17 @@ def _from_hub(name: str) -> list[Record]:
             f"benchmark {name!r}: no {name}.jsonl in evaluation.benchmark_dir or CGD_BENCHMARK_DIR, and {about.hub_id} could not be "
             f"loaded from the hub ({reason})"
         ) from None
+
+
+def _code_problems(name: str, table: list[Record]) -> list[Record]:
+    """HumanEval's rows ``{task_id, prompt, entry_point, canonical_solution, test}`` as problems."""
+    wanted = ("task_id", "prompt", "entry_point", "canonical_solution", "test")
+    for i, row in enumerate(table, 1):
+        if missing := [f for f in wanted if not row.get(f)]:
+            raise BadInput(f"benchmark {name!r}, row {i}: no {missing[0]!r}; rows have {', '.join(wanted)}")
+    ask = "Complete this Python function. Answer with the whole function in one code block.\n\n"
+    return [{"id": r["task_id"], "source": name, "split": "test", "question": f"{ask}{r['prompt']}", "answer": r["canonical_solution"],
+             "solution": r["canonical_solution"], "meta": {f: r[f] for f in ("prompt", "entry_point", "test")}} for r in table]  # fmt: skip
 
 
 def _problems(name: str, table: list[Record], fields: dict[str, str]) -> list[Record]:

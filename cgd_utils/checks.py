@@ -8,7 +8,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from . import artifacts, benchmarks, data, generation
+from . import artifacts, benchmarks, data, general_benchmarks, generation
 from .artifacts import BadInput, Run
 
 Record = dict[str, Any]
@@ -47,11 +47,22 @@ def preflight(run: Run) -> None:
             f"training.rows = {p.training.rows} but data.rows = {p.data.rows}: lower the one or raise the other"
         )
     benchmarks.benchmarks(run)
+    for name in p.evaluation.benchmarks:
+        if isinstance(name, str) and name in general_benchmarks.GENERAL:
+            general_benchmarks.check(name, p.generation.engine)
     from .ablations import GRIDS
 
     for g in p.ablations.grids:
         if g not in GRIDS:
             raise BadInput(f"ablations.grids: unknown grid {g!r}; known: {', '.join(GRIDS)}")
+    if p.generation.engine == "openai":
+        raise BadInput(
+            "generation.engine = 'openai': a server answers as one model, but a run asks every trained student; use transformers here "
+            "and give the server to the teacher: synthesis.teacher.generation"
+        )
+    engine = p.synthesis.teacher.generation
+    if p.synthesis.teacher.kind == "model" and engine is not None:
+        generation.open_generator(generation.ModelRef("", engine.server_model or ""), engine).close()
     artifacts.require_space(run.folder, need_gib(run))
 
 

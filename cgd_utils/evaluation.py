@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from . import compare, generation, prompts, statistics, synthesis
+from . import compare, general_benchmarks, generation, prompts, statistics, synthesis
 from .artifacts import Artifact, Run, content_key, write_json, write_jsonl
 from .benchmarks import Loaded, benchmarks
 from .generation import ModelRef, Request
@@ -90,13 +90,21 @@ def score(rows: Sequence[Record], loaded: dict[str, Loaded]) -> list[Record]:
                     "gold": meta["instruction"], "correct": world.follows(r["text"], meta), "status": "ok",
                 }  # fmt: skip
             continue
+        if b.rule == "code":
+            from . import code_execution
+
+            graded = code_execution.grade([(problems[rows[i]["id"]], rows[i]["text"]) for i in where])
+            for i, g in zip(where, graded, strict=True):
+                out[i] = {"benchmark": name, "id": rows[i]["id"], "sample": rows[i]["sample"], "extracted": g.pop("detail"),
+                          "gold": "", **g}  # fmt: skip
+            continue
         given = [{**rows[i], "gold": problems[rows[i]["id"]]["answer"]} for i in where]
         for i, s in zip(where, grade(given, b.rule), strict=True):
             out[i] = s
     return [o for o in out if o is not None]
 
 
-STATUSES = ("no_answer", "unparsable", "timeout")
+STATUSES = ("no_answer", "unparsable", "timeout", "killed")
 
 
 def results(run: Run, family: str, method: str, seed: int | None, graded: Artifact, made: Artifact) -> list[Record]:
@@ -104,7 +112,7 @@ def results(run: Run, family: str, method: str, seed: int | None, graded: Artifa
 
     Metrics: the benchmark's own (percent right; with several samples a question their mean, Pass@1), ``pass@k`` and
     ``maj@k`` (percent, several samples only; k doubles up to n), ``tokens``, ``words`` and ``lines`` a text (means), and
-    the shares (percent) of texts ``truncated`` and not graded: ``no_answer``, ``unparsable``, ``timeout``.
+    the shares (percent) of texts ``truncated`` and not graded: ``no_answer``, ``unparsable``, ``timeout``, ``killed``.
     """
     level = run.profile.evaluation.level
     scored, texts = graded.rows(), made.rows()
@@ -166,7 +174,34 @@ def evaluate(
     made = generations(run, label, ref, key)
     graded = scores(run, label, made)
     _index(run, label, {"family": family, "method": method, "seed": seed}, graded)
-    return results(run, family, method, seed, graded, made)
+    about = {"family": family, "method": method, "seed": seed}
+    general = [{**about, **{k: v for k, v in r.items() if k != "note"}} for r in _general(run, label, ref, key)]
+    return results(run, family, method, seed, graded, made) + general
+
+
+def _general(run: Run, label: str, ref: ModelRef, model_key: str) -> list[Record]:
+    """Result rows of the general benchmarks in the profile; none where it names none."""
+    settings = run.profile.evaluation
+    names = [b for b in settings.benchmarks if isinstance(b, str) and b in general_benchmarks.GENERAL]
+    if not names:
+        return []
+
+    def build(folder: Path) -> Record:
+        generator = generation.open_generator(ref, run.profile.generation)
+        try:
+            rows, answers = general_benchmarks.evaluate(generator, names, settings, folder / "log.jsonl")
+        finally:
+            generator.close()
+        write_jsonl(folder / "answers.jsonl", answers)
+        write_jsonl(folder / "rows.jsonl", rows)
+        return {"rows": len(rows), "notes": [r["note"] for r in rows if r["note"]]}
+
+    told = {"benchmarks": [general_benchmarks.key(n, settings) for n in names], "sampling": settings.sampling.model_dump(),
+            "dtype": run.profile.models.dtype, "batch": run.profile.generation.model_dump(), "level": settings.level}  # fmt: skip
+    made = run.make(
+        "general", label, build, settings=told, inputs=[model_key], code=("general_benchmarks", "generation")
+    )
+    return made.rows()
 
 
 def _index(run: Run, label: str, about: Record, graded: Artifact) -> None:

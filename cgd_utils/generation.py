@@ -7,8 +7,7 @@ prompt does not fit the model's context: nothing was generated, nothing was cut 
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -16,6 +15,7 @@ from typing import Any, Protocol
 from . import prompts
 from .artifacts import BadInput, JsonlLog
 from .profiles import Engine, Sampling
+from .seeds import row_seed
 
 Record = dict[str, Any]
 
@@ -59,11 +59,6 @@ class Generator(Protocol):
         ...
 
 
-def row_seed(seed: int, request: str, sample: int) -> int:
-    """The seed of one text: independent of the batch it is in, 63 bits."""
-    return int.from_bytes(hashlib.sha256(f"{seed}/{request}/{sample}".encode()).digest()[:8], "big") >> 1
-
-
 def generate(
     generator: Generator, requests: Sequence[Request], sampling: Sampling, log: Path, description: str = "generate"
 ) -> list[Record]:
@@ -89,19 +84,47 @@ def generate(
         raise BadInput(f"requests: id {twice!r} occurs twice; ids must be distinct")
     journal = JsonlLog(log)
     rows = {(r["id"], r["sample"]): r for r in journal.rows()}
-    missing = sum((r.id, s) not in rows for r, s in wanted)
+    missing = [(r, s) for r, s in wanted if (r.id, s) not in rows]
+    failed: list[Record] = []
     if missing:
         with tqdm(
-            total=len(wanted), initial=len(wanted) - missing, desc=description, unit="text", mininterval=2, leave=False
+            total=len(wanted),
+            initial=len(wanted) - len(missing),
+            desc=description,
+            unit="text",
+            mininterval=2,
+            leave=False,
         ) as bar:
-            for batch in generator.batches(wanted):
-                if all((r.id, s) in rows for r, s in batch):
-                    continue
-                new = [row for row in generator.generate(batch, sampling) if (row["id"], row["sample"]) not in rows]
+            for made in _made(generator, wanted, missing, rows, sampling):
+                failed += [row for row in made if row["finish_reason"] == "error"]
+                new = [
+                    row for row in made if row["finish_reason"] != "error" and (row["id"], row["sample"]) not in rows
+                ]
                 journal.append(new)
                 rows |= {(r["id"], r["sample"]): r for r in new}
-                bar.update(len(new))
+                bar.update(len(made))
+    if failed:
+        raise GenerationFailed(
+            f"{description}: {len(failed)} of {len(wanted)} texts could not be had, first {failed[0]['id']!r}: {failed[0].get('error')}; "
+            "the others are kept: run again to ask for the rest"
+        )
     return [rows[r.id, s] for r, s in wanted]
+
+
+def _made(
+    generator: Any, wanted: list[Any], missing: list[Any], rows: Mapping[tuple[str, int], Record], sampling: Sampling
+) -> Iterator[list[Record]]:
+    """The missing rows in the portions in which an engine finishes them."""
+    if hasattr(generator, "stream"):
+        yield from generator.stream(missing, sampling)
+        return
+    for batch in generator.batches(wanted):
+        if not all((r.id, s) in rows for r, s in batch):
+            yield generator.generate(batch, sampling)
+
+
+class GenerationFailed(RuntimeError):
+    """Some texts could not be had, though the engine tried again; the finished ones are kept."""
 
 
 class TransformersGenerator:
@@ -365,9 +388,13 @@ def end_of_turn_ids(tok: Any, model: Any = None) -> list[int]:
     return sorted(i for i in ids if i is not None)
 
 
-ENGINES = {"transformers": TransformersGenerator}
+ENGINES = ("transformers", "openai")
 
 
-def open_generator(ref: ModelRef, engine: Engine) -> Generator:
-    """The engine that a profile names, with a model."""
-    return ENGINES[engine.engine](ref, engine.batch_size)
+def open_generator(ref: ModelRef, engine: Engine) -> Any:
+    """The engine that a profile names, with a model; the ``openai`` engine's model is the server's."""
+    if engine.engine == "openai":
+        from .server import ServerGenerator
+
+        return ServerGenerator(engine, ref.name)
+    return TransformersGenerator(ref, engine.batch_size)

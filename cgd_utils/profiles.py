@@ -89,8 +89,22 @@ class Sampling(_Section):
 class Engine(_Section):
     """What generates: see generation.ENGINES."""
 
-    engine: Literal["transformers"] = "transformers"
-    batch_size: Positive = Field(256, description="prompts a batch")
+    engine: Literal["transformers", "openai"] = "transformers"
+    batch_size: Positive = Field(256, description="transformers: prompts a batch")
+    base_url: str | None = Field(None, description="openai: the server's address, such as http://localhost:8000/v1")
+    server_model: str | None = Field(None, description="openai: the model as the server calls it")
+    api_key_env: str = Field("OPENAI_API_KEY", description="openai: environment variable that holds the key")
+    concurrency: Positive = Field(32, description="openai: requests under way at once")
+    timeout_s: Annotated[float, Field(gt=0)] = Field(600, description="openai: seconds a request may take")
+    retries: Count = Field(6, description="openai: further tries after 429, 5xx, timeouts and lost connections")
+    backoff_s: Annotated[float, Field(ge=0)] = Field(
+        1.0, description="openai: wait before the first retry; doubles, at most 60 s"
+    )
+    budget: Annotated[float, Field(gt=0)] | None = Field(None, description="openai: stop cleanly at this cost")
+    price_prompt: Annotated[float, Field(ge=0)] = Field(0.0, description="openai: cost of a million prompt tokens")
+    price_completion: Annotated[float, Field(ge=0)] = Field(
+        0.0, description="openai: cost of a million completion tokens"
+    )
 
 
 class Teacher(_Section):
@@ -104,10 +118,11 @@ class Teacher(_Section):
     relevance: Share = Field(1.0, description="share of critiques that are about their own problem")
     leakage: Share = Field(0.0, description="exact only: share of critiques that say the final answer")
     sampling: Sampling = Field(Sampling(max_new_tokens=512), description="kind model")
+    generation: Engine | None = Field(None, description="kind model: the teacher's own engine; None = the run's")
 
     @model_validator(mode="after")
     def _named(self) -> Teacher:
-        if self.kind == "model" and not self.model:
+        if self.kind == "model" and not self.model and not (self.generation and self.generation.server_model):
             raise ValueError("teacher.kind is 'model' but teacher.model is not set: name a model")
         return self
 
@@ -204,6 +219,7 @@ class Evaluation(_Section):
         None, description="folder of named benchmarks' files; else CGD_BENCHMARK_DIR, else the hub"
     )
     sampling: Sampling = Sampling()
+    execute_code: bool = Field(False, description="run code that the model wrote (humaneval), in a sandbox; Linux only")
     headline: list[str] = Field([], description="benchmarks averaged in the headline table; empty = all graded ones")
     level: Annotated[float, Field(gt=0.5, lt=1)] = Field(0.95, description="level of the intervals")
 

@@ -41,7 +41,7 @@ STAGES = (
                                      "synthesis.seed"), (), ("data", "decontamination", "benchmarks", "synthesis", "lab", *_GENERATE)),
     Stage("02_critiques_and_refinements", ("synthesis",), ("01_problems_and_drafts",), ("synthesis", "grading", "lab", *_GENERATE)),
     Stage("03_train", ("training",), ("02_critiques_and_refinements",), ("training", "methods", *_GENERATE)),
-    Stage("04_evaluate", ("evaluation",), ("03_train",), ("evaluation", "benchmarks", "decontamination", "compare", "grading", "reporting", "statistics", *_GENERATE)),
+    Stage("04_evaluate", ("evaluation",), ("03_train",), ("evaluation", "benchmarks", "general_benchmarks", "code_execution", "decontamination", "compare", "grading", "reporting", "statistics", *_GENERATE)),
     Stage("05_ablations", ("ablations",), ("04_evaluate",), ("ablations", "training", "methods", "evaluation", "reporting")),
     Stage("06_analyses", (), ("05_ablations",), ("synthesis", "reporting")),
     Stage("07_tables_and_figures", (), ("06_analyses",), ("reporting", "statistics")),

@@ -13,7 +13,7 @@ from .artifacts import Artifact, BadInput, Run, write_jsonl
 from .generation import ModelRef, Request
 from .grading import grade
 from .methods import leaks
-from .profiles import Sampling, Teacher
+from .profiles import Engine, Sampling, Teacher
 
 Record = dict[str, Any]
 CODE = ("synthesis", "generation", "prompts", "lab", "methods", "grading")
@@ -90,9 +90,15 @@ def drafts(run: Run, family: str) -> Artifact:
 
 
 def _generate(
-    run: Run, ref: ModelRef, requests: list[Request], sampling: Sampling, folder: Path, what: str
+    run: Run,
+    ref: ModelRef,
+    requests: list[Request],
+    sampling: Sampling,
+    folder: Path,
+    what: str,
+    engine: Engine | None = None,
 ) -> list[Record]:
-    generator = generation.open_generator(ref, run.profile.generation)
+    generator = generation.open_generator(ref, engine or run.profile.generation)
     try:
         return generation.generate(generator, requests, sampling, folder / f"{what}.log.jsonl", f"{what} ({ref.name})")
     finally:
@@ -175,10 +181,14 @@ def _teach_exactly(rows: list[Record], teacher: Teacher, seed: int) -> None:
 
 def _teach_by_model(run: Run, rows: list[Record], teacher: Teacher, folder: Path) -> None:
     layout = prompts.layout(run.profile.models.layout)
-    ref = model_ref(run, teacher.model or "", (teacher.model or "").rpartition("/")[2])
+    engine = teacher.generation
+    if engine is not None and engine.engine == "openai":
+        ref = ModelRef("", engine.server_model or "")
+    else:
+        ref = model_ref(run, teacher.model or "", (teacher.model or "").rpartition("/")[2])
 
     def ask(what: str, requests: list[Request]) -> None:
-        for r, g in zip(rows, _generate(run, ref, requests, teacher.sampling, folder, what), strict=True):
+        for r, g in zip(rows, _generate(run, ref, requests, teacher.sampling, folder, what, engine), strict=True):
             r |= {what: g["text"], f"{what}_finish": g["finish_reason"], f"{what}_tokens": g["n_tokens"]}
 
     ask("critique", [Request(r["id"], layout.ask_critique(r["question"], r["draft"])) for r in rows])

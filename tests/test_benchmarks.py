@@ -9,7 +9,7 @@ from cgd_utils.artifacts import BadInput
 from cgd_utils.profiles import Benchmark, Evaluation
 
 
-@pytest.mark.parametrize("name", benchmarks.NAMED)
+@pytest.mark.parametrize("name", [n for n in benchmarks.NAMED if n != "humaneval"])
 def test_a_real_file_loads_with_its_number_of_questions(name, benchmark_dir, recwarn):
     loaded = benchmarks.load(name, Evaluation(benchmark_dir=str(benchmark_dir)))
     assert len(loaded.problems) == benchmarks.NAMED[name].rows
