@@ -59,6 +59,8 @@ def _parser() -> argparse.ArgumentParser:
     p.add_argument("--rule", default="math", help="math, relative or exact (default: math)")
     p.add_argument("--workers", type=int, default=None, help="processes (default: one a core)")
     p.add_argument("--json", action="store_true", help="print the result as JSON")
+    p = add("report", "the HTML report and claims.csv of a finished run", "cgd report --profile lab")
+    add_run_options(p)
     p = add(
         "generate",
         "answer a file of prompts with a model or a server; goes on where it stopped",
@@ -211,6 +213,15 @@ def _grade(options: Any) -> int:
     return 0
 
 
+def _report(options: Any) -> int:
+    from . import report
+
+    run, _ = _open(options)
+    path = report.write(run)
+    print(json.dumps({"report": str(path), "claims": str(run.folder / "claims.csv")}) if options.json else path)
+    return 0
+
+
 def _generate(options: Any) -> int:
     from . import generation, profiles, prompt_files
 
@@ -284,6 +295,7 @@ def _print_or_json(value: Any, rows: list[dict[str, Any]], options: Any) -> None
 
 
 _COMMANDS = {
+    "report": _report,
     "generate": _generate,
     "merge": _merge,
     "ifeval": _ifeval,

@@ -41,8 +41,19 @@ class BadInput(ValueError):
 # ---------------------------------------------------------------- keys
 def content_key(*parts: Any) -> str:
     """16 hex digits of the SHA-256 of the parts as canonical JSON."""
-    text = json.dumps(parts, sort_keys=True, ensure_ascii=False, separators=(",", ":"), default=str)
+    text = json.dumps(_canonical(parts), sort_keys=True, ensure_ascii=False, separators=(",", ":"), default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _canonical(value: Any) -> Any:
+    """The value with whole floats as integers: a field's default 600 and a validated 600.0 are the same setting."""
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    if isinstance(value, Mapping):
+        return {k: _canonical(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_canonical(v) for v in value]
+    return value
 
 
 @cache

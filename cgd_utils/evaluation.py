@@ -6,6 +6,7 @@ its own that re-runs in seconds without a model.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -169,7 +170,7 @@ def evaluate(
         ref = synthesis.model_ref(run, synthesis.student(run, family), family)
         key, label = synthesis.model_key(ref.path), f"{family}-base"
     else:
-        label = f"{family}-{method.replace('(', '-').rstrip(')')}-s{seed}"
+        label = re.sub(r"[^\w.×=%-]+", "-", f"{family}-{method}").rstrip("-") + f"-s{seed}"
         ref, key = training.trained_ref(run, family, model, label), model.key
     made = generations(run, label, ref, key)
     graded = scores(run, label, made)

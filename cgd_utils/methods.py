@@ -58,6 +58,18 @@ def _noisy(record: Record, records: Sequence[Record], layout: Layout, rng: Rando
     return falsify(record["critique"], rng) if rng.random() < p else record["critique"]
 
 
+def _random(record: Record, records: Sequence[Record], layout: Layout, rng: Random, _: float) -> str:
+    """As many words as the critique has, drawn from all critiques: its length and vocabulary without its sense."""
+    pool = [w for r in rng.sample(list(records), min(16, len(records))) for w in r["critique"].split()]
+    return " ".join(rng.choices(pool, k=len(record["critique"].split())))
+
+
+def _biased(record: Record, records: Sequence[Record], layout: Layout, rng: Random, _: float) -> str:
+    """Always blames the first step and always concludes wrong: one systematic bias."""
+    first = re.sub(r"Step \d+", "Step 1", record["critique"])
+    return re.sub(r"(Conclusion:\s*)(right|wrong)", r"\1wrong", first)
+
+
 METHODS: dict[str, Method] = {
     "sft": Method("x", "solution", "the data set's own answer"),
     "distilled_sft": Method("x", "direct", "the teacher's direct answer"),
@@ -68,6 +80,9 @@ METHODS: dict[str, Method] = {
     "cgd_irrelevant": Method("x, y', c", "refined", "CGD with another problem's critique", _irrelevant),
     "cgd_generic": Method("x, y', c", "refined", "CGD with one fixed generic critique", _generic),
     "cgd_masked": Method("x, y', c", "refined", "CGD with the final answer masked in the critique", _masked),
+    "cgd_random": Method("x, y', c", "refined", "CGD with random words of critiques", _random),
+    "cgd_biased": Method("x, y', c", "refined", "CGD with critiques that always blame step 1", _biased),
+    "cgd_joint": Method("x, y'", "critique_and_refined", "the critique and the refined answer are both learnt"),
     "cgd_noisy": Method("x, y', c", "refined", "CGD with critiques made wrong with probability p", _noisy, ("p", 0.5)),
     "cgd_replay": Method("x, y', c", "refined", "CGD with a share r of plain x → ŷ rows", None, ("r", 0.2)),
 }
@@ -110,6 +125,8 @@ def rows(name: str, records: Sequence[Record], layout: Layout, seed: int = 0) ->
     out = []
     for r in records:
         rng = Random(f"{name}/{seed}/{r['id']}")
+        if method.target == "critique_and_refined" and r.get("critique") and r.get("refined"):
+            r = {**r, "critique_and_refined": f"{r['critique']}\n\n{r['refined']}"}
         if not r.get(method.target):
             raise BadInput(f"method {name}: record {r['id']!r} has no {method.target!r}; rerun the synthesis")
         shows = method.shows

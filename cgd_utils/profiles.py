@@ -144,6 +144,7 @@ class Synthesis(_Section):
 METHODS = (
     "sft", "distilled_sft", "refined_sft", "cft", "cgd",
     "cgd_no_critique", "cgd_irrelevant", "cgd_generic", "cgd_masked", "cgd_noisy", "cgd_replay",
+    "cgd_random", "cgd_biased", "cgd_joint",
 )  # fmt: skip
 
 
@@ -162,6 +163,10 @@ class Training(_Section):
     mode: Literal["full", "lora", "qlora"] = "qlora"
     lora: Lora = Lora()
     rows: Count = Field(0, description="rows drawn for a seed; 0 = all")
+    right_share: Share | None = Field(
+        None,
+        description="share of rows whose draft is right; all shares then train on equally many rows; None = as they come",
+    )
     learning_rate: Annotated[float, Field(gt=0, le=1)] = 1e-4
     lr_scheduler: Literal["linear", "cosine", "constant"] = "linear"
     warmup: Share = Field(0.05, description="share of the steps")
@@ -314,6 +319,21 @@ def load(name: str | os.PathLike[str], overrides: Mapping[str, Any] | None = Non
         return Profile.model_validate(settings)
     except ValidationError as e:
         raise ProfileError("\n".join(_explain(settings.get("name", name), e))) from None
+
+
+def changed(profile: Profile, fields: Mapping[str, Any]) -> Profile:
+    """A copy of a profile with dotted fields changed, validated.
+
+    Raises:
+        ProfileError: as `load`.
+    """
+    settings = profile.model_dump(mode="json")
+    for dotted, value in fields.items():
+        _set(settings, dotted, value)
+    try:
+        return Profile.model_validate(settings)
+    except ValidationError as e:
+        raise ProfileError("\n".join(_explain(profile.name, e))) from None
 
 
 def _read(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:

@@ -17,12 +17,12 @@ QUALITY = ("accuracy", "instruction_following")
 LABELS = {
     "base": "base", "sft": "SFT", "distilled_sft": "distilled SFT", "refined_sft": "refined SFT", "cft": "CFT", "cgd": "CGD",
     "cgd_no_critique": "CGD, no critique", "cgd_irrelevant": "CGD, irrelevant", "cgd_generic": "CGD, generic",
-    "cgd_masked": "CGD, masked",
+    "cgd_masked": "CGD, masked", "cgd_random": "CGD, random words", "cgd_biased": "CGD, biased", "cgd_joint": "CGD, loss on c and ŷ",
 }  # fmt: skip
 # Okabe-Ito for the main methods, Tol's muted set for the ablations; colour-blind safe
 COLOURS = {"base": "#999999", "sft": "#E69F00", "distilled_sft": "#56B4E9", "refined_sft": "#009E73", "cft": "#CC79A7",
            "cgd": "#D55E00", "cgd_no_critique": "#332288", "cgd_irrelevant": "#999933", "cgd_generic": "#44AA99",
-           "cgd_masked": "#882255"}  # fmt: skip
+           "cgd_masked": "#882255", "cgd_random": "#DDCC77", "cgd_biased": "#AA4499", "cgd_joint": "#117733"}  # fmt: skip
 MARKERS = "osD^vP*X<>"
 
 
@@ -75,14 +75,16 @@ def headline(
     for (family, method), group in wide.groupby(["family", "method"], sort=False):
         ours = wide[(wide["family"] == family) & (wide["method"] == reference)].set_index("seed")
         for column in columns:
-            values = group[column].to_numpy(float)
+            values = group[column].dropna().to_numpy(float)
+            if not len(values):  # no benchmark of this kind: a mean of nothing, or one that a method was not asked
+                continue
             interval = statistics.mean_t_interval(values, level)
             row = {"family": family, "method": method, "benchmark": column, "n_seeds": len(values), "mean": values.mean(),
                    "sd": values.std(ddof=1) if len(values) > 1 else None,
                    "ci_low": interval.low, "ci_high": interval.high}  # fmt: skip
             if method != reference and len(ours):
-                theirs = group.set_index("seed")[column] if method != "base" else None
-                mine = ours[column]
+                theirs = group.set_index("seed")[column].dropna() if method != "base" else None
+                mine = ours[column].dropna()
                 both = [
                     (mine[s], values[0] if theirs is None else theirs[s])
                     for s in mine.index
@@ -104,9 +106,11 @@ def printed(table: pd.DataFrame, family: str, benchmarks: Sequence[str] | None =
         cells = mine[mine["method"] == method].set_index("benchmark")
         row = {"method": LABELS.get(method, method), "seeds": int(cells["n_seeds"].iloc[0])}
         for b in shown:
+            if b not in cells.index:
+                continue
             half = (cells.loc[b, "ci_high"] - cells.loc[b, "ci_low"]) / 2
             row[b] = f"{cells.loc[b, 'mean']:.1f}" + (f" ± {half:.1f}" if half == half else "")
-        c = cells.loc["mean"]
+        c = cells.loc["mean"] if "mean" in cells.index else {}
         has = "difference" in c and c["difference"] == c["difference"]
         row["CGD − method (mean)"] = (
             f"{c['difference']:+.1f} [{c['difference_low']:+.1f}, {c['difference_high']:+.1f}]" if has else ""
@@ -114,6 +118,12 @@ def printed(table: pd.DataFrame, family: str, benchmarks: Sequence[str] | None =
         row["p"] = ("<0.001" if c["p"] < 0.001 else f"{c['p']:.3f}") if has and c["p"] == c["p"] else ""
         rows.append(row)
     return pd.DataFrame(rows)
+
+
+def save_csv(frame: pd.DataFrame, path: Path) -> None:
+    """Writes a frame as CSV, the same bytes for the same numbers."""
+    with atomic(path) as part:
+        frame.to_csv(part, index=False, float_format="%.6g", lineterminator="\n")
 
 
 def save_table(frame: pd.DataFrame, folder: Path, name: str) -> None:
@@ -209,6 +219,51 @@ def plot_gain(table: pd.DataFrame, family: str, methods: Sequence[str] = ()) -> 
     axes.set_xlabel(f"gain over the base student (points; base {base:.1f}%)")
     axes.set_title(f"{family}: mean gain, {int(mine['n_seeds'].max())} seeds, 95% t intervals", fontsize=10)
     return figure
+
+
+def plot_doses(table: pd.DataFrame, family: str, lines: dict[str, list[tuple[float, str]]], axis: str) -> Any:
+    """Mean accuracy and instruction following against a dose: a line a method, with t intervals over seeds.
+
+    Args:
+        table: `headline`'s.
+        family: whose rows.
+        lines: name of a line → its (dose, method in the table).
+        axis: what the dose is.
+    """
+    import matplotlib.pyplot as plt
+
+    style()
+    shown = [b for b in ("mean", *dict.fromkeys(table["benchmark"])) if b == "mean" or "instruction" in b]
+    figure, panels = plt.subplots(1, len(shown), figsize=(4.2 * len(shown), 3.4), squeeze=False)
+    for axes, benchmark in zip(panels[0], shown, strict=True):
+        cells = table[(table["family"] == family) & (table["benchmark"] == benchmark)].set_index("method")
+        for i, (name, points) in enumerate(lines.items()):
+            known = sorted((x, m) for x, m in points if m in cells.index)
+            mean = cells.loc[[m for _, m in known], "mean"]
+            half = (mean - cells.loc[[m for _, m in known], "ci_low"]).fillna(0)
+            axes.errorbar([x for x, _ in known], mean, yerr=half, marker=MARKERS[i], capsize=2, lw=1.4, ms=5,
+                          color=COLOURS.get(name, "#D55E00" if not i else None), label=LABELS.get(name, name))  # fmt: skip
+        axes.set_xlabel(axis)
+        axes.set_ylabel("mean accuracy (%)" if benchmark == "mean" else f"{benchmark} (%)")
+        if "rate" in axis:
+            axes.set_xscale("log")
+    if len(lines) > 1:
+        panels[0][0].legend()
+    figure.suptitle(f"{family}: {int(table['n_seeds'].max())} seeds, 95% t intervals", fontsize=10)
+    figure.tight_layout()
+    return figure
+
+
+def grid_table(table: pd.DataFrame, family: str, names: Sequence[str]) -> pd.DataFrame:
+    """A grid's cells on the mean of the accuracy benchmarks: mean, interval, CGD − cell, p, and p Holm-corrected in the grid."""
+    mine = table[(table["family"] == family) & (table["benchmark"] == "mean")].set_index("method")
+    out = mine.loc[[n for n in names if n in mine.index]].reset_index()
+    keep = [c for c in ("method", "n_seeds", "mean", "sd", "ci_low", "ci_high", "difference", "difference_low", "difference_high", "p")
+            if c in out]  # fmt: skip
+    out = out[keep]
+    if "p" in out:
+        out = out.assign(p_holm=statistics.holm(out["p"].to_numpy(float)))
+    return out
 
 
 def coloured_row(row: Record, tok: Any) -> str:

@@ -44,7 +44,7 @@ STAGES = (
     Stage("04_evaluate", ("evaluation",), ("03_train",), ("evaluation", "benchmarks", "general_benchmarks", "code_execution", "decontamination", "compare", "grading", "reporting", "statistics", *_GENERATE)),
     Stage("05_ablations", ("ablations",), ("04_evaluate",), ("ablations", "training", "methods", "evaluation", "reporting")),
     Stage("06_analyses", (), ("05_ablations",), ("synthesis", "reporting")),
-    Stage("07_tables_and_figures", (), ("06_analyses",), ("reporting", "statistics")),
+    Stage("07_tables_and_figures", (), ("06_analyses",), ("reporting", "statistics", "claims", "audit")),
 )  # fmt: skip
 NAMES = tuple(s.name for s in STAGES)
 
@@ -266,10 +266,15 @@ def _execute(run: Run, stage: Stage, parameters: Record) -> float:
 
 def _outputs(run: Run, stage: Stage) -> list[str]:
     """Files in fixed places that a stage leaves, relative to the run's folder."""
-    places = {"04_evaluate": ["results.csv"], "05_ablations": ["results.csv"], "07_tables_and_figures": ["results.csv"]}
+    places = {
+        "04_evaluate": ["results.csv"],
+        "05_ablations": ["results.csv"],
+        "07_tables_and_figures": ["results.csv", "claims.csv"],
+    }
     found = [run.folder / p for p in places.get(stage.name, [])]
-    if stage.name.startswith("07"):
-        found += [p for d in (run.tables, run.figures) for p in sorted(d.glob("*"))]
+    if stage.name.startswith(("05", "07")):
+        own = "ablation_" if stage.name.startswith("05") else ""
+        found += [p for d in (run.tables, run.figures) for p in sorted(d.glob(f"{own}*"))]
     return [p.relative_to(run.folder).as_posix() for p in found if p.is_file()]
 
 
@@ -287,7 +292,8 @@ def keep_reference(run: Run, folder: Path, command: str) -> None:
     shutil.rmtree(folder, ignore_errors=True)
     for place in (run.tables, run.figures):
         shutil.copytree(place, folder / place.name)
-    shutil.copy(run.results_csv, folder)
+    for name in ("results.csv", "claims.csv"):
+        shutil.copy(run.folder / name, folder)
     manifests = [json.loads(_manifest_path(run, name).read_text(encoding="utf-8")) for name in NAMES]
     artifacts.write_json(folder / "manifest.json", {
         "command": command, "profile": run.profile.model_dump(mode="json"), "environment": artifacts.environment(),

@@ -61,8 +61,10 @@ def tokenize(rows: Sequence[Record], tok: Any, max_length: int) -> tuple[list[Re
     return tokenised, too_long
 
 
-def draw(records: Sequence[Record], rows: int, seed: int) -> list[Record]:
+def draw(records: Sequence[Record], rows: int, seed: int, right_share: float | None = None) -> list[Record]:
     """The records that a seed trains on, in its order: the same for every method.
+
+    With ``right_share`` a mix of right and wrong drafts; its size is the same for every share: what the scarcer kind gives.
 
     Raises:
         BadInput: more rows asked for than there are.
@@ -73,6 +75,14 @@ def draw(records: Sequence[Record], rows: int, seed: int) -> list[Record]:
         )
     order = list(range(len(records)))
     Random(f"order/{seed}").shuffle(order)
+    if right_share is not None:
+        kinds = [[i for i in order if bool(records[i]["draft_correct"]) is right] for right in (True, False)]
+        size = min(len(kinds[0]), len(kinds[1]), rows or len(records))
+        n = round(size * right_share)
+        chosen = {*kinds[0][:n], *kinds[1][: size - n]}
+        if not chosen:
+            raise BadInput("training.right_share: all drafts are right or all are wrong, so no mix can be drawn")
+        return [records[i] for i in order if i in chosen]
     return [records[i] for i in order[: rows or None]]
 
 
@@ -88,7 +98,7 @@ def fine_tune(run: Run, family: str, method: str, seed: int, records: Artifact |
     }  # fmt: skip
 
     def build(folder: Path) -> Record:
-        drawn = draw(records.rows(), t.rows, seed)
+        drawn = draw(records.rows(), t.rows, seed, t.right_share)
         rows = methods.rows(method, drawn, prompts.layout(p.models.layout), seed)
         tok = generation.load_tokenizer(base)
         tokenised, too_long = tokenize(rows, tok, t.max_length)

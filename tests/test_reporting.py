@@ -51,3 +51,25 @@ def test_the_figures_draw_every_method():
     axes = reporting.plot_by_steps(table, "f", ["a", "b"]).axes[0]
     assert [t.get_text() for t in axes.get_legend().get_texts()] == ["base", "SFT", "CGD"]
     assert [t.get_text() for t in reporting.plot_gain(table, "f").axes[0].get_yticklabels()] == ["CGD", "SFT"]
+
+
+def test_a_run_of_instruction_benchmarks_only_has_a_table():
+    only = RESULTS.assign(metric="instruction_following")
+    table = reporting.headline(only)
+    assert set(table["benchmark"]) == {"a", "b"}
+    shown = reporting.printed(table, "f")
+    assert list(shown["method"]) == ["base", "SFT", "CGD"]
+
+
+def test_a_grid_table_is_corrected_over_its_cells():
+    shown = reporting.grid_table(reporting.headline(RESULTS), "f", ["cgd", "base", "sft"])
+    assert list(shown["method"]) == ["cgd", "base", "sft"]
+    known = shown.dropna(subset=["p"])
+    assert (known["p_holm"] >= known["p"]).all()
+
+
+def test_a_dose_curve_is_drawn_for_every_line():
+    lines = {"one": [(0.0, "base"), (1.0, "sft")], "two": [(0.0, "cgd")]}
+    figure = reporting.plot_doses(reporting.headline(RESULTS), "f", lines, "learning rate")
+    assert figure.axes[0].get_xscale() == "log"
+    assert [t.get_text() for t in figure.axes[0].get_legend().get_texts()] == ["one", "two"]

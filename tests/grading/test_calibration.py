@@ -15,5 +15,7 @@ KNOWN = {"math": set(), "relative": set()}
 def test_a_rule_judges_as_the_hand_did(rule):
     rows = [{"id": str(i), "gold": c.gold, "text": c.text} for i, c in enumerate(CASES.itertuples())]
     scores = grading.grade(rows, rule)
-    differ = {c.about for c, s in zip(CASES.itertuples(), scores, strict=True) if ("yes" if s["correct"] else "no") != c.right}
+    differ = {
+        c.about for c, s in zip(CASES.itertuples(), scores, strict=True) if ("yes" if s["correct"] else "no") != c.right
+    }
     assert differ == KNOWN[rule]
