@@ -28,7 +28,7 @@ class Named:
     """A public benchmark: where it is, what its columns hold, how many rows it has, how it is graded.
 
     Attributes:
-        hub_id, config, split: on the hub.
+        hub_id, config, split, revision: on the hub.
         rows: questions expected; another number is reported.
         rule: grading rule; ``relative`` where the field grants a relative tolerance.
         answers: what an answer is.
@@ -41,6 +41,7 @@ class Named:
     rule: str = "math"
     config: str | None = None
     split: str = "test"
+    revision: str = "main"
     fields: dict[str, str] = field(default_factory=dict)
 
 
@@ -156,7 +157,7 @@ def _from_hub(name: str) -> list[Record]:
 
     about = NAMED[name]
     try:
-        return list(load_dataset(about.hub_id, about.config, split=about.split))
+        return list(load_dataset(about.hub_id, about.config, split=about.split, revision=about.revision))
     except Exception as e:
         reason = str(e).splitlines()[0] if str(e) else type(e).__name__
         raise BadInput(

@@ -41,3 +41,19 @@ def test_every_result_row_has_n_and_an_interval(smoke_run):
     assert {"tokens", "words", "lines", "truncated", "no_answer", "unparsable", "timeout"} <= set(rows["metric"])
     assert (rows["ci_low"] <= rows["value"] + 1e-6).all()
     assert (rows["value"] <= rows["ci_high"] + 1e-6).all()
+
+
+def test_several_samples_go_through_a_run(tmp_path):
+    from cgd_utils import artifacts
+
+    chosen = {
+        "evaluation.sampling.n": 4,
+        "evaluation.sampling.temperature": 1.0,
+        "evaluation.benchmarks": ["lab-k2"],
+        "evaluation.lab_rows": 6,
+    }
+    rows = evaluation.evaluate(artifacts.open_run("smoke", tmp_path, chosen), "llama", "base")
+    by_metric = {r["metric"]: r for r in rows}
+    assert {"accuracy", "pass@2", "pass@4", "maj@2", "maj@4"} <= set(by_metric)
+    assert by_metric["pass@4"]["value"] >= by_metric["pass@2"]["value"] >= by_metric["accuracy"]["value"]
+    assert by_metric["tokens"]["n"] == 24

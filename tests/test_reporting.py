@@ -73,3 +73,13 @@ def test_a_dose_curve_is_drawn_for_every_line():
     figure = reporting.plot_doses(reporting.headline(RESULTS), "f", lines, "learning rate")
     assert figure.axes[0].get_xscale() == "log"
     assert [t.get_text() for t in figure.axes[0].get_legend().get_texts()] == ["one", "two"]
+
+
+def test_pass_at_k_is_drawn_where_there_are_samples(tmp_path):
+    assert reporting.plot_pass_at_k(RESULTS, "f") is None
+    more = pd.concat([RESULTS, *(RESULTS.assign(metric=f"pass@{k}", value=RESULTS["value"] + k) for k in (2, 4))])
+    figure = reporting.plot_pass_at_k(more, "f")
+    assert [a.get_title() for a in figure.axes] == ["a", "b"]
+    assert [len(line.get_xdata()) for line in figure.axes[0].lines] == [3, 3, 3]
+    reporting.save_figure(figure, tmp_path, "p", more)
+    assert (tmp_path / "p.png").stat().st_size > 0
