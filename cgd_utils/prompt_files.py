@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from . import generation
-from .artifacts import BadInput, read_jsonl, write_json, write_jsonl
+from .artifacts import BadInput, JsonlLog, read_jsonl, write_json, write_jsonl
 from .generation import ModelRef, Request
 from .profiles import Engine, Sampling
 
@@ -72,7 +72,7 @@ def generate(
 
     Raises:
         BadInput: see `read_prompts`; ``out`` holds answers of another model, of other settings or to other prompts.
-        generation.GenerationFailed: some answers could not be had; the others are in ``out``.
+        GenerationFailed: some answers could not be had; the others are in ``out``.
     """
     requests = shard_of(read_prompts(prompts), shard)
     about = {"model": ref.name, "revision": ref.revision, "adapter": ref.adapter, "sampling": sampling.model_dump()}
@@ -96,7 +96,7 @@ def _same_work(out: Path, manifest: Path, about: Record, requests: Sequence[Requ
         raise BadInput(f"{out}: exists and is not of this command; choose another --out")
     if json.loads(manifest.read_text(encoding="utf-8")) != about:
         raise BadInput(f"{out}: holds answers of another model or other settings ({manifest}); choose another --out")
-    generation.JsonlLog(out)  # cuts a torn last line
+    JsonlLog(out)  # cuts a torn last line
     asked = {r.id: r.messages[-1]["content"] for r in requests}
     for row in read_jsonl(out):
         if asked.get(row["id"]) != row["prompt"]:

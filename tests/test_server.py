@@ -11,7 +11,7 @@ import pytest
 
 from cgd_utils import generation, prompt_files, server
 from cgd_utils.__main__ import main
-from cgd_utils.artifacts import BadInput, read_jsonl, write_jsonl
+from cgd_utils.artifacts import BadInput, GenerationFailed, read_jsonl, write_jsonl
 from cgd_utils.generation import ModelRef, Request
 from cgd_utils.profiles import Engine, Sampling
 
@@ -131,18 +131,18 @@ def test_passing_trouble_is_tried_again(url, tmp_path, trouble):
 @pytest.mark.parametrize("trouble", ["limit", "broken", "cut", "nonsense", "drop"])
 def test_lasting_trouble_is_told_and_the_rest_is_kept(url, tmp_path, trouble):
     prompts = ["fine#1", trouble, "fine#2"]
-    with pytest.raises(generation.GenerationFailed, match="1 of 3 texts could not be had"):
+    with pytest.raises(GenerationFailed, match="1 of 3 texts could not be had"):
         ask(url, prompts, tmp_path / "log")
     assert {r["id"] for r in read_jsonl(tmp_path / "log")} == {"0", "2"}
     BEHAVIOUR["mended"] = BEHAVIOUR["fine"]
     before = Handler.seen["fine#1"]
-    with pytest.raises(generation.GenerationFailed):
+    with pytest.raises(GenerationFailed):
         ask(url, prompts, tmp_path / "log")
     assert Handler.seen["fine#1"] == before, "a finished answer was asked for again"
 
 
 def test_a_timeout_is_tried_again_and_bounded(url, tmp_path):
-    with pytest.raises(generation.GenerationFailed, match="Timeout"):
+    with pytest.raises(GenerationFailed, match="Timeout"):
         ask(url, ["slow"], tmp_path / "log", timeout_s=0.2, retries=1)
     assert Handler.seen["slow"] == 2
 

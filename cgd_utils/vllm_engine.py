@@ -1,0 +1,131 @@
+"""Engine ``vllm``, the outer side: offline generation in a process of its own (`vllm_worker`)."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from .artifacts import BadInput, GenerationFailed
+from .profiles import Engine, Sampling
+from .seeds import row_seed
+
+Record = dict[str, Any]
+WORKER = Path(__file__).with_name("vllm_worker.py")
+MAX_LORA_RANK = 512
+
+
+class VLLMGenerator:
+    """Generates with vLLM; every sampling and engine field is passed explicitly, the chat template is applied here, once.
+
+    Raises:
+        BadInput: no vLLM in the interpreter, an adapter that vLLM cannot serve, or more than one sample at temperature 0.
+    """
+
+    def __init__(self, ref: Any, settings: Engine, tokenizer: Any) -> None:
+        self.ref, self.settings, self.tokenizer = ref, settings, tokenizer
+        self.python = str(Path(settings.vllm_python).expanduser()) if settings.vllm_python else sys.executable
+        if subprocess.run(
+            [self.python, "-c", "import importlib.util as u, sys; sys.exit(u.find_spec('vllm') is None)"], check=False
+        ).returncode:
+            raise BadInput(f"generation.engine = 'vllm' but {self.python} has no vllm: pip install 'cgd-kit[gpu]', or name another "
+                           "interpreter in generation.vllm_python")  # fmt: skip
+        self._adapter = self._served(ref.adapter) if ref.adapter else None
+
+    def close(self) -> None:
+        """Nothing to give back: the worker has ended."""
+
+    def _served(self, folder: str) -> Record:
+        config = json.loads((Path(folder) / "adapter_config.json").read_text(encoding="utf-8"))
+        if config.get("use_dora") or config.get("modules_to_save"):
+            raise BadInput(
+                f"adapter {folder}: vLLM serves neither DoRA nor modules_to_save; use engine transformers or merge it"
+            )
+        if config["r"] > MAX_LORA_RANK:
+            raise BadInput(f"adapter {folder}: rank {config['r']} is above vLLM's limit of {MAX_LORA_RANK}")
+        rank = next(r for r in (8, 16, 32, 64, 128, 256, MAX_LORA_RANK) if r >= config["r"])
+        return {"name": self.ref.name, "path": str(Path(folder).resolve()), "rank": rank}
+
+    def stream(self, wanted: Sequence[tuple[Any, int]], sampling: Sampling) -> Iterator[list[Record]]:
+        """Rows as the worker writes them.
+
+        Raises:
+            GenerationFailed: the worker ended early; the rows before are with the caller.
+        """
+        tok, order = self.tokenizer, list(wanted)
+        with tempfile.TemporaryDirectory() as folder:
+            out, log = Path(folder) / "rows.jsonl", Path(folder) / "log.txt"
+            out.touch()
+            prompts = [{"at": i, "seed": row_seed(sampling.seed, r.id, s) % 2**31,
+                        "ids": tok.apply_chat_template(r.messages, add_generation_prompt=True, tokenize=True, return_dict=True)["input_ids"]}
+                       for i, (r, s) in enumerate(order)]  # fmt: skip
+            task = {"engine": self._engine(), "adapter": self._adapter, "sampling": self._sampling(sampling, tok), "prompts": prompts,
+                    "chunk": self.settings.batch_size * 8, "out": str(out)}  # fmt: skip
+            (Path(folder) / "task.json").write_text(json.dumps(task), encoding="utf-8")
+            with log.open("wb") as told:
+                process = subprocess.Popen(
+                    [self.python, "-P", str(WORKER), str(Path(folder) / "task.json")], stdout=told, stderr=told
+                )
+            try:
+                yield from self._rows(process, out, order)
+            finally:
+                if process.poll() is None:
+                    process.terminate()
+                    process.wait(timeout=60)
+            if process.returncode:
+                raise GenerationFailed(_why(log.read_text(encoding="utf-8", errors="replace"), process.returncode))
+
+    def _rows(self, process: Any, out: Path, order: list[Any]) -> Iterator[list[Record]]:
+        with out.open(encoding="utf-8") as f:
+            rest = ""
+            while True:
+                ended = process.poll() is not None
+                rest += f.read()
+                *lines, rest = rest.split("\n")
+                if rows := [self._row(json.loads(line), order) for line in lines]:
+                    yield rows
+                if ended:
+                    return
+                time.sleep(0.2)
+
+    def _row(self, made: Record, order: list[Any]) -> Record:
+        request, sample = order[made.pop("at")]
+        return {
+            "id": request.id,
+            "sample": sample,
+            "prompt": request.messages[-1]["content"],
+            **made,
+            "model": self.ref.name,
+        }
+
+    def _engine(self) -> Record:
+        s, ref = self.settings, self.ref
+        return {
+            "model": ref.path, "tokenizer": ref.path, "revision": ref.revision, "trust_remote_code": ref.trust_remote_code,
+            "dtype": ref.dtype, "tensor_parallel_size": s.tensor_parallel_size, "max_model_len": s.max_model_len,
+            "gpu_memory_utilization": s.gpu_memory_utilization, "quantization": s.quantization, "enable_prefix_caching": True,
+            "generation_config": "vllm", "seed": 0,
+        }  # fmt: skip
+
+    def _sampling(self, sampling: Sampling, tok: Any) -> Record:
+        return {
+            "n": 1, "temperature": sampling.temperature, "top_p": sampling.top_p, "top_k": 0, "min_p": 0.0,
+            "max_tokens": sampling.max_new_tokens, "repetition_penalty": 1.0, "presence_penalty": 0.0, "frequency_penalty": 0.0,
+            "stop_token_ids": [tok.eos_token_id], "skip_special_tokens": True,
+        }  # fmt: skip
+
+
+def _why(log: str, code: int) -> str:
+    """What ended the worker, in words that name the setting to change."""
+    tail = "\n".join(log.strip().splitlines()[-12:])
+    if "out of memory" in log.lower() or code in (-9, 137):
+        return ("vLLM ran out of memory; lower generation.gpu_memory_utilization or generation.max_model_len, or raise "
+                f"generation.tensor_parallel_size; finished texts are kept\n{tail}")  # fmt: skip
+    if "KV cache" in log and "max seq len" in log:
+        return f"vLLM: the KV cache does not hold one text of that length; lower generation.max_model_len\n{tail}"
+    return f"vLLM ended with code {code}; finished texts are kept: run again to go on\n{tail}"
