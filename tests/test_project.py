@@ -93,3 +93,9 @@ def test_every_profile_is_valid(name):
 def test_readme_names_the_two_commands():
     readme = (PROJECT / "README.md").read_text()
     assert "make reproduce" in readme and "make test" in readme
+
+
+def test_no_two_test_files_share_a_name():
+    """Without packages, pytest imports test files by their base name: two of one name break collection."""
+    names = [p.name for p in (PROJECT / "tests").rglob("test_*.py")]
+    assert sorted(names) == sorted(set(names))
