@@ -43,7 +43,7 @@ STAGES = (
     Stage("03_train", ("training",), ("02_critiques_and_refinements",), ("training", "methods", *_GENERATE)),
     Stage("04_evaluate", ("evaluation",), ("03_train",), ("evaluation", "benchmarks", "general_benchmarks", "code_execution", "decontamination", "compare", "grading", "reporting", "statistics", *_GENERATE)),
     Stage("05_ablations", ("ablations",), ("04_evaluate",), ("ablations", "training", "methods", "evaluation", "reporting")),
-    Stage("06_analyses", (), ("05_ablations",), ("synthesis", "reporting")),
+    Stage("06_analyses", (), ("05_ablations",), ("synthesis", "reporting", "explorer")),
     Stage("07_tables_and_figures", (), ("06_analyses",), ("reporting", "statistics", "claims", "audit")),
 )  # fmt: skip
 NAMES = tuple(s.name for s in STAGES)
