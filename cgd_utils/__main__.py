@@ -46,6 +46,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     p.add_argument("--dry-run", action="store_true", help="say what would run")
     p = add("status", "what is done, stale (and why), partial or missing", "cgd status --profile lab")
+    p.add_argument("--cells", action="store_true", help="the cells of the ablation grids instead: done, stale or to do")
     add_run_options(p)
     p = add("check", "what would fail on this machine, before long work", "cgd check --profile gpu")
     add_run_options(p)
@@ -193,6 +194,11 @@ def _status(options: Any) -> int:
     from . import runner
 
     run, _ = _open(options)
+    if options.cells:
+        from . import ablations
+
+        _print(ablations.progress(run), options.json)
+        return 0
     _print(runner.status(run), options.json)
     return 0
 
