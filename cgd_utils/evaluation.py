@@ -161,7 +161,9 @@ def _percent(i: statistics.Interval) -> statistics.Interval:
 
 
 def label(family: str, method: str, seed: int | None) -> str:
-    """The readable name of a trained model's artifacts."""
+    """What the folders of a model are called; ``seed`` None is the base."""
+    if seed is None:
+        return f"{family}-base"
     return re.sub(r"[^\w.×=%-]+", "-", f"{family}-{method}").rstrip("-") + f"-s{seed}"
 
 
@@ -173,10 +175,10 @@ def evaluate(
 
     if model is None:
         ref = synthesis.model_ref(run, synthesis.student(run, family), family)
-        key, name = synthesis.model_key(ref.path), f"{family}-base"
+        key = synthesis.model_key(ref.path)
     else:
-        name = label(family, method, seed)
-        ref, key = training.trained_ref(run, family, model, name), model.key
+        ref, key = training.trained_ref(run, family, model, label(family, method, seed)), model.key
+    name = label(family, method, seed if model is not None else None)
     made = generations(run, name, ref, key)
     graded = scores(run, name, made)
     _index(run, name, {"family": family, "method": method, "seed": seed}, graded)

@@ -167,6 +167,13 @@ METHODS = (
 )  # fmt: skip
 
 
+def _known_methods(value: list[str]) -> list[str]:
+    for m in value:
+        if m.partition("(")[0] not in METHODS:
+            raise ValueError(f"unknown method {m!r}{_nearest(m, METHODS)}; known: {', '.join(METHODS)}")
+    return value
+
+
 class Lora(_Section):
     r: Positive = Field(16, description="rank")
     alpha: Positive = 32
@@ -201,12 +208,9 @@ class Training(_Section):
     @field_validator("methods")
     @classmethod
     def _known(cls, value: list[str]) -> list[str]:
-        for m in value:
-            if m.partition("(")[0] not in METHODS:
-                raise ValueError(f"unknown method {m!r}{_nearest(m, METHODS)}; known: {', '.join(METHODS)}")
         if not value:
             raise ValueError("name at least one method")
-        return value
+        return _known_methods(value)
 
     @field_validator("seeds")
     @classmethod
@@ -257,6 +261,50 @@ class Ablations(_Section):
     everywhere: list[str] = Field([], description="grids that the other families get too")
 
 
+class Judge(_Section):
+    """A model that rates critiques by `prompts.JUDGE`; several runs, or several judges, show how far ratings agree."""
+
+    model: str | None = Field(None, description="'lab:<name>', a folder or a hub id; None with the openai engine")
+    revision: str | None = None
+    runs: Positive = Field(2, description="times each critique is rated, each with a seed of its own")
+    sampling: Sampling = Field(Sampling(temperature=0.7, max_new_tokens=512), description="its n is not used")
+    generation: Engine | None = Field(None, description="the judge's own engine; None = the run's")
+
+    @model_validator(mode="after")
+    def _named(self) -> Judge:
+        if not self.model and not (self.generation and self.generation.server_model):
+            raise ValueError("name the judge: model, or generation.server_model with the openai engine")
+        return self
+
+
+class Analyses(_Section):
+    """What notebook 06 measures."""
+
+    methods: list[str] = Field(
+        ["distilled_sft", "cgd"], description="trained methods looked into; those the run does not train are left out"
+    )
+    seeds: Positive = Field(3, description="how many of training.seeds, from the first")
+    rows: Positive = Field(100, description="records a seed: likelihoods, attention, drift")
+    batch_size: Positive = Field(25, description="rows a forward pass")
+    benchmarks: list[str] = Field(
+        [],
+        description="asked for Pass@k and cost; empty = the lab's longest trained and longest untrained step count, else AIME and AMC",
+    )
+    samples: Count = Field(8, description="answers a question for Pass@k; 0 = no sampling")
+    temperature: Annotated[float, Field(gt=0, le=5)] = Field(0.7, description="of those answers")
+    sample_rows: Positive = Field(40, description="first questions of each benchmark, for Pass@k")
+    cost_rows: Count = Field(
+        60, description="first questions of each benchmark, for self-refine against one pass; 0 = none"
+    )
+    judges: list[Judge] = Field([], description="who rates critiques; none in the lab, where quality is known exactly")
+    judge_rows: Positive = Field(200, description="critiques that each judge rates")
+
+    @field_validator("methods")
+    @classmethod
+    def _known(cls, value: list[str]) -> list[str]:
+        return _known_methods(value)
+
+
 class Profile(_Section):
     """Every setting of a run."""
 
@@ -269,6 +317,7 @@ class Profile(_Section):
     generation: Engine = Engine()
     evaluation: Evaluation = Evaluation()
     ablations: Ablations = Ablations()
+    analyses: Analyses = Analyses()
 
     @model_validator(mode="after")
     def _consistent(self) -> Profile:
