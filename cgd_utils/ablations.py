@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from . import evaluation, training
+from . import evaluation, progress, training
 from .artifacts import BadInput, Run
 from .profiles import Profile, changed
 
@@ -131,7 +131,9 @@ def run_grid(run: Run, family: str, grid: str) -> list[Record]:
     if grid not in GRIDS:
         raise BadInput(f"ablations.grids: unknown grid {grid!r}; known: {', '.join(GRIDS)}")
     seeds = run.profile.ablations.seeds or run.profile.training.seeds
-    return [row for cell in cells(run, grid, family) for seed in seeds for row in run_cell(run, family, cell, seed)]
+    plan = [(cell, seed) for cell in cells(run, grid, family) for seed in seeds]
+    shown = progress.bar(plan, desc=f"{grid} ({family})", unit="model")
+    return [row for cell, seed in shown for row in run_cell(run, family, cell, seed)]
 
 
 def cells(run: Run, grid: str, family: str) -> list[Cell]:
@@ -157,4 +159,5 @@ def run_cell(run: Run, family: str, cell: Cell, seed: int) -> list[Record]:
 
 def train_and_evaluate(run: Run, family: str, methods: Sequence[str], seeds: Sequence[int]) -> list[Record]:
     """Every method with every seed, nothing changed: trains (or loads) and evaluates."""
-    return [row for m in methods for seed in seeds for row in run_cell(run, family, Cell(m, m), seed)]
+    shown = progress.bar([(m, seed) for m in methods for seed in seeds], desc=f"models ({family})", unit="model")
+    return [row for m, seed in shown for row in run_cell(run, family, Cell(m, m), seed)]
