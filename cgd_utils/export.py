@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -26,15 +27,15 @@ _CARD = """---
 # {title}
 
 Training rows of the method `{method}` ({summary}), made by the [CGD kit](https://arxiv.org/abs/2505.11628).
-Each row holds one user turn ({shows}) and one assistant turn: {target}. **The loss belongs on the assistant turn alone**, and at
-inference the model sees the question alone.
+Each row holds one user turn ({shows}) and one assistant turn ({target}). **The loss belongs on the assistant turn alone**,
+and at inference the model sees the question alone.
 
 ## Rows
 
 | | |
 | --- | --- |
 | rows | {rows} |
-| problems | `{source}`{revision}; overlap with benchmarks: `{decontaminate}` |
+| problems | {source}{revision}; overlap with benchmarks: `{decontaminate}` |
 | drafts by | {drafter} ({right} of {known} graded drafts right) |
 | critiques and refined answers by | {teacher} |
 | critiques that hold the final answer | {leaks} of {rows} |
@@ -55,10 +56,14 @@ The first row:
 
 ## Limits
 
-The critiques and answers were written by a program and may be wrong; {unchecked} The rows carry whatever licence their problems
-and models have. Made by `{command}` from commit `{commit}`; `manifest.json` holds the settings and the files' hashes.
+The critiques and answers were written by a program and may be wrong; {unchecked} {licence}
+Made by `{command}` from commit `{commit}`; `manifest.json` holds the settings and the files' hashes.
 """
 
+_TARGETS = {
+    "solution": "the data set's solution", "direct": "the teacher's direct answer", "refined": "the refined answer",
+    "critique": "the critique", "critique_and_refined": "the critique and the refined answer",
+}  # fmt: skip
 _USE = {
     "trl": ("python", """from datasets import load_dataset
 from trl import SFTConfig, SFTTrainer
@@ -106,7 +111,7 @@ def write(run: Run, method: str, form: str, out: Path, family: str | None = None
     try:
         files = _write_trl(part, rows) if form == "trl" else _write_llama_factory(part, rows, name)
         seen = "" if seed is None else f" --seed {seed}"
-        command = f"cgd export --profile {run.profile.name} --method '{method}' --format {form} --family {family}{seen}"
+        command = f"cgd export --profile {run.profile.name} --method {shlex.quote(method)} --format {form} --family {family}{seen}"
         artifacts.write_text(part / "README.md", _card(run, about, method, form, name, rows, used, out.name, command))
         artifacts.write_json(part / artifacts.MANIFEST, {
             "kind": "export", "format": form, "method": method, "family": family, "seed": seed, "rows": len(rows),
@@ -167,7 +172,7 @@ def _card(
     return _CARD.format(
         front=yaml.safe_dump(front, sort_keys=False), title=front["pretty_name"], method=method, summary=about.summary,
         shows={"x": "the question", "x, y'": "question and draft", "x, y', c": "question, draft and critique"}[about.shows],
-        target=about.target.replace("_", " "), rows=len(rows), source=Path(p.data.source).name if not lab else "the lab world",
+        target=_TARGETS.get(about.target, about.target), rows=len(rows), source="the lab world" if lab else f"`{Path(p.data.source).name}`",
         revision=f" at `{p.data.revision}`" if p.data.revision else "", decontaminate=p.data.decontaminate,
         drafter=f"`{used[0]['draft_model']}`", right=sum(graded), known=len(graded), teacher=teacher,
         leaks=sum(methods.leaks(r["critique"], r["answer"]) for r in used),
@@ -176,6 +181,7 @@ def _card(
         layout=p.models.layout, example=json.dumps({k: rows[0][k] for k in ("prompt", "completion")}, ensure_ascii=False, indent=1),
         language=language, use=use.format(out=out, name=name),
         unchecked=f"{sum(bool(r['refined_correct']) for r in used)} of {len(used)} refined answers were graded right.",
+        licence="" if lab else "The rows are under whatever licences their problems and models have; look them up before you publish.",
         command=command, commit=environment["git_commit"] or "unknown",
     )  # fmt: skip
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from logging import getLogger
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -307,6 +308,7 @@ def load_model(ref: ModelRef) -> Any:
     from transformers.utils import logging
 
     logging.disable_progress_bar()
+    getLogger("bitsandbytes").setLevel("ERROR")  # warns of an optional kernel that no profile needs
     device = pick_device(ref.device)
     dtype = {"auto": "bfloat16" if device == "cuda" else "float32"}.get(ref.dtype, ref.dtype)
     extra: dict[str, Any] = {}
