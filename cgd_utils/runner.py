@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from . import artifacts, profiles
+from . import artifacts, profiles, progress
 from .artifacts import PROJECT, BadInput, Run
 
 Record = dict[str, Any]
@@ -230,7 +230,8 @@ def run_chain(
                 out.append({"stage": s.name, "action": "skipped", "wall_seconds": state["wall_seconds"]})
                 continue
             tell(f"{s.name}: running" + (f" ({state['why']})" if state["why"] else ""))
-            seconds = _execute(run, s, parameters)
+            with progress.following(s.name):
+                seconds = _execute(run, s, parameters)
             tell(f"{s.name}: done in {seconds:.0f} s")
             out.append({"stage": s.name, "action": "ran", "wall_seconds": seconds})
     return out

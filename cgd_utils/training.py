@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import logging
 import os
 import shutil
 import warnings
@@ -147,7 +146,6 @@ def _train(base: ModelRef, tok: Any, rows: list[Record], t: Any, seed: int, fold
     from trl import SFTConfig, SFTTrainer
 
     disable_progress_bars()
-    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # warns of an optional kernel that no profile needs
     quantize = t.mode == "qlora"
     ref = ModelRef(base.path, base.name, None, base.revision, base.dtype, base.device, base.trust_remote_code, quantize)
     torch.manual_seed(seed)
