@@ -317,7 +317,10 @@ def _compare(options: Any) -> int:
 
     if not 0 < options.level < 1:
         raise ValueError(f"--level {options.level}: must lie between 0 and 1, such as 0.95")
-    rows = compare.compare(compare.read_side(options.run_a), compare.read_side(options.run_b), options.level)
+    a, b = compare.read_side(options.run_a), compare.read_side(options.run_b)
+    rows = compare.compare(a, b, options.level)
+    if alone := compare.unshared(a, b):
+        print(f"not compared, on one side only: {', '.join(alone)}", file=sys.stderr)
     _print_or_json(rows, [{k: _rounded(k, v) for k, v in r.items()} for r in rows], options)
     return 0
 

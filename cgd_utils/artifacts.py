@@ -117,17 +117,17 @@ def read_jsonl(path: Path) -> list[Record]:
     """Rows of a JSONL file.
 
     Raises:
-        BadInput: no such file, or a line that is not a JSON object (named by its number).
+        BadInput: no such file, not UTF-8, or a line that is not a JSON object (named by its number).
     """
     if not path.is_file():
         raise BadInput(f"{path}: no such file")
     out = []
-    # split on \n alone: text may hold other line separators
     try:
-        lines = path.read_text(encoding="utf-8").split("\n")
+        text = path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as e:
-        raise BadInput(f"{path}: not UTF-8 text (byte {e.start}); save it as UTF-8") from None
-    for number, line in enumerate(lines, 1):
+        raise BadInput(f"{path}: not UTF-8 (byte {e.start}: {e.reason}); save it as UTF-8") from None
+    # split on \n alone: text may hold other line separators
+    for number, line in enumerate(text.split("\n"), 1):
         if line.strip():
             try:
                 row = json.loads(line)

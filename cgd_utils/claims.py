@@ -69,7 +69,7 @@ class View:
             low,
             high,
             int(ours["n_seeds"]),
-            sign(low, high),
+            sign(low, high) if ours["n_seeds"] > 1 else "inconclusive",  # one seed: its interval is over questions only
         )
 
     def against_base(self, method: str, metric: str) -> Measured | None:

@@ -6,7 +6,7 @@ import pytest
 from cgd_utils import reporting
 
 RESULTS = pd.DataFrame(
-    [("f", m, s, b, "accuracy", v, 100, 0.0, 1.0)
+    [("f", m, s, b, "accuracy", v, 100, max(0.0, v - 9), v + 9.0)
      for m, seeds in {"base": [None], "sft": [0, 1, 2], "cgd": [0, 1, 2]}.items()
      for s in seeds for b, v in (("a", 10 + 10 * (m == "cgd") + (s or 0) * (1 + (m == "cgd"))), ("b", 30))],
     columns=reporting.COLUMNS,
