@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pandas as pd
 
-from . import analysis, failures, reporting
+from . import analysis, failures, measurements, reporting
+from .artifacts import Run
 
 MUTED = [
     "#DDCC77",
@@ -237,3 +238,23 @@ def forest(rows: pd.DataFrame) -> Any:
     panels[0].set_ylim(-0.7, len(names) - 0.3)
     figure.tight_layout()
     return figure
+
+
+def save_each(run: Run, rows: pd.DataFrame, draw: Callable[[pd.DataFrame, str], Any], name: str, caption: str) -> None:
+    """Draws and saves ``analysis_<name>_<family>`` for every family, and prints each caption."""
+    for family in dict.fromkeys(rows["family"]):
+        mine = rows[rows["family"] == family]
+        print(
+            reporting.save_figure(
+                draw(mine, family), run.figures, f"analysis_{name}_{family}", mine, f"{family}: {caption}"
+            )
+        )
+
+
+def save_table(run: Run, rows: pd.DataFrame, name: str, columns: str = "condition", digits: int = 2) -> pd.DataFrame:
+    """Saves measurements as the table ``analysis_<name>`` and returns it; nothing is saved of no rows."""
+    shown = measurements.table(rows, columns, run.profile.evaluation.level, digits)
+    if shown.empty:
+        return shown
+    reporting.save_table(shown, run.tables, f"analysis_{name}")
+    return shown
