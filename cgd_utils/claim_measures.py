@@ -8,7 +8,20 @@ from dataclasses import replace
 import pandas as pd
 
 from . import ablations, inference, measurements, profiles, reporting, statistics
-from .verdicts import CONTRADICTED, INCONCLUSIVE, MARGIN, SUPPORTED, Measured, View, effect, gain, matters, name_of
+from .verdicts import (
+    CONTRADICTED,
+    INCONCLUSIVE,
+    MARGIN,
+    MIN_SEEDS,
+    SUPPORTED,
+    Measured,
+    View,
+    effect,
+    gain,
+    judged,
+    matters,
+    name_of,
+)
 
 Found = list[Measured]
 Measure = Callable[[View], Found]
@@ -80,7 +93,15 @@ def low_k(v: View) -> Found:
                 i = statistics.mean_t_interval(ours - base.mean(), v.level)
                 n = int(mine["n"].max())
                 out.append(
-                    Measured(f"CGD − base, {metric}, {name}", i.estimate, i.low, i.high, i.n, n, gain(i.low, i.high))
+                    Measured(
+                        f"CGD − base, {metric}, {name}",
+                        i.estimate,
+                        i.low,
+                        i.high,
+                        i.n,
+                        n,
+                        judged(gain, i.low, i.high, i.n),
+                    )
                 )
     return out
 
@@ -89,9 +110,14 @@ def instructions(v: View) -> Found:
     ours, theirs = (v.against_base(m, "instruction_following") for m in ("cgd", "cft"))
     if ours is None or theirs is None:
         return []
-    kept = SUPPORTED if ours.low >= -MARGIN else CONTRADICTED if ours.high < -MARGIN else INCONCLUSIVE
-    lost = SUPPORTED if theirs.high < -MARGIN else CONTRADICTED if theirs.low >= -MARGIN else INCONCLUSIVE
-    return [replace(ours, verdict=kept), replace(theirs, verdict=lost)]
+
+    def kept(low: float, high: float) -> str:
+        return SUPPORTED if low >= -MARGIN else CONTRADICTED if high < -MARGIN else INCONCLUSIVE
+
+    def lost(low: float, high: float) -> str:
+        return SUPPORTED if high < -MARGIN else CONTRADICTED if low >= -MARGIN else INCONCLUSIVE
+
+    return [replace(m, verdict=judged(rule, m.low, m.high, m.seeds)) for m, rule in ((ours, kept), (theirs, lost))]
 
 
 def passes(v: View) -> Found:
@@ -123,7 +149,7 @@ def stability(v: View) -> Found:
     a, b, c, d = (wide.loc[n] for n in names)
     test = statistics.paired_difference((a - b).dropna().to_numpy(), (c - d).dropna().to_numpy(), v.level)
     return [Measured("change at 3× the learning rate, CGD − CFT", test.difference, test.low, test.high, test.n,
-                     v.questions("mean"), gain(test.low, test.high))]  # fmt: skip
+                     v.questions("mean"), judged(gain, test.low, test.high, test.n))]  # fmt: skip
 
 
 def longer(v: View) -> Found:
@@ -187,7 +213,10 @@ def runs(v: View) -> Found:
         if found is None:
             continue
         told = f"{found.what}; sd over seeds {mine.loc['cgd', 'sd']:.2f} and {mine.loc[m, 'sd']:.2f}; Holm-corrected p = {p:.2g}"
-        verdict = INCONCLUSIVE if p >= 1 - v.level else SUPPORTED if found.estimate > 0 else CONTRADICTED
+        if found.seeds < MIN_SEEDS or p >= 1 - v.level:
+            verdict = INCONCLUSIVE
+        else:
+            verdict = SUPPORTED if found.estimate > 0 else CONTRADICTED
         out.append(replace(found, what=told, verdict=verdict))
     return out
 

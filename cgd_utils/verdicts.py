@@ -7,7 +7,7 @@ are the least that matters:
 - *effect*: as *gain*, and ``contradicted`` too if it lies within ± `MARGIN`: no effect worth the name is there;
 - *matters*: ``supported`` if it excludes 0, ``contradicted`` if it lies within ± `MARGIN`, else ``inconclusive``.
 
-Several measurements of one claim are judged together (`joint`).
+Fewer than `MIN_SEEDS` trained models show no spread: ``inconclusive``. Several measurements of one claim are judged together (`joint`).
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from .profiles import Profile
 SUPPORTED, CONTRADICTED, INCONCLUSIVE = "supported", "contradicted", "inconclusive"
 NOT_MEASURED = "not measured in this run"
 MARGIN = 2.0
+MIN_SEEDS = 3  # fewer models show no spread, so nothing is judged by them
 
 
 @dataclass(frozen=True)
@@ -57,6 +58,11 @@ def matters(low: float, high: float) -> str:
     return SUPPORTED if low > 0 or high < 0 else effect(low, high)
 
 
+def judged(judge: Callable[[float, float], str], low: float, high: float, seeds: int) -> str:
+    """The verdict of an interval over seeds: ``inconclusive`` with fewer than `MIN_SEEDS`."""
+    return judge(low, high) if seeds >= MIN_SEEDS else INCONCLUSIVE
+
+
 def joint(verdicts: Iterable[str | None]) -> str:
     """One verdict of several; those that are None do not count, and nothing judged is ``inconclusive``."""
     told = {v for v in verdicts if v is not None}
@@ -88,7 +94,9 @@ class View:
         name = what or f"{name_of(reference)} − {name_of(method)}" + ("" if benchmark == "mean" else f", {benchmark}")
         seeds = int(ours["n_seeds"] if method == "base" else min(ours["n_seeds"], r["n_seeds"]))
         low, high = r["difference_low"], r["difference_high"]
-        return Measured(name, r["difference"], low, high, seeds, self.questions(benchmark), judge(low, high))
+        return Measured(
+            name, r["difference"], low, high, seeds, self.questions(benchmark), judged(judge, low, high, seeds)
+        )
 
     def questions(self, benchmark: str) -> int:
         """Questions asked of each model: of one benchmark, or of all graded ones for the mean."""
@@ -114,7 +122,7 @@ class View:
             i.high,
             i.n,
             n,
-            gain(i.low, i.high),
+            judged(gain, i.low, i.high, i.n),
         )
 
     def measured(
@@ -125,8 +133,12 @@ class View:
         if rows.empty:
             return None
         r = rows.iloc[0]
-        return Measured(what.format(**r.to_dict()), r["value"], r["ci_low"], r["ci_high"], int(r["seeds"]), int(r["n"]),
-                        None if judge is None else judge(r["ci_low"], r["ci_high"]), unit)  # fmt: skip
+        low, high, seeds = r["ci_low"], r["ci_high"], int(r["seeds"])
+        enough = (
+            seeds if r["interval"] == "seeds" or r["method"] != "base" else MIN_SEEDS
+        )  # the base is one model by nature
+        verdict = None if judge is None else judged(judge, low, high, enough)
+        return Measured(what.format(**r.to_dict()), r["value"], low, high, seeds, int(r["n"]), verdict, unit)
 
 
 def name_of(method: str) -> str:
