@@ -212,8 +212,13 @@ def _general(run: Run, label: str, ref: ModelRef, model_key: str) -> list[Record
     return made.rows()
 
 
+def question_keys(loaded: Sequence[Loaded]) -> dict[str, str]:
+    """A hash of each benchmark's questions: the same hash, the same questions."""
+    return {b.name: content_key([(q["id"], q["question"]) for q in b.problems]) for b in loaded}
+
+
 def _index(run: Run, label: str, about: Record, graded: Artifact) -> None:
     """Notes which scores a model has now, and for which questions: what `compare` reads."""
-    questions = {b.name: content_key([(q["id"], q["question"]) for q in b.problems]) for b in benchmarks(run)}
+    questions = question_keys(benchmarks(run))
     rows = (graded.folder / "rows.jsonl").relative_to(run.folder).as_posix()
     write_json(run.folder / compare.INDEX / f"{label}.json", {**about, "rows": rows, "questions": questions})

@@ -20,6 +20,8 @@ Share = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=0)]
 Positive = Annotated[int, Field(ge=1)]
 DType = Literal["auto", "float32", "bfloat16", "float16"]
+# problem sources that are worlds of the lab: their truth is known, see lab.world.WORLDS
+LAB_SOURCES = ("lab", "lab-misconception")
 
 
 class ProfileError(ValueError):
@@ -33,7 +35,9 @@ class _Section(BaseModel):
 class Data(_Section):
     """Where the training problems come from."""
 
-    source: str = Field("lab", description="'lab', a name in data.SOURCES, a JSONL/CSV/Parquet file, or a hub id")
+    source: str = Field(
+        "lab", description="'lab', 'lab-misconception', a name in data.SOURCES, a JSONL/CSV/Parquet file, or a hub id"
+    )
     fields: dict[str, str] = Field({}, description="our field (question, answer, solution, id) -> the source's column")
     split: str = Field("train", description="split of a hub data set")
     config: str | None = Field(None, description="configuration of a hub data set")
@@ -45,6 +49,11 @@ class Data(_Section):
     )
     decontaminate_ngram: Count = Field(8, description="shared words that count as overlap; 0 = whole questions only")
     seed: int = Field(0, description="lab: draws the problems; others: shuffles before the first `rows` are taken")
+
+    @property
+    def is_lab(self) -> bool:
+        """Whether the problems are of a lab world, whose truth an exact teacher knows."""
+        return self.source in LAB_SOURCES
 
 
 class Models(_Section):
@@ -124,6 +133,9 @@ class Teacher(_Section):
     specificity: Share = Field(1.0, description="exact only: share of critiques that name the step and value")
     relevance: Share = Field(1.0, description="share of critiques that are about their own problem")
     leakage: Share = Field(0.0, description="exact only: share of critiques that say the final answer")
+    critic: Literal["teacher", "student"] = Field(
+        "teacher", description="who writes the critiques; the refined and direct answers stay the teacher's"
+    )
     sampling: Sampling = Field(Sampling(max_new_tokens=512), description="kind model")
     generation: Engine | None = Field(None, description="kind model: the teacher's own engine; None = the run's")
 
@@ -245,6 +257,8 @@ class Ablations(_Section):
 
     grids: list[str] = ["critique_content"]
     seeds: list[int] = Field([], description="empty = training.seeds")
+    families: list[str] = Field([], description="families that get every grid; empty = all of models.students")
+    everywhere: list[str] = Field([], description="grids that the other families get too")
 
 
 class Judge(_Section):
@@ -307,14 +321,17 @@ class Profile(_Section):
 
     @model_validator(mode="after")
     def _consistent(self) -> Profile:
-        if self.data.source != "lab":
+        if not self.data.is_lab:
             if self.synthesis.teacher.kind == "exact":
                 raise ValueError(
                     f"synthesis.teacher.kind = 'exact' knows only the lab's problems, and data.source is "
                     f"{self.data.source!r}: set synthesis.teacher.kind: model and synthesis.teacher.model"
                 )
             if self.synthesis.draft_source == "corrupted":
-                raise ValueError("synthesis.draft_source = 'corrupted' needs data.source: lab; use student or weaker")
+                raise ValueError("synthesis.draft_source = 'corrupted' needs a lab source; use student or weaker")
+        unknown = [f for f in self.ablations.families if f not in self.models.students]
+        if unknown:
+            raise ValueError(f"ablations.families names {', '.join(unknown)}, which models.students lacks")
         if self.synthesis.draft_source == "weaker":
             missing = [f for f in self.models.students if f not in self.models.weaker]
             if missing:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import base64
-import difflib
 import json
 from typing import Any
 
 import pandas as pd
 import yaml
 
-from . import audit, claims, measurements, paper_tables, reporting, runner, synthesis, verdicts
+from . import audit, claims, explorer, measurements, paper_tables, reporting, runner, synthesis, verdicts
 from .artifacts import PROJECT, BadInput, Run, write_text
 
 Record = dict[str, Any]
@@ -21,14 +20,14 @@ _PAGE = """<!doctype html>
 body{font:16px/1.5 system-ui,sans-serif;max-width:64rem;margin:0 auto;padding:1rem;color:#222;overflow-wrap:anywhere}
 h1,h2{line-height:1.2}h2{margin-top:2.5rem;border-bottom:1px solid #ccc}
 table{border-collapse:collapse;font-size:.85rem;overflow-wrap:normal}th,td{padding:.25rem .6rem;text-align:left;border-bottom:1px solid #ddd;vertical-align:top;min-width:3rem}
-.scroll{overflow-x:auto}img{max-width:100%;height:auto}figure{margin:1.5rem 0}pre,.text{white-space:pre-wrap;font:0.85rem/1.45 ui-monospace,monospace;background:#f6f6f6;padding:.6rem}
-ins{background:#cdeccd;text-decoration:none}del{background:#f6cccc}.muted{color:#666}summary{cursor:pointer;padding:.2rem 0}
+.scroll{overflow-x:auto}img{max-width:100%;height:auto}figure{margin:1.5rem 0}pre{white-space:pre-wrap;font:0.85rem/1.45 ui-monospace,monospace;background:#f6f6f6;padding:.6rem}
+.muted{color:#666}summary{cursor:pointer;padding:.2rem 0}
 .supported{color:#117733;font-weight:600}.contradicted{color:#882255;font-weight:600}
 #departures h1,#departures h2,#departures h3{font-size:1rem;border:0;margin-top:1rem}
 @media(max-width:600px){body{padding:.7rem;font-size:15px}h1{font-size:1.5rem}h2{font-size:1.2rem}th,td{padding:.2rem .4rem}}
 @media print{body{max-width:none;font-size:10pt}nav{display:none}table{font-size:6.5pt}th,td{padding:.1rem .25rem;min-width:0}
-.scroll{overflow:visible}h2,h3{break-after:avoid}figure,tr,.example{break-inside:avoid}img{max-height:14cm}}
-</style></head><body>
+.scroll{overflow:visible}h2,h3{break-after:avoid}figure,tr,.cgd-example{break-inside:avoid}img{max-height:14cm}}
+</style>{{ style }}</head><body>
 <h1>Critique-Guided Distillation: {{ run.profile.name }}</h1>
 <p>{{ run.profile.description }}</p>
 <nav><a href="#summary">Summary</a> · <a href="#headline">Headline</a> · <a href="#claims">Claims</a> · <a href="#published">Published tables</a> ·
@@ -50,10 +49,8 @@ ins{background:#cdeccd;text-decoration:none}del{background:#f6cccc}.muted{color:
 <h2 id="tables">Tables</h2>
 {% for t in tables %}<details><summary>{{ t.name }}</summary><div class="scroll">{{ t.html }}</div></details>{% endfor %}
 <h2 id="examples">Examples</h2>
-{% for e in examples %}<section class="example"><h3>{{ e.id }} ({{ e.family }})</h3><p>{{ e.question }} <span class="muted">right answer: {{ e.answer }}</span></p>
-<p class="muted">draft y′ ({{ "right" if e.draft_correct else "wrong" }})</p><div class="text">{{ e.draft }}</div>
-<p class="muted">critique c</p><div class="text">{{ e.critique }}</div>
-<p class="muted">refined ŷ; changes from the draft are marked</p><div class="text">{{ e.changes }}</div></section>{% endfor %}
+{% for family, training, outcomes in examples %}<h3>{{ family }}: training problems</h3>{{ training }}
+<h3>{{ family }}: benchmark questions by outcome</h3>{{ outcomes }}{% endfor %}
 <h2 id="audit">Audit of the published tables</h2><p>Printed averages that do not follow from their printed rows, and the claims that rest on them.</p>
 <div class="scroll">{{ audit }}</div>
 <h2 id="departures">Departures from the paper</h2>{{ departures }}
@@ -87,7 +84,7 @@ def write(run: Run, examples: int = 6) -> Any:
                  for p in sorted(run.figures.glob("*.png"))],
         tables=[{"name": p.stem, "html": Markup(_html(pd.read_csv(p, keep_default_na=False)))} for p in sorted(run.tables.glob("*.csv"))
                 if not p.stem.startswith("published_")],
-        examples=_examples(run, examples),
+        examples=_examples(run, examples), style=Markup(explorer.STYLE),
         audit=Markup(_html(pd.DataFrame(audit.rows()))), departures=Markup(_departures()),
         settings=yaml.safe_dump(run.profile.model_dump(mode="json"), sort_keys=False, allow_unicode=True),
         provenance=_provenance(run),
@@ -187,35 +184,16 @@ def _html(frame: pd.DataFrame) -> str:
     return frame.to_html(index=False, escape=True, border=0, na_rep="")
 
 
-def _examples(run: Run, n: int) -> list[Record]:
-    """Records with a wrong draft first: the critique has something to say there."""
-    out = []
-    for family in run.profile.models.students:
-        rows = sorted(synthesis.records(run, family).rows(), key=lambda r: bool(r["draft_correct"]))
-        spread = rows[:: max(1, len(rows) // n)][:n]
-        out += [{**r, "family": family, "changes": changes(r["draft"], r["refined"])} for r in spread]
-    return out
-
-
-def changes(before: str, after: str) -> Any:
-    """``after`` as safe HTML, what is new in ``<ins>`` and what is gone in ``<del>``, word by word."""
-    from markupsafe import Markup, escape
-
-    a, b = _words(before), _words(after)
-    out = Markup("")
-    for kind, i, j, k, m in difflib.SequenceMatcher(None, a, b, autojunk=False).get_opcodes():
-        if kind != "equal" and i < j:
-            out += Markup("<del>") + escape("".join(a[i:j])) + Markup("</del>")
-        if k < m:
-            new = escape("".join(b[k:m]))
-            out += new if kind == "equal" else Markup("<ins>") + new + Markup("</ins>")
-    return out
-
-
-def _words(text: str) -> list[str]:
-    import re
-
-    return re.findall(r"\s+|[^\s]+", text)
+def _examples(run: Run, n: int) -> list[tuple[str, Any, Any]]:
+    """Family, training examples, and benchmark questions by outcome."""
+    return [
+        (
+            f,
+            explorer.training_page(synthesis.records(run, f).rows(), n),
+            explorer.outcome_page(explorer.outcomes(run, f)),
+        )
+        for f in run.profile.models.students
+    ]
 
 
 def _provenance(run: Run) -> str:

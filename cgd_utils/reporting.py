@@ -27,10 +27,16 @@ MARKERS = "osD^vP*X<>"
 
 
 def write_results(run: Run, *parts: Sequence[Record]) -> pd.DataFrame:
-    """Writes ``results.csv``: the rows of all parts, each (family, method, seed, benchmark, metric) once, in a fixed order."""
-    frame = pd.DataFrame([r for part in parts for r in part], columns=COLUMNS)
+    """Writes ``results.csv``: the rows of all parts, each (family, method, seed, benchmark, metric) once, in a fixed order.
+
+    Where parts hold the same row, the last one's values count, at the first one's place.
+    """
+    rows = {}
+    for r in (r for part in parts for r in part):
+        seed = None if pd.isna(r["seed"]) else int(r["seed"])
+        rows[(r["family"], r["method"], seed, r["benchmark"], r["metric"])] = {**r, "seed": seed}
+    frame = pd.DataFrame(list(rows.values()), columns=COLUMNS)
     frame["seed"] = frame["seed"].astype("Int64")
-    frame = frame.drop_duplicates(COLUMNS[:5]).reset_index(drop=True)
     with atomic(run.results_csv) as path:
         frame.to_csv(path, index=False, float_format="%.6g", lineterminator="\n")
     return frame
