@@ -245,15 +245,35 @@ def self_refine(v: View) -> Found:
 
 
 def drifts(v: View) -> Found:
+    """One epoch − longer training in accuracy and instruction following; beside them how the longest-trained students answer."""
     names = [c.name for c in cells_of("epochs") if c.name.startswith("cgd ")]
     if not names:
         return []
     first, *later = names
     parts = [v.difference(m, effect, b, f"{first} − {m}" + ("" if b == "mean" else f", {b}"), reference=first)
              for m in later for b in ("mean", *_instruction_sets(v))]  # fmt: skip
+    told = [_mentions(v, m) for m in names]
     cosine = v.measured("cosine of the question's hidden state to the base's, last layer, CGD", None, "cosine", "drift", method="cgd",
                         metric="cosine", condition=_last_layer(v))  # fmt: skip
-    return [*_known(parts, False), *_known([cosine], False)]
+    return _known([*parts, *told, cosine], False)
+
+
+def _mentions(v: View, method: str) -> Measured | None:
+    """Percent of a method's answers to plain questions that speak of a draft or a critique, over seeds."""
+    rows = v.results[(v.results["method"] == method) & (v.results["metric"] == "mentions_draft")]
+    if rows.empty:
+        return None
+    i = statistics.mean_t_interval(rows["value"].to_numpy(float), v.level)
+    return Measured(
+        f"answers that speak of a draft or critique, {method}",
+        i.estimate,
+        i.low,
+        i.high,
+        i.n,
+        int(rows["n"].max()),
+        None,
+        "percent",
+    )
 
 
 def _instruction_sets(v: View) -> list[str]:
@@ -272,7 +292,7 @@ def loses(v: View, share: float = 5.0) -> Found:
     for condition in [c for c in dict.fromkeys(rows["condition"]) if c.startswith("lost to")]:
         kinds = rows[(rows["condition"] == condition) & (rows["metric"] != "all")].groupby("metric")["value"].mean()
         often = kinds.idxmax() if len(kinds) and kinds.max() > 0 else ""
-        told = f"questions {condition.replace('lost to', 'lost to').replace('_', ' ')}" + (
+        told = f"questions {condition.replace('_', ' ')}" + (
             f"; most often: {often.replace('_', ' ')}" if often else ""
         )
         out.append(

@@ -124,7 +124,7 @@ def claims(results: pd.DataFrame, profile: Profile | None = None, analyses: pd.D
 
 def audience(profile: Profile | None) -> str:
     """What a verdict of a run is about."""
-    return "the lab" if profile and profile.data.source == "lab" else "this run's models"
+    return "the lab" if profile and profile.data.is_lab else "this run's models"
 
 
 def _families(views: Sequence[View], needed: int = 5) -> dict[str, Found]:

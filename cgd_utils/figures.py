@@ -19,6 +19,7 @@ MUTED = [
     "#AA4499",
     "#44AA99",
     "#999933",
+    "#882255",
 ]  # Tol; colour-blind safe
 PART_COLOURS = dict(zip(analysis.PARTS, ("#0072B2", "#E69F00", "#D55E00", "#BBBBBB", "#EEEEEE"), strict=True))
 PART_NAMES = dict(

@@ -250,7 +250,7 @@ def critique_quality(have: Kit, rated: dict[str, Sequence[Record]] | None = None
                 row[f"{family}, effect (kit)"] = (
                     MISSING if mine["effect"] is None else f"{mine['effect']:.2f}{interval}"
                 )
-            if have.profile.data.source == "lab":
+            if have.profile.data.is_lab:
                 exact = EXACT.get(r["metric"].partition(" ")[0])
                 row[f"{family}, wrong answer, exact % (lab)"] = (
                     f"{exact}: {have.measured('critique quality', family=family, condition='wrong drafts', metric=exact)}"
