@@ -134,7 +134,7 @@ def _cells(run: Run) -> str:
     """How many cells of the ablation grids are done, in words; nothing where the profile has none."""
     from . import ablations
 
-    states = [r["state"] for r in ablations.progress(run)]
+    states = [r["state"] for r in ablations.states(run)]
     told = f"cells: {states.count('done')} of {len(states)} done" if states else ""
     return told + (f", {states.count('stale')} stale" if "stale" in states else "")
 
