@@ -186,11 +186,11 @@ def internals(run: Run, who: Subject, records: Sequence[Record]) -> Artifact:
         import numpy as np
 
         tok, model = generation.load_tokenizer(who.ref), generation.load_model(who.ref).eval()
-        size, limit = p.analyses.batch_size, generation.context_length(model)
+        size, limit = p.analyses.batch_size, min(p.analyses.max_length, generation.context_length(model))
         rows = {c: [encode(tok, layout, r, c, _next(records, i)) for i, r in enumerate(records)] for c in CONDITIONS}
         fits = [i for i in range(len(records)) if max(len(e[i].ids) for e in rows.values()) <= limit]
         if not fits:
-            raise BadInput(f"{who.label}: every record is longer than the model's context of {limit} tokens")
+            raise BadInput(f"{who.label}: every record is longer than {limit} tokens; raise analyses.max_length")
         kept = {c: [e[i] for i in fits] for c, e in rows.items()}
         found = {c: uncertainty(model, e, size, tok.pad_token_id) for c, e in kept.items()}
         write_jsonl(folder / "uncertainty.jsonl", [
@@ -209,7 +209,8 @@ def internals(run: Run, who: Subject, records: Sequence[Record]) -> Artifact:
         return {"rows": len(fits), "too_long": len(records) - len(fits), "weight_distance": distance}
 
     settings = {"ids": content_key([[r[k] for k in ("id", "question", "draft", "critique", "refined")] for r in records]),
-                "layout": p.models.layout, "dtype": p.models.dtype, "batch": p.analyses.batch_size}  # fmt: skip
+                "layout": p.models.layout, "dtype": p.models.dtype, "batch": p.analyses.batch_size,
+                "max_length": p.analyses.max_length}  # fmt: skip
     return run.make("internals", who.label, build, settings=settings, inputs=[who.key],
                     code=("analysis", "drift", "prompts", "generation"))  # fmt: skip
 
