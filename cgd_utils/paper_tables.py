@@ -7,12 +7,13 @@ students stand for the paper's families and its benchmarks are its own, so a lab
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import pandas as pd
 
 from . import audit, inference, measurements, reporting, statistics
+from .artifacts import Run
 from .profiles import Profile
 
 Record = dict[str, Any]
@@ -37,6 +38,7 @@ class Kit:
     table: pd.DataFrame
     results: pd.DataFrame
     analyses: pd.DataFrame
+    rated: dict[str, list[Record]] = field(default_factory=dict)
 
     def family(self, student: str) -> str | None:
         """The family whose student is the printed one, or stands for it in the lab."""
@@ -225,13 +227,8 @@ def _change(have: Kit, family: str, before: str, after: str) -> str:
 EXACT = {"informativeness": "gives its right value", "specificity": "names the first wrong step"}
 
 
-def critique_quality(have: Kit, rated: dict[str, Sequence[Record]] | None = None) -> pd.DataFrame:
-    """Ratings of critiques of wrong and of right drafts; the lab's are exact shares (percent), which exist for wrong drafts.
-
-    Args:
-        have: the run.
-        rated: family → rows of `critiques.rated_quality`, where judges rated.
-    """
+def critique_quality(have: Kit) -> pd.DataFrame:
+    """Ratings of critiques of wrong and of right drafts; the lab's are exact shares (percent), which exist for wrong drafts."""
     out = []
     for r in audit.read_table(audit.PUBLISHED, "table_critique_quality"):
         row: Record = {"metric": r["metric"]}
@@ -240,7 +237,7 @@ def critique_quality(have: Kit, rated: dict[str, Sequence[Record]] | None = None
             row[f"{side.replace('_', ' ')} (printed)"] = f"{r[f'{side}_mean']}{sd}"
         row |= {"difference (printed)": r["delta"], "effect (printed)": r["effect"]}
         for family in have.profile.models.students:
-            for mine in (m for m in (rated or {}).get(family, ()) if m["metric"] == r["metric"]):
+            for mine in (m for m in have.rated.get(family, ()) if m["metric"] == r["metric"]):
                 for side, n in (("wrong_answer", "n_wrong"), ("right_answer", "n_right")):
                     sd = mine[f"{side}_sd"]
                     row[f"{family}, {side.replace('_', ' ')} (kit)"] = (
@@ -267,7 +264,20 @@ TABLES = {
 }  # fmt: skip
 
 
-def rebuilt(profile: Profile, results: pd.DataFrame, analyses: pd.DataFrame | None = None) -> dict[str, pd.DataFrame]:
+def rebuilt(run: Run, results: pd.DataFrame, analyses: pd.DataFrame | None = None) -> dict[str, pd.DataFrame]:
     """Every published table with the run's numbers beside the printed ones: name → frame."""
-    have = kit(profile, results, analyses)
+    have = kit(run.profile, results, analyses)
+    have.rated.update(_rated(run))
     return {name: build(have) for name, build in TABLES.items()}
+
+
+def _rated(run: Run) -> dict[str, list[Record]]:
+    """What the first judge found, family by family, from the tables of notebook 06; nothing where none was named."""
+    out = {}
+    for family in run.profile.models.students:
+        path = run.tables / f"analysis_rated_critiques_{family}.csv"
+        if path.exists():
+            table = pd.read_csv(path)
+            first = table[table["judge"] == table["judge"].iloc[0]]
+            out[family] = first.astype(object).where(first.notna(), None).to_dict("records")
+    return out

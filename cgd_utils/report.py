@@ -79,7 +79,7 @@ def write(run: Run, examples: int = 6) -> Any:
         summary=summary(run, results, table, made), sizes=reporting.sizes(table),
         headline=Markup(_html(pd.read_csv(run.tables / "headline.csv", keep_default_na=False))),
         verdicts=Markup(_coloured(claims.summary(made))), claims=_claims(made),
-        published=[{"name": n, "html": Markup(_html(t))} for n, t in paper_tables.rebuilt(run.profile, results, measured).items()],
+        published=[{"name": n, "html": Markup(_html(t))} for n, t in paper_tables.rebuilt(run, results, measured).items()],
         figures=[{"name": p.stem, "caption": reporting.caption_of(p), "data": base64.b64encode(p.read_bytes()).decode()}
                  for p in sorted(run.figures.glob("*.png"))],
         tables=[{"name": p.stem, "html": Markup(_html(pd.read_csv(p, keep_default_na=False)))} for p in sorted(run.tables.glob("*.csv"))
@@ -108,13 +108,11 @@ def summary(run: Run, results: pd.DataFrame, table: pd.DataFrame, made: pd.DataF
     ]
     for letter, what in (("C", "claims of the paper"), ("Q", "questions of its reviewers")):
         mine = made[made["id"].str.startswith(letter)]
-        each = mine.groupby("id")["verdict"].agg(
+        each = mine.groupby("id", sort=False)["verdict"].agg(
             lambda v: verdicts.joint(dict.fromkeys(v)) if verdicts.NOT_MEASURED not in set(v) else verdicts.NOT_MEASURED
         )
-        counts = each.value_counts()
-        out.append(
-            f"Of the {len(each)} {what}: " + ", ".join(f"{counts[v]} {v}" for v in counts.index) + f" ({about})."
-        )
+        told = [f"{len(ids)} {v} ({', '.join(ids)})" for v, ids in each.groupby(each, sort=False).groups.items()]
+        out.append(f"Of the {len(each)} {what}: {'; '.join(told)}. They are about {about}.")
     return out
 
 

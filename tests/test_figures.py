@@ -88,7 +88,7 @@ def test_one_run_has_the_interval_over_its_questions():
 
 
 def test_the_lab_stands_beside_and_not_in_place(smoke_run):
-    made = paper_tables.rebuilt(smoke_run.profile, reporting.read_results(smoke_run), measurements.read(smoke_run))
+    made = paper_tables.rebuilt(smoke_run, reporting.read_results(smoke_run), measurements.read(smoke_run))
     assert set(made) == set(paper_tables.TABLES)
     for name, table in made.items():
         printed = audit.read_table(audit.PUBLISHED, f"table_{name}")
@@ -99,3 +99,13 @@ def test_the_lab_stands_beside_and_not_in_place(smoke_run):
     llama = web[(web["student"] == "LLaMA3.1-8B-Instruct") & (web["method"] == "cgd")].iloc[0]
     assert llama["mean (lab)"].endswith("(n=24, seeds=2)")
     assert set(web.loc[web["student"] == "S1.1-3B", "mean (lab)"]) == {paper_tables.MISSING}
+
+
+def test_a_judges_ratings_stand_beside_the_printed_ones(smoke_run):
+    have = paper_tables.kit(smoke_run.profile, reporting.read_results(smoke_run))
+    have.rated["llama"] = [{"metric": "informativeness (1-5)", "wrong_answer_mean": 4.0, "wrong_answer_sd": 0.5, "right_answer_mean": 3.0,
+                            "right_answer_sd": None, "effect": 1.5, "low": None, "high": None, "n_wrong": 7, "n_right": 5}]  # fmt: skip
+    first = paper_tables.critique_quality(have).iloc[0]
+    assert first["wrong answer (printed)"] == "4.36 ± 0.62"
+    assert first["llama, wrong answer (kit)"] == "4.00 ± 0.50 (n=7)"
+    assert first["llama, effect (kit)"] == "1.50"
