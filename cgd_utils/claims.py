@@ -1,8 +1,9 @@
 """The claims table: the paper's claims and its reviewers' questions, each with what this run measured and a verdict.
 
 Every entry of `CLAIMS` says its rule beforehand, in the words of `verdicts`: *gain*, *effect*, *matters*. Several measurements
-of one claim are judged together: ``contradicted`` if one is, else ``inconclusive`` if one is, else ``supported``. Fewer than three trained models judge nothing (``inconclusive``). What the
-run has no rows for is ``not measured in this run``. ``alone`` is the verdict of one measurement, empty where it only describes. A verdict of a lab run is about the lab.
+of one claim are judged together: ``contradicted`` if one is, else ``inconclusive`` if one is, else ``supported``. Fewer than
+three trained models judge nothing (``inconclusive``). What the run has no rows for is ``not measured in this run``. ``alone``
+is the verdict of one measurement, empty where it only describes. A verdict of a lab run is about the lab.
 """
 
 from __future__ import annotations

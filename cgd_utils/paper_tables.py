@@ -18,10 +18,8 @@ from .profiles import Profile
 
 Record = dict[str, Any]
 MISSING = "not measured"
-# benchmark as printed -> as the kit calls it
-NAMES = {
-    "math500": "math-500", "gpqa": "gpqa_diamond", "mmlu_pro": "mmlu_pro", "musr": "leaderboard_musr", "truthfulqa": "truthfulqa_mc2",
-}  # fmt: skip
+# benchmark as printed -> as the kit calls it, where the names differ
+NAMES = {"math500": "math-500", "gpqa": "gpqa_diamond"}
 # hub id -> the student as printed
 STUDENTS = {
     "meta-llama/Llama-3.1-8B-Instruct": "LLaMA3.1-8B-Instruct", "simplescaling/s1.1-3B": "S1.1-3B",

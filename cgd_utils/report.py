@@ -36,7 +36,7 @@ table{border-collapse:collapse;font-size:.85rem;overflow-wrap:normal}th,td{paddi
 <h2 id="summary">Summary</h2><ul>{% for s in summary %}<li>{{ s }}</li>{% endfor %}</ul>
 <h2 id="headline">Headline</h2><p>Mean over seeds ± half of the {{ "%g" | format(100 * run.profile.evaluation.level) }}% t interval, percent. {{ sizes }}</p>
 <div class="scroll">{{ headline }}</div>
-<h2 id="claims">Claims</h2><p>{{ rules }}</p><div class="scroll">{{ verdicts }}</div>
+<h2 id="claims">Claims</h2><p>{{ rules }}</p><ul>{% for w in ways %}<li>{{ w }}</li>{% endfor %}</ul><div class="scroll">{{ verdicts }}</div>
 <h3>What each verdict rests on</h3>
 {% for c in claims %}<details><summary>{{ c.id }}: {{ c.statement }}</summary><p class="muted">Rule: {{ c.rule }}.{% if c.published %} Published: {{ c.published }}.{% endif %}
 {% if c.audit %} It rests on printed averages that do not follow from their rows: {{ c.audit }}.{% endif %}</p><div class="scroll">{{ c.html }}</div>
@@ -75,7 +75,7 @@ def write(run: Run, examples: int = 6) -> Any:
         raise BadInput(f"{run.tables}: no headline table; run 07_tables_and_figures first")
     table = reporting.headline(results, run.profile.evaluation.headline, run.profile.evaluation.level)
     page = jinja2.Environment(autoescape=True).from_string(_PAGE).render(
-        run=run, rules=" ".join((claims.__doc__ or "").split("\n\n", 1)[1].replace("``", "").replace("`", "").split()),
+        run=run, rules=_plain((claims.__doc__ or "").split("\n\n", 1)[1]), ways=_ways(),
         summary=summary(run, results, table, made), sizes=reporting.sizes(table),
         headline=Markup(_html(pd.read_csv(run.tables / "headline.csv", keep_default_na=False))),
         verdicts=Markup(_coloured(claims.summary(made))), claims=_claims(made),
@@ -133,6 +133,16 @@ def _family(table: pd.DataFrame, family: str, profile: Any) -> list[str]:
         for m, r in known.iterrows()
     ]  # fmt: skip
     return [told + (": " + ", ".join(parts) + " points." if parts else ".")]
+
+
+def _plain(text: str) -> str:
+    """A docstring's paragraph without its marks, its constants filled in."""
+    return " ".join(text.replace("`MARGIN`", f"{verdicts.MARGIN:g} points").replace("`", "").replace("*", "").split())
+
+
+def _ways() -> list[str]:
+    """The ways of judging an interval, as `verdicts` states them."""
+    return [_plain(line[2:]) for line in (verdicts.__doc__ or "").splitlines() if line.startswith("- ")]
 
 
 def _claims(made: pd.DataFrame) -> list[Record]:
