@@ -2,7 +2,7 @@
 
 import pytest
 
-from cgd_utils import artifacts, critiques, generation, prompts
+from cgd_utils import artifacts, checks, critiques, generation, prompts
 from cgd_utils.profiles import changed
 
 META = {"k": 2, "start": 12, "steps": [["+", 5], ["-", 3]]}
@@ -136,3 +136,12 @@ def test_a_judge_needs_a_name(smoke_run):
 
     with pytest.raises(ProfileError, match="name the judge"):
         changed(smoke_run.profile, {"analyses.judges": [{"runs": 2}]})
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [({"analyses.judges": [{"model": "lab:nobody"}]}, "nobody"), ({"analyses.benchmarks": ["lab-k9"]}, "lab-k9.* use lab-k2, lab-k3")],
+)  # fmt: skip
+def test_what_an_analysis_lacks_is_told_before_long_work(tmp_path, fields, message):
+    with pytest.raises(artifacts.BadInput, match=message):
+        checks.preflight(artifacts.open_run("smoke", tmp_path, fields))
