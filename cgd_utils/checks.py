@@ -36,6 +36,7 @@ def preflight(run: Run) -> None:
         *p.models.students.values(),
         *p.models.weaker.values(),
         *([p.synthesis.teacher.model] if p.synthesis.teacher.model else []),
+        *(j.model for j in p.analyses.judges if j.model),
     ]:
         _check_model(model)
     if data.is_file(p.data.source) or (
@@ -46,7 +47,12 @@ def preflight(run: Run) -> None:
         raise BadInput(
             f"training.rows = {p.training.rows} but data.rows = {p.data.rows}: lower the one or raise the other"
         )
-    benchmarks.benchmarks(run)
+    asked = [b.name for b in benchmarks.benchmarks(run) if b.metric == "accuracy"]
+    for name in p.analyses.benchmarks:
+        if name not in asked:
+            raise BadInput(
+                f"analyses.benchmarks: {name!r} is no accuracy benchmark of evaluation.benchmarks; use {', '.join(asked)}"
+            )
     for name in p.evaluation.benchmarks:
         if isinstance(name, str) and name in general_benchmarks.GENERAL:
             general_benchmarks.check(name, p.generation.engine)
@@ -60,8 +66,9 @@ def preflight(run: Run) -> None:
             "generation.engine = 'openai': a server answers as one model, but a run asks every trained student; use transformers here "
             "and give the server to the teacher: synthesis.teacher.generation"
         )
-    engine = p.synthesis.teacher.generation
-    if p.synthesis.teacher.kind == "model" and engine is not None:
+    engines = [p.synthesis.teacher.generation] if p.synthesis.teacher.kind == "model" else []
+    engines += [j.generation for j in p.analyses.judges]
+    for engine in [e for e in engines if e is not None and e.engine == "openai"]:
         generation.open_generator(generation.ModelRef("", engine.server_model or ""), engine).close()
     artifacts.require_space(run.folder, need_gib(run))
 

@@ -286,6 +286,10 @@ class Analyses(_Section):
     seeds: Positive = Field(3, description="how many of training.seeds, from the first")
     rows: Positive = Field(100, description="records a seed: likelihoods, attention, drift")
     batch_size: Positive = Field(25, description="rows a forward pass")
+    max_length: Positive = Field(
+        2048,
+        description="tokens of prompt and ŷ; longer rows are left out and counted (attention needs memory by their square)",
+    )
     benchmarks: list[str] = Field(
         [],
         description="asked for Pass@k and cost; empty = the lab's longest trained and longest untrained step count, else AIME and AMC",

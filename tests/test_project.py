@@ -22,7 +22,7 @@ synthesis
 training export
 evaluation drift measurements subjects analysis failures critiques inference
 ablations
-reporting ablation_tables figures paper_tables explorer claims
+reporting ablation_tables figures paper_tables explorer verdicts claim_measures claims
 checks runner report __main__
 """.split()
 
