@@ -134,7 +134,10 @@ def _cells(run: Run) -> str:
     """How many cells of the ablation grids are done, in words; nothing where the profile has none."""
     from . import ablations
 
-    states = [r["state"] for r in ablations.states(run)]
+    try:
+        states = [r["state"] for r in ablations.states(run)]
+    except BadInput:  # a student that is not there: `cgd check` says so
+        return ""
     told = f"cells: {states.count('done')} of {len(states)} done" if states else ""
     return told + (f", {states.count('stale')} stale" if "stale" in states else "")
 
