@@ -46,7 +46,7 @@ test-browser: setup
 	@command -v chromium chromium-browser google-chrome >/dev/null || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && apt-get update -qq && apt-get install -y -qq chromium; } \
 	  || { echo "error: no Chromium; install it (Debian: apt-get install chromium) or name it in CGD_CHROMIUM" >&2; exit 2; }
 	@$(BIN)/python -c 'import playwright' 2>/dev/null || $(BIN)/python -m pip install --quiet --disable-pip-version-check 'playwright>=1.50,<2'
-	$(BIN)/python -m pytest tests/browser
+	CGD_BROWSER=1 $(BIN)/python -m pytest tests/browser
 
 # the versions installed now become the lock
 lock: setup
