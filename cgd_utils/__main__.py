@@ -46,6 +46,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     p.add_argument("--dry-run", action="store_true", help="say what would run")
     p = add("status", "what is done, stale (and why), partial or missing", "cgd status --profile lab")
+    p.add_argument("--cells", action="store_true", help="the cells of the ablation grids instead: done, stale or to do")
     add_run_options(p)
     p = add("check", "what would fail on this machine, before long work", "cgd check --profile gpu")
     add_run_options(p)
@@ -223,7 +224,7 @@ def _run(options: Any) -> int:
     return 0
 
 
-_STATES = {"done": "green", "stale": "yellow", "partial": "yellow", "missing": "grey"}
+_STATES = {"done": "green", "stale": "yellow", "partial": "yellow", "missing": "grey", "to do": "grey"}
 
 
 def _status(options: Any) -> int:
@@ -231,7 +232,12 @@ def _status(options: Any) -> int:
     from .progress import coloured
 
     run, _ = _open(options)
-    rows = runner.status(run)
+    if options.cells:
+        from . import ablations
+
+        rows = ablations.states(run)
+    else:
+        rows = runner.status(run)
     _print(
         rows if options.json else [{**r, "state": coloured(r["state"], _STATES[r["state"]])} for r in rows],
         options.json,

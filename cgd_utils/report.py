@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import base64
-import difflib
 import json
 from typing import Any
 
 import pandas as pd
 import yaml
 
-from . import audit, claims, reporting, runner, synthesis
+from . import audit, claims, explorer, reporting, runner, synthesis
 from .artifacts import BadInput, Run, write_text
 
 Record = dict[str, Any]
@@ -21,10 +20,10 @@ _PAGE = """<!doctype html>
 body{font:16px/1.5 system-ui,sans-serif;max-width:64rem;margin:0 auto;padding:1rem;color:#222}
 h1,h2{line-height:1.2}h2{margin-top:2.5rem;border-bottom:1px solid #ccc}
 table{border-collapse:collapse;font-size:.85rem}th,td{padding:.25rem .6rem;text-align:left;border-bottom:1px solid #ddd;vertical-align:top}
-.scroll{overflow-x:auto}img{max-width:100%}pre,.text{white-space:pre-wrap;font:0.85rem/1.45 ui-monospace,monospace;background:#f6f6f6;padding:.6rem}
-ins{background:#cdeccd;text-decoration:none}del{background:#f6cccc}.muted{color:#666}
-@media print{h2{break-after:avoid}figure,table,.example{break-inside:avoid}}
-</style></head><body>
+.scroll{overflow-x:auto}img{max-width:100%}pre{white-space:pre-wrap;font:0.85rem/1.45 ui-monospace,monospace;background:#f6f6f6;padding:.6rem}
+.muted{color:#666}
+@media print{h2{break-after:avoid}figure,table,.cgd-example{break-inside:avoid}}
+</style>{{ style }}</head><body>
 <h1>Critique-Guided Distillation: {{ run.profile.name }}</h1>
 <p>{{ run.profile.description }}</p>
 <nav><a href="#headline">Headline</a> · <a href="#claims">Claims</a> · <a href="#figures">Figures</a> · <a href="#tables">Tables</a> ·
@@ -37,10 +36,8 @@ ins{background:#cdeccd;text-decoration:none}del{background:#f6cccc}.muted{color:
 <h2 id="tables">Tables</h2>
 {% for t in tables %}<details><summary>{{ t.name }}</summary><div class="scroll">{{ t.html }}</div></details>{% endfor %}
 <h2 id="examples">Examples</h2>
-{% for e in examples %}<section class="example"><h3>{{ e.id }} ({{ e.family }})</h3><p>{{ e.question }} <span class="muted">right answer: {{ e.answer }}</span></p>
-<p class="muted">draft y′ ({{ "right" if e.draft_correct else "wrong" }})</p><div class="text">{{ e.draft }}</div>
-<p class="muted">critique c</p><div class="text">{{ e.critique }}</div>
-<p class="muted">refined ŷ; changes from the draft are marked</p><div class="text">{{ e.changes }}</div></section>{% endfor %}
+{% for family, training, outcomes in examples %}<h3>{{ family }}: training problems</h3>{{ training }}
+<h3>{{ family }}: benchmark questions by outcome</h3>{{ outcomes }}{% endfor %}
 <h2 id="audit">Published tables</h2><p>Printed averages that do not follow from their printed rows.</p><div class="scroll">{{ audit }}</div>
 <h2 id="settings">Settings and provenance</h2><pre>{{ settings }}</pre><pre>{{ provenance }}</pre>
 </body></html>
@@ -67,7 +64,7 @@ def write(run: Run, examples: int = 6) -> Any:
         claims=Markup(_html(made.round(2).astype(object).where(made.notna(), ""))),
         figures=[{"name": p.stem, "data": base64.b64encode(p.read_bytes()).decode()} for p in sorted(run.figures.glob("*.png"))],
         tables=[{"name": p.stem, "html": Markup(_html(pd.read_csv(p, keep_default_na=False)))} for p in sorted(run.tables.glob("*.csv"))],
-        examples=_examples(run, examples),
+        examples=_examples(run, examples), style=Markup(explorer.STYLE),
         audit=Markup(_html(pd.DataFrame(audit.rows()))),
         settings=yaml.safe_dump(run.profile.model_dump(mode="json"), sort_keys=False, allow_unicode=True),
         provenance=_provenance(run),
@@ -81,35 +78,16 @@ def _html(frame: pd.DataFrame) -> str:
     return frame.to_html(index=False, escape=True, border=0, na_rep="")
 
 
-def _examples(run: Run, n: int) -> list[Record]:
-    """Records with a wrong draft first: the critique has something to say there."""
-    out = []
-    for family in run.profile.models.students:
-        rows = sorted(synthesis.records(run, family).rows(), key=lambda r: bool(r["draft_correct"]))
-        spread = rows[:: max(1, len(rows) // n)][:n]
-        out += [{**r, "family": family, "changes": changes(r["draft"], r["refined"])} for r in spread]
-    return out
-
-
-def changes(before: str, after: str) -> Any:
-    """``after`` as safe HTML, what is new in ``<ins>`` and what is gone in ``<del>``, word by word."""
-    from markupsafe import Markup, escape
-
-    a, b = _words(before), _words(after)
-    out = Markup("")
-    for kind, i, j, k, m in difflib.SequenceMatcher(None, a, b, autojunk=False).get_opcodes():
-        if kind != "equal" and i < j:
-            out += Markup("<del>") + escape("".join(a[i:j])) + Markup("</del>")
-        if k < m:
-            new = escape("".join(b[k:m]))
-            out += new if kind == "equal" else Markup("<ins>") + new + Markup("</ins>")
-    return out
-
-
-def _words(text: str) -> list[str]:
-    import re
-
-    return re.findall(r"\s+|[^\s]+", text)
+def _examples(run: Run, n: int) -> list[tuple[str, Any, Any]]:
+    """Family, training examples, and benchmark questions by outcome."""
+    return [
+        (
+            f,
+            explorer.training_page(synthesis.records(run, f).rows(), n),
+            explorer.outcome_page(explorer.outcomes(run, f)),
+        )
+        for f in run.profile.models.students
+    ]
 
 
 def _provenance(run: Run) -> str:

@@ -42,8 +42,8 @@ STAGES = (
     Stage("02_critiques_and_refinements", ("synthesis",), ("01_problems_and_drafts",), ("synthesis", "grading", "lab", *_GENERATE)),
     Stage("03_train", ("training",), ("02_critiques_and_refinements",), ("training", "methods", *_GENERATE)),
     Stage("04_evaluate", ("evaluation",), ("03_train",), ("evaluation", "benchmarks", "general_benchmarks", "code_execution", "decontamination", "compare", "grading", "reporting", "statistics", *_GENERATE)),
-    Stage("05_ablations", ("ablations",), ("04_evaluate",), ("ablations", "training", "methods", "evaluation", "reporting")),
-    Stage("06_analyses", (), ("05_ablations",), ("synthesis", "reporting")),
+    Stage("05_ablations", ("ablations",), ("04_evaluate",), ("ablations", "ablation_tables", "drift", "training", "methods", "evaluation", "reporting", "statistics")),
+    Stage("06_analyses", (), ("05_ablations",), ("synthesis", "reporting", "explorer")),
     Stage("07_tables_and_figures", (), ("06_analyses",), ("reporting", "statistics", "claims", "audit")),
 )  # fmt: skip
 NAMES = tuple(s.name for s in STAGES)
@@ -120,11 +120,23 @@ def status(run: Run) -> list[Record]:
             else:
                 row["state"] = "done"
         out.append(row)
+    row = next(r for r in out if r["stage"] == "05_ablations")
+    if row["state"] != "done" and (counted := _cells(run)):
+        row["why"] = f"{row['why']}; {counted}".removeprefix("; ")
     unfinished = _unfinished(run)
     for row in out:
         if row["state"] == "missing" and unfinished and (run.folder / "notebooks" / f"{row['stage']}.ipynb").exists():
             row |= {"state": "partial", "why": "; ".join(unfinished)}
     return out
+
+
+def _cells(run: Run) -> str:
+    """How many cells of the ablation grids are done, in words; nothing where the profile has none."""
+    from . import ablations
+
+    states = [r["state"] for r in ablations.progress(run)]
+    told = f"cells: {states.count('done')} of {len(states)} done" if states else ""
+    return told + (f", {states.count('stale')} stale" if "stale" in states else "")
 
 
 def _difference(have: Record, want: Record) -> str:
