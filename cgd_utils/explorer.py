@@ -15,6 +15,7 @@ from markupsafe import Markup, escape
 
 from . import artifacts, benchmarks, compare, evaluation
 from .artifacts import BadInput, Run
+from .lab import teacher, world
 from .reporting import LABELS
 
 Record = dict[str, Any]
@@ -60,8 +61,6 @@ def first_wrong(text: str, meta: Mapping[str, Any]) -> tuple[int | None, str]:
 
     ``(None, "")`` for a right answer, and for problems whose steps are not known: real data, and instructed questions.
     """
-    from .lab import teacher, world
-
     if "steps" not in meta or "instruction" in meta:
         return None, ""
     found = teacher.diagnose(text, dict(meta))
