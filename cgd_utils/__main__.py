@@ -46,6 +46,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     p.add_argument("--dry-run", action="store_true", help="say what would run")
     p = add("status", "what is done, stale (and why), partial or missing", "cgd status --profile lab")
+    p.add_argument("--cells", action="store_true", help="the cells of the ablation grids instead: done, stale or to do")
     add_run_options(p)
     p = add("check", "what would fail on this machine, before long work", "cgd check --profile gpu")
     add_run_options(p)
@@ -114,6 +115,17 @@ def _parser() -> argparse.ArgumentParser:
     p.add_argument("run_b", metavar="RUN_B")
     p.add_argument("--level", type=float, default=0.95, help="of the intervals (default: 0.95)")
     p.add_argument("--json", action="store_true", help="print the result as JSON")
+    p = add(
+        "export",
+        "the training rows of a method for TRL or LLaMA-Factory, with a dataset card",
+        "cgd export --profile lab --method cgd --format trl --out cgd-rows",
+    )
+    add_run_options(p)
+    p.add_argument("--method", required=True, help="a method, such as cgd or 'cgd_noisy(0.3)'")
+    p.add_argument("--format", required=True, choices=["trl", "llama-factory"])
+    p.add_argument("--out", type=Path, required=True, help="folder; an earlier export there is replaced")
+    p.add_argument("--family", help="whose drafts (default: the profile's first family)")
+    p.add_argument("--seed", type=int, help="only the rows that this training seed draws (default: all)")
     p = add("audit", "published averages that do not follow from their published rows", "cgd audit --json")
     p.add_argument("--tables", type=Path, default=None, help="folder of table_*.csv (default: the shipped ones)")
     p.add_argument("--differences", action="store_true", help="published differences against sampling noise instead")
@@ -127,23 +139,46 @@ def main(argv: list[str] | None = None) -> int:
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     os.environ.setdefault("PYDEVD_DISABLE_FILE_VALIDATION", "1")
     from .artifacts import GenerationFailed
+    from .progress import coloured
     from .runner import StageFailed
+
+    def told(message: str) -> None:
+        print(f"{coloured('error:', 'red', sys.stderr)} {message}", file=sys.stderr)
 
     try:
         return _COMMANDS[options.command](options)
     except (StageFailed, GenerationFailed) as e:
-        print(f"error: {e}", file=sys.stderr)
+        told(str(e))
         return 1
-    except (ValueError, FileNotFoundError) as e:  # BadInput, ProfileError and graders' input errors
-        print(f"error: {_told(e)}", file=sys.stderr)
+    except BrokenPipeError:  # the reader of a pipe has seen enough: cgd audit | head
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except ModuleNotFoundError as e:
+        told(f"{e}; {_EXTRAS.get((e.name or '').partition('.')[0], 'set the environment up again: make setup')}")
+        return 2
+    except (
+        ValueError,
+        OSError,
+    ) as e:  # BadInput, ProfileError, graders' input errors; files that cannot be read or written
+        told(_told(e))
         return 2
     except KeyboardInterrupt:
         print("interrupted; run the same command again to go on", file=sys.stderr)
         return 130
 
 
+# packages that only some commands need
+_EXTRAS = {
+    "lm_eval": "pip install 'cgd-kit[eval]'",
+    "vllm": "pip install 'cgd-kit[gpu]' (Linux)",
+    "ray": "pip install 'cgd-kit[scale]'",
+}
+
+
 def _told(error: Exception) -> str:
     """The message of an error; a validation error of pydantic's without its addresses."""
+    if isinstance(error, OSError) and error.filename and error.strerror:
+        return f"{error.filename}: {error.strerror.lower()}"
     if not hasattr(error, "errors"):
         return str(error)
     return "; ".join(
@@ -189,11 +224,24 @@ def _run(options: Any) -> int:
     return 0
 
 
+_STATES = {"done": "green", "stale": "yellow", "partial": "yellow", "missing": "grey", "to do": "grey"}
+
+
 def _status(options: Any) -> int:
     from . import runner
+    from .progress import coloured
 
     run, _ = _open(options)
-    _print(runner.status(run), options.json)
+    if options.cells:
+        from . import ablations
+
+        rows = ablations.states(run)
+    else:
+        rows = runner.status(run)
+    _print(
+        rows if options.json else [{**r, "state": coloured(r["state"], _STATES[r["state"]])} for r in rows],
+        options.json,
+    )
     return 0
 
 
@@ -274,6 +322,17 @@ def _compare(options: Any) -> int:
     return 0
 
 
+def _export(options: Any) -> int:
+    from . import checks, export, methods
+
+    methods.parse(options.method)
+    run, _ = _open(options)
+    checks.preflight(run)
+    made = export.write(run, options.method, options.format, options.out, options.family, options.seed)
+    _print_or_json(made, [{**made, "files": ", ".join(made["files"])}], options)
+    return 0
+
+
 def _audit(options: Any) -> int:
     from . import audit
 
@@ -303,6 +362,7 @@ _COMMANDS = {
     "merge": _merge,
     "ifeval": _ifeval,
     "compare": _compare,
+    "export": _export,
     "audit": _audit,
     "run": _run,
     "status": _status,

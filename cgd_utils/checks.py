@@ -39,10 +39,10 @@ def preflight(run: Run) -> None:
     ]:
         _check_model(model)
     if data.is_file(p.data.source) or (
-        p.data.source != "lab" and p.data.source not in data.SOURCES and "/" not in p.data.source
+        not p.data.is_lab and p.data.source not in data.SOURCES and "/" not in p.data.source
     ):
         data.load_problems(p.data)
-    if p.data.source == "lab" and p.training.rows > p.data.rows:
+    if p.data.is_lab and p.training.rows > p.data.rows:
         raise BadInput(
             f"training.rows = {p.training.rows} but data.rows = {p.data.rows}: lower the one or raise the other"
         )
@@ -52,7 +52,7 @@ def preflight(run: Run) -> None:
             general_benchmarks.check(name, p.generation.engine)
     from .ablations import GRIDS
 
-    for g in p.ablations.grids:
+    for g in (*p.ablations.grids, *p.ablations.everywhere):
         if g not in GRIDS:
             raise BadInput(f"ablations.grids: unknown grid {g!r}; known: {', '.join(GRIDS)}")
     if p.generation.engine == "openai":

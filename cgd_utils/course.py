@@ -49,8 +49,8 @@ def open_lab(
     """
     n = len(artifacts.open_run(profile, outputs, overrides).profile.training.seeds)
     run = artifacts.open_run(profile, outputs, {**(overrides or {}), "training.seeds": seeds(seat, n)})
-    if run.profile.data.source != "lab":
-        raise BadInput(f"data.source = {run.profile.data.source!r}: the course needs the lab world's problems")
+    if not run.profile.data.is_lab:
+        raise BadInput(f"data.source = {run.profile.data.source!r}: the course needs a lab world's problems")
     return Lab(run, seat, next(iter(run.profile.models.students)))
 
 
@@ -99,20 +99,15 @@ class Lab:
         Raises:
             BadInput: an unknown method.
         """
-        from tqdm.auto import tqdm
-
         wanted = flat(names)
         if not wanted:
             print("nothing to train yet: answer the exercise above first")
-        for name in wanted:
-            if name != "base":
-                methods.parse(name)
-        plan = [(m, s) for m in wanted for s in (self.run.profile.training.seeds if m != "base" else [None])]
-        for m, s in tqdm(plan, desc="models", mininterval=5, disable=not plan):
-            if s is None:
-                evaluation.evaluate(self.run, self.family, "base")
-            else:
-                ablations.train_and_evaluate(self.run, self.family, [m], [s])
+        taught = [name for name in wanted if name != "base"]
+        for name in taught:
+            methods.parse(name)
+        if len(taught) < len(wanted):
+            evaluation.evaluate(self.run, self.family, "base")
+        ablations.train_and_evaluate(self.run, self.family, taught, self.run.profile.training.seeds)
         self.trained = flat([self.trained, wanted])
 
     def scores(self, *names: Any) -> dict[str, np.ndarray]:

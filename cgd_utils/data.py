@@ -15,7 +15,7 @@ from random import Random
 from typing import Any
 
 from .artifacts import Artifact, BadInput, Run, read_jsonl, write_jsonl
-from .profiles import Data
+from .profiles import LAB_SOURCES, Data
 
 Record = dict[str, Any]
 FIELDS = ("question", "answer", "solution")
@@ -90,12 +90,12 @@ def load_problems(settings: Data) -> tuple[list[Record], dict[str, int]]:
     Raises:
         BadInput: missing file or column, duplicate ids, nothing left.
     """
-    if settings.source == "lab":
+    if settings.is_lab:
         from .lab import world
 
         if not settings.rows:
             raise BadInput("data.rows = 0 (all) but the lab's problems are endless: give a number")
-        return world.make_problems(settings.rows, settings.steps, settings.seed, "train"), {}
+        return world.make_problems(settings.rows, settings.steps, settings.seed, "train", source=settings.source), {}
     known = SOURCES.get(settings.source)
     if is_file(settings.source):
         name, table = Path(settings.source).stem, read_table(_existing(settings.source))
@@ -155,7 +155,7 @@ def _read_hub(settings: Data, known: Source | None) -> list[Record]:
     config = settings.config or (known.config if known else None)
     if "/" not in hub_id:
         raise BadInput(
-            f"data.source {settings.source!r}: not 'lab', not one of {', '.join(SOURCES)}, not a file "
+            f"data.source {settings.source!r}: not {' or '.join(map(repr, LAB_SOURCES))}, not one of {', '.join(SOURCES)}, not a file "
             f"({', '.join(SUFFIXES)}) and not a hub id (owner/name)"
         )
     try:

@@ -160,6 +160,13 @@ def _percent(i: statistics.Interval) -> statistics.Interval:
     return statistics.Interval(100 * i.estimate, 100 * i.low, 100 * i.high, i.level, i.n)
 
 
+def label(family: str, method: str, seed: int | None) -> str:
+    """What the folders of a model are called; ``seed`` None is the base."""
+    if seed is None:
+        return f"{family}-base"
+    return re.sub(r"[^\w.×=%-]+", "-", f"{family}-{method}").rstrip("-") + f"-s{seed}"
+
+
 def evaluate(
     run: Run, family: str, method: str, seed: int | None = None, model: Artifact | None = None
 ) -> list[Record]:
@@ -168,15 +175,15 @@ def evaluate(
 
     if model is None:
         ref = synthesis.model_ref(run, synthesis.student(run, family), family)
-        key, label = synthesis.model_key(ref.path), f"{family}-base"
+        key = synthesis.model_key(ref.path)
     else:
-        label = re.sub(r"[^\w.×=%-]+", "-", f"{family}-{method}").rstrip("-") + f"-s{seed}"
-        ref, key = training.trained_ref(run, family, model, label), model.key
-    made = generations(run, label, ref, key)
-    graded = scores(run, label, made)
-    _index(run, label, {"family": family, "method": method, "seed": seed}, graded)
+        ref, key = training.trained_ref(run, family, model, label(family, method, seed)), model.key
+    name = label(family, method, seed if model is not None else None)
+    made = generations(run, name, ref, key)
+    graded = scores(run, name, made)
+    _index(run, name, {"family": family, "method": method, "seed": seed}, graded)
     about = {"family": family, "method": method, "seed": seed}
-    general = [{**about, **{k: v for k, v in r.items() if k != "note"}} for r in _general(run, label, ref, key)]
+    general = [{**about, **{k: v for k, v in r.items() if k != "note"}} for r in _general(run, name, ref, key)]
     return results(run, family, method, seed, graded, made) + general
 
 

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from logging import getLogger
 from pathlib import Path
 from typing import Any, Protocol
 
-from . import prompts
+from . import progress, prompts
 from .artifacts import BadInput, GenerationFailed, JsonlLog
 from .profiles import Engine, Sampling
 from .seeds import row_seed
@@ -76,8 +77,6 @@ def generate(
     Raises:
         BadInput: two requests with the same id.
     """
-    from tqdm.auto import tqdm
-
     wanted = [(r, s) for r in requests for s in range(sampling.n)]
     if len({(r.id, s) for r, s in wanted}) < len(wanted):
         twice = next(r.id for i, r in enumerate(requests) if r.id in {q.id for q in requests[:i]})
@@ -87,12 +86,11 @@ def generate(
     missing = [(r, s) for r, s in wanted if (r.id, s) not in rows]
     failed: list[Record] = []
     if missing:
-        with tqdm(
+        with progress.bar(
             total=len(wanted),
             initial=len(wanted) - len(missing),
             desc=description,
             unit="text",
-            mininterval=2,
             leave=False,
         ) as bar:
             for made in _made(generator, wanted, missing, rows, sampling):
@@ -310,6 +308,7 @@ def load_model(ref: ModelRef) -> Any:
     from transformers.utils import logging
 
     logging.disable_progress_bar()
+    getLogger("bitsandbytes").setLevel("ERROR")  # warns of an optional kernel that no profile needs
     device = pick_device(ref.device)
     dtype = {"auto": "bfloat16" if device == "cuda" else "float32"}.get(ref.dtype, ref.dtype)
     extra: dict[str, Any] = {}

@@ -20,6 +20,8 @@ Share = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=0)]
 Positive = Annotated[int, Field(ge=1)]
 DType = Literal["auto", "float32", "bfloat16", "float16"]
+# problem sources that are worlds of the lab: their truth is known, see lab.world.WORLDS
+LAB_SOURCES = ("lab", "lab-misconception")
 
 
 class ProfileError(ValueError):
@@ -33,7 +35,9 @@ class _Section(BaseModel):
 class Data(_Section):
     """Where the training problems come from."""
 
-    source: str = Field("lab", description="'lab', a name in data.SOURCES, a JSONL/CSV/Parquet file, or a hub id")
+    source: str = Field(
+        "lab", description="'lab', 'lab-misconception', a name in data.SOURCES, a JSONL/CSV/Parquet file, or a hub id"
+    )
     fields: dict[str, str] = Field({}, description="our field (question, answer, solution, id) -> the source's column")
     split: str = Field("train", description="split of a hub data set")
     config: str | None = Field(None, description="configuration of a hub data set")
@@ -45,6 +49,11 @@ class Data(_Section):
     )
     decontaminate_ngram: Count = Field(8, description="shared words that count as overlap; 0 = whole questions only")
     seed: int = Field(0, description="lab: draws the problems; others: shuffles before the first `rows` are taken")
+
+    @property
+    def is_lab(self) -> bool:
+        """Whether the problems are of a lab world, whose truth an exact teacher knows."""
+        return self.source in LAB_SOURCES
 
 
 class Models(_Section):
@@ -124,6 +133,9 @@ class Teacher(_Section):
     specificity: Share = Field(1.0, description="exact only: share of critiques that name the step and value")
     relevance: Share = Field(1.0, description="share of critiques that are about their own problem")
     leakage: Share = Field(0.0, description="exact only: share of critiques that say the final answer")
+    critic: Literal["teacher", "student"] = Field(
+        "teacher", description="who writes the critiques; the refined and direct answers stay the teacher's"
+    )
     sampling: Sampling = Field(Sampling(max_new_tokens=512), description="kind model")
     generation: Engine | None = Field(None, description="kind model: the teacher's own engine; None = the run's")
 
@@ -153,6 +165,13 @@ METHODS = (
     "cgd_no_critique", "cgd_irrelevant", "cgd_generic", "cgd_masked", "cgd_noisy", "cgd_replay",
     "cgd_random", "cgd_biased", "cgd_joint",
 )  # fmt: skip
+
+
+def _known_methods(value: list[str]) -> list[str]:
+    for m in value:
+        if m.partition("(")[0] not in METHODS:
+            raise ValueError(f"unknown method {m!r}{_nearest(m, METHODS)}; known: {', '.join(METHODS)}")
+    return value
 
 
 class Lora(_Section):
@@ -189,12 +208,9 @@ class Training(_Section):
     @field_validator("methods")
     @classmethod
     def _known(cls, value: list[str]) -> list[str]:
-        for m in value:
-            if m.partition("(")[0] not in METHODS:
-                raise ValueError(f"unknown method {m!r}{_nearest(m, METHODS)}; known: {', '.join(METHODS)}")
         if not value:
             raise ValueError("name at least one method")
-        return value
+        return _known_methods(value)
 
     @field_validator("seeds")
     @classmethod
@@ -241,6 +257,52 @@ class Ablations(_Section):
 
     grids: list[str] = ["critique_content"]
     seeds: list[int] = Field([], description="empty = training.seeds")
+    families: list[str] = Field([], description="families that get every grid; empty = all of models.students")
+    everywhere: list[str] = Field([], description="grids that the other families get too")
+
+
+class Judge(_Section):
+    """A model that rates critiques by `prompts.JUDGE`; several runs, or several judges, show how far ratings agree."""
+
+    model: str | None = Field(None, description="'lab:<name>', a folder or a hub id; None with the openai engine")
+    revision: str | None = None
+    runs: Positive = Field(2, description="times each critique is rated, each with a seed of its own")
+    sampling: Sampling = Field(Sampling(temperature=0.7, max_new_tokens=512), description="its n is not used")
+    generation: Engine | None = Field(None, description="the judge's own engine; None = the run's")
+
+    @model_validator(mode="after")
+    def _named(self) -> Judge:
+        if not self.model and not (self.generation and self.generation.server_model):
+            raise ValueError("name the judge: model, or generation.server_model with the openai engine")
+        return self
+
+
+class Analyses(_Section):
+    """What notebook 06 measures."""
+
+    methods: list[str] = Field(
+        ["distilled_sft", "cgd"], description="trained methods looked into; those the run does not train are left out"
+    )
+    seeds: Positive = Field(3, description="how many of training.seeds, from the first")
+    rows: Positive = Field(100, description="records a seed: likelihoods, attention, drift")
+    batch_size: Positive = Field(25, description="rows a forward pass")
+    benchmarks: list[str] = Field(
+        [],
+        description="asked for Pass@k and cost; empty = the lab's longest trained and longest untrained step count, else AIME and AMC",
+    )
+    samples: Count = Field(8, description="answers a question for Pass@k; 0 = no sampling")
+    temperature: Annotated[float, Field(gt=0, le=5)] = Field(0.7, description="of those answers")
+    sample_rows: Positive = Field(40, description="first questions of each benchmark, for Pass@k")
+    cost_rows: Count = Field(
+        60, description="first questions of each benchmark, for self-refine against one pass; 0 = none"
+    )
+    judges: list[Judge] = Field([], description="who rates critiques; none in the lab, where quality is known exactly")
+    judge_rows: Positive = Field(200, description="critiques that each judge rates")
+
+    @field_validator("methods")
+    @classmethod
+    def _known(cls, value: list[str]) -> list[str]:
+        return _known_methods(value)
 
 
 class Profile(_Section):
@@ -255,17 +317,21 @@ class Profile(_Section):
     generation: Engine = Engine()
     evaluation: Evaluation = Evaluation()
     ablations: Ablations = Ablations()
+    analyses: Analyses = Analyses()
 
     @model_validator(mode="after")
     def _consistent(self) -> Profile:
-        if self.data.source != "lab":
+        if not self.data.is_lab:
             if self.synthesis.teacher.kind == "exact":
                 raise ValueError(
                     f"synthesis.teacher.kind = 'exact' knows only the lab's problems, and data.source is "
                     f"{self.data.source!r}: set synthesis.teacher.kind: model and synthesis.teacher.model"
                 )
             if self.synthesis.draft_source == "corrupted":
-                raise ValueError("synthesis.draft_source = 'corrupted' needs data.source: lab; use student or weaker")
+                raise ValueError("synthesis.draft_source = 'corrupted' needs a lab source; use student or weaker")
+        unknown = [f for f in self.ablations.families if f not in self.models.students]
+        if unknown:
+            raise ValueError(f"ablations.families names {', '.join(unknown)}, which models.students lacks")
         if self.synthesis.draft_source == "weaker":
             missing = [f for f in self.models.students if f not in self.models.weaker]
             if missing:

@@ -27,10 +27,16 @@ MARKERS = "osD^vP*X<>"
 
 
 def write_results(run: Run, *parts: Sequence[Record]) -> pd.DataFrame:
-    """Writes ``results.csv``: the rows of all parts, each (family, method, seed, benchmark, metric) once, in a fixed order."""
-    frame = pd.DataFrame([r for part in parts for r in part], columns=COLUMNS)
+    """Writes ``results.csv``: the rows of all parts, each (family, method, seed, benchmark, metric) once, in a fixed order.
+
+    Where parts hold the same row, the last one's values count, at the first one's place.
+    """
+    rows = {}
+    for r in (r for part in parts for r in part):
+        seed = None if pd.isna(r["seed"]) else int(r["seed"])
+        rows[(r["family"], r["method"], seed, r["benchmark"], r["metric"])] = {**r, "seed": seed}
+    frame = pd.DataFrame(list(rows.values()), columns=COLUMNS)
     frame["seed"] = frame["seed"].astype("Int64")
-    frame = frame.drop_duplicates(COLUMNS[:5]).reset_index(drop=True)
     with atomic(run.results_csv) as path:
         frame.to_csv(path, index=False, float_format="%.6g", lineterminator="\n")
     return frame
@@ -148,14 +154,38 @@ def style() -> None:
     })  # fmt: skip
 
 
-def save_figure(figure: Any, folder: Path, name: str, plotted: pd.DataFrame) -> None:
-    """Writes a figure as PNG and PDF, and the numbers it shows as CSV."""
+def save_figure(figure: Any, folder: Path, name: str, plotted: pd.DataFrame, caption: str = "") -> str:
+    """Writes a figure as PNG and PDF, the numbers it shows as CSV, and its caption as text; returns the caption.
+
+    The caption ends with what the numbers say of themselves: seeds and n.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     for kind in ("png", "pdf"):
         with atomic(folder / f"{name}.{kind}") as path:
             figure.savefig(path, format=kind, metadata={"CreationDate": None} if kind == "pdf" else {"Software": None})
-    with atomic(folder / f"{name}.csv") as path:
-        plotted.to_csv(path, index=False, float_format="%.6g", lineterminator="\n")
+    save_csv(plotted, folder / f"{name}.csv")
+    told = f"{caption or name.replace('_', ' ').capitalize()}. {sizes(plotted)}".strip()
+    write_text(folder / f"{name}.txt", told + "\n")
+    return told
+
+
+def sizes(plotted: pd.DataFrame) -> str:
+    """How many seeds and items the rows of a figure or table rest on, as a sentence; '' where they do not say."""
+    parts = []
+    for column, one, many in (("n_seeds", "seed", "seeds"), ("seeds", "seed", "seeds"), ("n", "", "items a model")):
+        if column in plotted and plotted[column].notna().any():
+            low, high = int(plotted[column].min()), int(plotted[column].max())
+            what = f"{low}" if low == high else f"{low} to {high}"
+            parts.append(f"{'n = ' if column == 'n' else ''}{what} {many if column == 'n' or high != 1 else one}")
+    if not parts:
+        return ""
+    return f"{'; '.join(parts)}; bars and bands are 95% intervals, over seeds where there are several."
+
+
+def caption_of(picture: Path) -> str:
+    """The caption beside a saved figure; its name where there is none."""
+    path = picture.with_suffix(".txt")
+    return path.read_text(encoding="utf-8").strip() if path.exists() else picture.stem.replace("_", " ")
 
 
 def plot_by_steps(

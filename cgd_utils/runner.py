@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from . import artifacts, profiles
+from . import artifacts, profiles, progress
 from .artifacts import PROJECT, BadInput, Run
 
 Record = dict[str, Any]
@@ -42,7 +42,7 @@ STAGES = (
     Stage("02_critiques_and_refinements", ("synthesis",), ("01_problems_and_drafts",), ("synthesis", "grading", "lab", *_GENERATE)),
     Stage("03_train", ("training",), ("02_critiques_and_refinements",), ("training", "methods", *_GENERATE)),
     Stage("04_evaluate", ("evaluation",), ("03_train",), ("evaluation", "benchmarks", "general_benchmarks", "code_execution", "decontamination", "compare", "grading", "reporting", "statistics", *_GENERATE)),
-    Stage("05_ablations", ("ablations",), ("04_evaluate",), ("ablations", "training", "methods", "evaluation", "reporting")),
+    Stage("05_ablations", ("ablations",), ("04_evaluate",), ("ablations", "ablation_tables", "drift", "training", "methods", "evaluation", "reporting", "statistics")),
     Stage("06_analyses", (), ("05_ablations",), ("synthesis", "reporting", "explorer")),
     Stage("07_tables_and_figures", (), ("06_analyses",), ("reporting", "statistics", "claims", "audit")),
 )  # fmt: skip
@@ -120,11 +120,23 @@ def status(run: Run) -> list[Record]:
             else:
                 row["state"] = "done"
         out.append(row)
+    row = next(r for r in out if r["stage"] == "05_ablations")
+    if row["state"] != "done" and (counted := _cells(run)):
+        row["why"] = f"{row['why']}; {counted}".removeprefix("; ")
     unfinished = _unfinished(run)
     for row in out:
         if row["state"] == "missing" and unfinished and (run.folder / "notebooks" / f"{row['stage']}.ipynb").exists():
             row |= {"state": "partial", "why": "; ".join(unfinished)}
     return out
+
+
+def _cells(run: Run) -> str:
+    """How many cells of the ablation grids are done, in words; nothing where the profile has none."""
+    from . import ablations
+
+    states = [r["state"] for r in ablations.states(run)]
+    told = f"cells: {states.count('done')} of {len(states)} done" if states else ""
+    return told + (f", {states.count('stale')} stale" if "stale" in states else "")
 
 
 def _difference(have: Record, want: Record) -> str:
@@ -218,7 +230,8 @@ def run_chain(
                 out.append({"stage": s.name, "action": "skipped", "wall_seconds": state["wall_seconds"]})
                 continue
             tell(f"{s.name}: running" + (f" ({state['why']})" if state["why"] else ""))
-            seconds = _execute(run, s, parameters)
+            with progress.following(s.name):
+                seconds = _execute(run, s, parameters)
             tell(f"{s.name}: done in {seconds:.0f} s")
             out.append({"stage": s.name, "action": "ran", "wall_seconds": seconds})
     return out

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import logging
 import os
 import shutil
 import warnings
@@ -124,6 +123,21 @@ def trained_ref(run: Run, family: str, model: Artifact, name: str) -> ModelRef:
     return synthesis.model_ref(run, str(folder), name)
 
 
+def whole(run: Run, family: str, model: Artifact, label: str) -> Path:
+    """The folder of a trained model that can be loaded by itself; an adapter is merged into its base (16 or 32 bits)."""
+    ref = trained_ref(run, family, model, label)
+    if ref.adapter is None:
+        return Path(ref.path)
+
+    def build(folder: Path) -> None:
+        from dataclasses import replace
+
+        generation.load_model(replace(ref, quantize=False)).merge_and_unload().save_pretrained(folder / "model")
+        generation.load_tokenizer(ref).save_pretrained(folder / "model")
+
+    return run.make("merged", label, build, inputs=[model.key], code=("generation",)).folder / "model"
+
+
 def _train(base: ModelRef, tok: Any, rows: list[Record], t: Any, seed: int, folder: Path) -> Record:
     import torch
     from datasets import Dataset, disable_progress_bars
@@ -132,7 +146,6 @@ def _train(base: ModelRef, tok: Any, rows: list[Record], t: Any, seed: int, fold
     from trl import SFTConfig, SFTTrainer
 
     disable_progress_bars()
-    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # warns of an optional kernel that no profile needs
     quantize = t.mode == "qlora"
     ref = ModelRef(base.path, base.name, None, base.revision, base.dtype, base.device, base.trust_remote_code, quantize)
     torch.manual_seed(seed)

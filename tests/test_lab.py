@@ -164,6 +164,6 @@ def test_a_student_is_built_from_nothing_with_its_card_and_curve(tmp_path):
 def test_every_shipped_student_has_a_card_of_its_own_settings(name):
     built = json.loads((students.FOLDER / name / "pretraining.json").read_text())
     assert built["tokens"] == students.STUDENTS[name].pretraining.tokens
-    assert built["mixture"] == pretraining.MIXTURE
+    assert built["mixture"] == pretraining.RECIPES[students.STUDENTS[name].pretraining.recipe].mixture
     assert built["step_counts"] == {str(k): w for k, w in pretraining.STEP_WEIGHTS.items()}
     assert f"{built['parameters']:,}" in (students.FOLDER / name / "README.md").read_text()
