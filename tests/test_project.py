@@ -23,7 +23,7 @@ training export
 evaluation drift measurements subjects analysis failures critiques inference
 ablations
 reporting ablation_tables figures paper_tables explorer verdicts claim_measures claims
-checks runner report __main__
+checks runner report exercises course __main__
 """.split()
 
 
