@@ -33,16 +33,17 @@ class Stage:
         return NOTEBOOKS / f"{self.name}.ipynb"
 
 
-_GENERATE = ("generation", "prompts")
+_GENERATE = ("generation", "quantization", "prompts")
+_TRAIN = ("training", "trainer", "tokenization", "adapters", "methods")
 _RUN = ("profiles",)
 STAGES = (
-    Stage("00_setup", ("models", "training.mode"), (), ("checks",)),
+    Stage("00_setup", ("models", "training.mode", "training.lora", "training.max_length", "training.micro_batch_size", "training.gradient_checkpointing"), (), ("checks", "memory")),
     Stage("01_problems_and_drafts", ("data", "models", "generation", "synthesis.draft", "synthesis.draft_source",
                                      "synthesis.seed"), (), ("data", "decontamination", "benchmarks", "synthesis", "lab", *_GENERATE)),
     Stage("02_critiques_and_refinements", ("synthesis",), ("01_problems_and_drafts",), ("synthesis", "grading", "lab", *_GENERATE)),
-    Stage("03_train", ("training",), ("02_critiques_and_refinements",), ("training", "methods", *_GENERATE)),
+    Stage("03_train", ("training",), ("02_critiques_and_refinements",), (*_TRAIN, *_GENERATE)),
     Stage("04_evaluate", ("evaluation",), ("03_train",), ("evaluation", "benchmarks", "general_benchmarks", "code_execution", "decontamination", "compare", "grading", "reporting", "statistics", *_GENERATE)),
-    Stage("05_ablations", ("ablations",), ("04_evaluate",), ("ablations", "ablation_tables", "drift", "training", "methods", "evaluation", "reporting", "statistics")),
+    Stage("05_ablations", ("ablations",), ("04_evaluate",), ("ablations", "ablation_tables", "drift", *_TRAIN, "evaluation", "reporting", "statistics")),
     Stage("06_analyses", ("analyses",), ("05_ablations",), ("analysis", "subjects", "failures", "critiques", "inference", "measurements", "figures", "explorer", "synthesis", "reporting", "statistics", *_GENERATE)),
     Stage("07_tables_and_figures", (), ("06_analyses",), ("reporting", "figures", "measurements", "paper_tables", "statistics", "verdicts", "claim_measures", "claims", "audit")),
 )  # fmt: skip
