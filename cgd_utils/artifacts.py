@@ -264,6 +264,13 @@ class Run:
     def results_csv(self) -> Path:
         return self.folder / "results.csv"
 
+    def place(
+        self, kind: str, label: str, *, settings: Any = None, inputs: Sequence[str] = (), code: Sequence[str] = ()
+    ) -> tuple[str, Path]:
+        """Key and folder of an artifact, whether it is there or not; arguments as in `make`."""
+        key = content_key(kind, label, settings, list(inputs), code_version(*code))
+        return key, self.folder / "artifacts" / kind / f"{label}-{key[:10]}"
+
     def make(
         self,
         kind: str,
@@ -289,8 +296,7 @@ class Run:
         """
         from filelock import FileLock
 
-        key = content_key(kind, label, settings, list(inputs), code_version(*code))
-        folder = self.folder / "artifacts" / kind / f"{label}-{key[:10]}"
+        key, folder = self.place(kind, label, settings=settings, inputs=inputs, code=code)
         if (done := load(folder)) is not None:
             return done
         folder.mkdir(parents=True, exist_ok=True)

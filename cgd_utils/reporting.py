@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -429,20 +431,78 @@ def coloured_row(row: Record, tok: Any) -> str:
     return f'<div style="font-family:monospace;line-height:1.6">{"".join(spans)}</div>'
 
 
-def plot_losses(histories: dict[tuple[str, str, int], list[Record]]) -> Any:
-    """Training loss by step: a colour a method, a line a seed."""
+def plot_losses(
+    histories: dict[tuple[str, str, int], list[Record]],
+    validations: dict[tuple[str, str, int], list[Record]] | None = None,
+) -> Any:
+    """Loss, token accuracy and gradient norm by step: a colour a method, a line a seed; validation as dots.
+
+    Args:
+        histories: (family, method, seed) → rows of ``history.jsonl``.
+        validations: (family, method, seed) → rows of ``validation.jsonl``.
+    """
     import matplotlib.pyplot as plt
 
     style()
-    figure, axes = plt.subplots()
-    told: set[str] = set()
-    for (_, method, _), history in histories.items():
-        label = None if method in told else LABELS.get(method, method)
-        told.add(method)
-        steps = [h["step"] for h in history]
-        axes.plot(steps, [h["loss"] for h in history], color=COLOURS.get(method), lw=1, alpha=0.8, label=label)
-    axes.set_yscale("log")
-    axes.set_xlabel("optimizer step")
-    axes.set_ylabel("loss (nats a learnt token)")
-    axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
+    wanted = {"loss": "loss (nats a learnt token)", "token_accuracy": "token accuracy", "grad_norm": "gradient norm"}
+    figure, panels = plt.subplots(1, 3, figsize=(12, 3.4))
+    for axes, (name, label) in zip(panels, wanted.items(), strict=True):
+        told: set[str] = set()
+        for key, history in histories.items():
+            method = key[1]
+            known = LABELS.get(method, method) if method not in told else None
+            told.add(method)
+            rows = [h for h in history if h.get(name) is not None]
+            axes.plot(
+                [h["step"] for h in rows],
+                [h[name] for h in rows],
+                color=COLOURS.get(method),
+                lw=1,
+                alpha=0.8,
+                label=known,
+            )
+            held = [v for v in (validations or {}).get(key, []) if v.get(name) is not None]
+            axes.plot(
+                [v["step"] for v in held], [v[name] for v in held], "o", color=COLOURS.get(method), ms=4, mec="#333333"
+            )
+        axes.set_xlabel("optimizer step")
+        axes.set_ylabel(label)
+    panels[0].set_yscale("log")
+    panels[2].set_yscale("log")
+    if validations:
+        panels[0].plot([], [], "o", color="#ffffff", mec="#333333", ms=4, label="held-out rows")
+    panels[2].legend(*panels[0].get_legend_handles_labels(), loc="center left", bbox_to_anchor=(1.0, 0.5))
+    figure.tight_layout()
     return figure
+
+
+class LiveLosses:
+    """The loss curves in a notebook while training runs, drawn anew every few seconds; nothing under papermill.
+
+    ``watch(key)`` gives the function to pass to `training.fine_tune` for the model ``(family, method, seed)``.
+    """
+
+    def __init__(self, seconds: float = 5.0) -> None:
+        self.seconds, self.histories = seconds, dict[tuple[str, str, int], list[Record]]()
+        self._drawn, self._display = 0.0, None
+
+    def watch(self, key: tuple[str, str, int]) -> Any:
+        def add(row: Record) -> None:
+            self.histories.setdefault(key, []).append(row)
+            self._draw()
+
+        return add
+
+    def _draw(self) -> None:
+        if os.environ.get("CGD_IN_CHAIN") or time.monotonic() - self._drawn < self.seconds:
+            return
+        import matplotlib.pyplot as plt
+        from IPython.display import display
+
+        figure = plot_losses(self.histories)
+        if self._display is None:
+            self._display = display(figure, display_id=True)
+        else:
+            self._display.update(figure)
+        plt.close(figure)
+        self._drawn = time.monotonic()
