@@ -37,7 +37,7 @@ def generations(run: Run, label: str, ref: ModelRef, model_key: str) -> Artifact
         finally:
             generator.close()
         told = sampling.model_dump()
-        write_json(folder / VERSIONS, {b.name: b.version for b in loaded})
+        write_json(folder / VERSIONS, question_keys(loaded))
         write_jsonl(
             folder / "rows.jsonl",
             [
@@ -262,8 +262,13 @@ def _general(run: Run, label: str, ref: ModelRef, model_key: str) -> list[Record
     return made.rows()
 
 
+def question_keys(loaded: Sequence[Loaded]) -> dict[str, str]:
+    """Benchmark → version of its questions: the same version, the same questions."""
+    return {b.name: b.version for b in loaded}
+
+
 def _index(run: Run, label: str, about: Record, graded: Artifact) -> None:
     """Notes which scores a model has now, and for which questions: what `compare` reads."""
-    questions = {b.name: b.version for b in benchmarks(run)}
+    questions = question_keys(benchmarks(run))
     rows = (graded.folder / "rows.jsonl").relative_to(run.folder).as_posix()
     write_json(run.folder / compare.INDEX / f"{label}.json", {**about, "rows": rows, "questions": questions})
