@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from . import drift, evaluation, synthesis, training
+from . import drift, evaluation, progress, synthesis, training
 from .artifacts import Artifact, BadInput, Run, code_version, content_key, write_json
 from .methods import leaks
 from .profiles import Profile, changed
@@ -186,7 +186,9 @@ def run_grid(run: Run, family: str, grid: str) -> list[Record]:
         BadInput: unknown grid.
     """
     drifts = _known(grid).drifts
-    return [row for c in cells(run, grid, family) for s in seeds(run) for row in run_cell(run, family, c, s, drifts)]
+    plan = [(cell, seed) for cell in cells(run, grid, family) for seed in seeds(run)]
+    shown = progress.bar(plan, desc=f"{grid} ({family})", unit="model")
+    return [row for cell, seed in shown for row in run_cell(run, family, cell, seed, drifts)]
 
 
 def seeds(run: Run) -> list[int]:
@@ -299,7 +301,7 @@ def _cell_key(run: Run, family: str, cell: Cell, seed: int, base: str) -> str:
     return content_key(settings, base, cell.name, cell.method, cell.after, seed, code_version(*CODE))
 
 
-def progress(run: Run) -> list[Record]:
+def states(run: Run) -> list[Record]:
     """Every cell of the profile's grids: ``{family, grid, cell, seed, state}``; state is done, stale or to do."""
     import json
 
@@ -325,4 +327,5 @@ def progress(run: Run) -> list[Record]:
 
 def train_and_evaluate(run: Run, family: str, methods: Sequence[str], seeds: Sequence[int]) -> list[Record]:
     """Every method with every seed, nothing changed: trains (or loads) and evaluates."""
-    return [row for m in methods for seed in seeds for row in run_cell(run, family, Cell(m, m), seed)]
+    shown = progress.bar([(m, seed) for m in methods for seed in seeds], desc=f"models ({family})", unit="model")
+    return [row for m, seed in shown for row in run_cell(run, family, Cell(m, m), seed)]

@@ -151,11 +151,11 @@ def synthesis_ref(run):
 def test_progress_tells_done_stale_and_to_do(smoke_run):
     grid = {"ablations.grids": ["critique_content", "data_size"]}
     run = artifacts.open_run("smoke", smoke_run.folder.parent, grid)
-    states = {(r["grid"], r["cell"]): r["state"] for r in ablations.progress(run)}
+    states = {(r["grid"], r["cell"]): r["state"] for r in ablations.states(run)}
     assert {s for (g, _), s in states.items() if g == "critique_content"} == {"done"}
     assert states["data_size", "distilled_sft [8% of the rows]"] == "to do"
     other = artifacts.open_run("smoke", smoke_run.folder.parent, {**grid, "training.learning_rate": 2e-4})
-    assert {r["state"] for r in ablations.progress(other) if r["grid"] == "critique_content"} == {"stale"}
+    assert {r["state"] for r in ablations.states(other) if r["grid"] == "critique_content"} == {"stale"}
 
 
 def test_only_the_named_families_get_every_grid(tmp_path):
