@@ -13,8 +13,9 @@ from typing import Any
 
 from markupsafe import Markup, escape
 
-from . import artifacts, benchmarks, compare, evaluation
+from . import artifacts, benchmarks, compare
 from .artifacts import BadInput, Run
+from .lab import teacher, world
 from .reporting import LABELS
 
 Record = dict[str, Any]
@@ -29,9 +30,10 @@ background:#f6f6f6;color:#222;padding:.5rem;margin:.15rem 0 .6rem}
 .cgd-example ins{background:#cfe5f7}.cgd-example del{background:#fbe0c8}.cgd-example mark{background:#ffe680;outline:1px solid #b38600}
 @media print{.cgd-example .text{max-height:none}}
 </style>"""
-_KINDS = {
+KINDS = {
     "arithmetic": "the arithmetic of step {step} is wrong; it must be {expected}",
     "operation": "step {step} takes the wrong operation; it must be {expected}",
+    "misconception": "step {step} follows a wrong rule; it must be {expected}",
     "operand": "step {step} takes a wrong number; it must be {expected}",
     "missing": "step {step} is missing: {expected}",
     "extra": "step {step} is not in the problem",
@@ -60,19 +62,17 @@ def first_wrong(text: str, meta: Mapping[str, Any]) -> tuple[int | None, str]:
 
     ``(None, "")`` for a right answer, and for problems whose steps are not known: real data, and instructed questions.
     """
-    from .lab import teacher, world
-
     if "steps" not in meta or "instruction" in meta:
         return None, ""
     found = teacher.diagnose(text, dict(meta))
     if found.kind == "right":
         return None, ""
     lines = text.splitlines()
-    why = _KINDS[found.kind].format(step=found.step, expected=found.expected)
+    why = KINDS[found.kind].format(step=found.step, expected=found.expected)
     if found.written:
         steps = [i for i, line in enumerate(lines) if world.read(line).steps]
         return steps[found.step - 1], why
-    if found.kind in ("answer", "no_steps"):
+    if found.kind in ("answer", "no_steps", "misconception"):
         last = max(i for i, line in enumerate(lines) if line.strip())
         return max((i for i, line in enumerate(lines) if "Answer:" in line), default=last), why
     return None, why
@@ -171,7 +171,7 @@ def outcomes(run: Run, family: str, methods: Sequence[str] = ()) -> list[Record]
             + (f", or choose from {', '.join(known)}" if known else "")
         )
     loaded = benchmarks.benchmarks(run)
-    wanted = evaluation.question_keys(loaded)
+    wanted = {b.name: b.version for b in loaded}
     rows = {
         (b.name, q["id"]): {"benchmark": b.name, "id": q["id"], "question": q["question"], "gold": "" if b.rule in (None, "code") else q["answer"],
                             "meta": q.get("meta") or {}, "answers": {m: [] for m in methods}}

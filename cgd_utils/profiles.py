@@ -175,10 +175,17 @@ def _known_methods(value: list[str]) -> list[str]:
 
 
 class Lora(_Section):
+    """The adapter of modes lora and qlora."""
+
     r: Positive = Field(16, description="rank")
     alpha: Positive = Field(32, description="scale: alpha / r")
-    dropout: Share = Field(0.0, description="on the adapter's input")
-    target_modules: str | list[str] = Field("all-linear", description="layers with an adapter")
+    dropout: Annotated[float, Field(ge=0, lt=1)] = Field(0.0, description="on the adapter's input")
+    target_modules: str | list[str] = Field(
+        "all-linear", description="'all-linear' = every linear layer but the head, or names such as [q_proj, v_proj]"
+    )
+    experts: bool = Field(False, description="mixture of experts, mode lora: also train the experts' weights")
+    rslora: bool = Field(False, description="scale by alpha/sqrt(r) (arXiv 2312.03732)")
+    dora: bool = Field(False, description="weight-decomposed LoRA (arXiv 2402.09353); vLLM cannot serve it")
 
 
 class Training(_Section):
@@ -198,7 +205,13 @@ class Training(_Section):
         None,
         description="share of rows whose draft is right; all shares then train on equally many rows; None = as they come",
     )
-    learning_rate: Annotated[float, Field(gt=0, le=1)] = Field(1e-4, description="peak")
+    equal: Literal["steps", "tokens"] = Field(
+        "steps", description="what methods have in common: optimizer steps, or trained tokens (those of equal_to)"
+    )
+    equal_to: str = Field("cgd", description="equal: tokens – the method whose trained tokens every method gets")
+    validation_rows: Count = Field(0, description="rows held out of a seed's draw; 0 = none")
+    validation_steps: Count = Field(0, description="optimizer steps between validations; 0 = at the end only")
+    learning_rate: Annotated[float, Field(gt=0, le=0.1)] = Field(1e-4, description="peak")
     lr_scheduler: Literal["linear", "cosine", "constant"] = Field("linear", description="after the warmup")
     warmup: Share = Field(0.05, description="share of the steps")
     weight_decay: Annotated[float, Field(ge=0)] = Field(0.0, description="AdamW's")
@@ -207,8 +220,20 @@ class Training(_Section):
     batch_size: Positive = Field(64, description="rows an optimizer step, over all processes")
     micro_batch_size: Positive = Field(8, description="rows a forward pass")
     max_length: Positive = Field(4096, description="tokens of prompt + completion; longer rows are left out and listed")
-    gradient_checkpointing: bool = Field(False, description="recompute activations: less memory, more time")
+    packing: bool = Field(
+        False, description="forward passes of up to max_length tokens without padding, instead of micro_batch_size rows"
+    )
+    attention: Literal["auto", "eager", "sdpa", "flash_attention_2", "flash_attention_3"] = Field(
+        "auto", description="auto = sdpa; packing on CUDA takes FlashAttention where it is installed"
+    )
+    gradient_checkpointing: bool = Field(False, description="keep a layer's input only: less memory, a third more work")
+    liger: bool | Literal["auto"] = Field("auto", description="Liger kernels; auto = on CUDA where they are installed")
+    compile: bool = Field(False, description="torch.compile; pays for long runs with few different lengths (packing)")
+    fsdp: bool = Field(False, description="mode full under torchrun: shard weights and optimizer over the processes")
     save_steps: Count = Field(0, description="optimizer steps between checkpoints; 0 = at the end only")
+    track: list[Literal["tensorboard", "wandb", "trackio"]] = Field(
+        [], description="also record there; the package must be installed, and W&B and trackio may log in"
+    )
 
     @field_validator("methods")
     @classmethod
@@ -230,6 +255,17 @@ class Training(_Section):
             raise ValueError(
                 f"batch_size = {self.batch_size} is not a multiple of micro_batch_size = {self.micro_batch_size}"
             )
+        if self.fsdp and self.mode != "full":
+            raise ValueError(
+                f"fsdp shards the weights of mode 'full'; mode {self.mode!r} runs as plain data parallelism"
+            )
+        if self.lora.experts and self.mode == "qlora":
+            raise ValueError(
+                "lora.experts trains 16-bit experts, and mode 'qlora' keeps them in 4 bits: use mode 'lora'"
+            )
+        if self.validation_steps and not self.validation_rows:
+            raise ValueError(f"validation_steps = {self.validation_steps} but validation_rows = 0: hold some rows out")
+        _known_methods([self.equal_to])
         return self
 
 
@@ -294,6 +330,10 @@ class Analyses(_Section):
     seeds: Positive = Field(3, description="how many of training.seeds, from the first")
     rows: Positive = Field(100, description="records a seed: likelihoods, attention, drift")
     batch_size: Positive = Field(25, description="rows a forward pass")
+    max_length: Positive = Field(
+        2048,
+        description="tokens of prompt and ŷ; longer rows are left out and counted (attention needs memory by their square)",
+    )
     benchmarks: list[str] = Field(
         [],
         description="asked for Pass@k and cost; empty = the lab's longest trained and longest untrained step count, else AIME and AMC",
@@ -340,6 +380,12 @@ class Profile(_Section):
         unknown = [f for f in self.ablations.families if f not in self.models.students]
         if unknown:
             raise ValueError(f"ablations.families names {', '.join(unknown)}, which models.students lacks")
+        t = self.training
+        if t.lora.dora and t.mode != "full" and self.generation.engine == "vllm":
+            raise ValueError(
+                "training.lora.dora = true but generation.engine = 'vllm': vLLM cannot serve DoRA adapters; "
+                "use lora.rslora, generation.engine: transformers, or merge the adapter (cgd merge-adapter)"
+            )
         if self.synthesis.draft_source == "weaker":
             missing = [f for f in self.models.students if f not in self.models.weaker]
             if missing:
