@@ -10,10 +10,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from . import drift, evaluation, progress, synthesis, training
+from . import drift, evaluation, synthesis, training
 from .artifacts import Artifact, BadInput, Run, code_version, content_key, write_json
 from .methods import leaks
 from .profiles import Profile, changed
+from .progress import bar
 
 Record = dict[str, Any]
 Changes = Mapping[str, Any]
@@ -187,7 +188,7 @@ def run_grid(run: Run, family: str, grid: str) -> list[Record]:
     """
     drifts = _known(grid).drifts
     plan = [(cell, seed) for cell in cells(run, grid, family) for seed in seeds(run)]
-    shown = progress.bar(plan, desc=f"{grid} ({family})", unit="model")
+    shown = bar(plan, desc=f"{grid} ({family})", unit="model")
     return [row for cell, seed in shown for row in run_cell(run, family, cell, seed, drifts)]
 
 
@@ -327,5 +328,5 @@ def states(run: Run) -> list[Record]:
 
 def train_and_evaluate(run: Run, family: str, methods: Sequence[str], seeds: Sequence[int]) -> list[Record]:
     """Every method with every seed, nothing changed: trains (or loads) and evaluates."""
-    shown = progress.bar([(m, seed) for m in methods for seed in seeds], desc=f"models ({family})", unit="model")
+    shown = bar([(m, seed) for m in methods for seed in seeds], desc=f"models ({family})", unit="model")
     return [row for m, seed in shown for row in run_cell(run, family, Cell(m, m), seed)]
