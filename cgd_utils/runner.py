@@ -33,7 +33,7 @@ class Stage:
         return NOTEBOOKS / f"{self.name}.ipynb"
 
 
-_GENERATE = ("generation", "prompts")
+_GENERATE = ("generation", "decoding", "prompts")
 _RUN = ("profiles",)
 STAGES = (
     Stage("00_setup", ("models", "training.mode"), (), ("checks",)),

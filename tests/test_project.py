@@ -15,7 +15,7 @@ from cgd_utils.artifacts import PACKAGE, PROJECT
 
 # module -> modules it may import, as in the architecture; the order is the data's way
 ORDER = ["profiles", "artifacts", "statistics", "prompts", "lab", "grading", "audit", "instruction_following", "compare",
-         "methods", "data", "seeds", "server", "vllm_worker", "vllm_engine", "generation", "prompt_files", "sandbox", "code_execution", "general_benchmarks", "benchmarks", "decontamination", "synthesis", "training",
+         "methods", "data", "seeds", "request_log", "decoding", "server", "vllm_worker", "vllm_engine", "generation", "prompt_files", "sandbox", "code_execution", "general_benchmarks", "benchmarks", "decontamination", "synthesis", "training",
          "evaluation", "ablations", "reporting", "claims", "checks", "runner", "report", "__main__"]  # fmt: skip
 
 
