@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from . import progress
 from .artifacts import BadInput, GenerationFailed, JsonlLog, content_key
 from .profiles import Sampling
 from .prompts import Message
@@ -66,8 +67,6 @@ def generate(
         BadInput: two requests with the same id.
         GenerationFailed: some texts could not be had; the others are in the log.
     """
-    from tqdm.auto import tqdm
-
     if twice := [i for i, n in Counter(r.id for r in requests).items() if n > 1]:
         raise BadInput(f"requests: id {twice[0]!r} occurs twice; ids must be distinct")
     pairs = [(r, s) for r in requests for s in range(sampling.n)]
@@ -81,9 +80,7 @@ def generate(
     missing = [(r, s) for key, (r, s) in first.items() if key not in rows]
     failed: list[Record] = []
     if missing:
-        with tqdm(
-            total=len(wanted), initial=len(rows), desc=description, unit="text", mininterval=2, leave=False
-        ) as bar:
+        with progress.bar(total=len(wanted), initial=len(rows), desc=description, unit="text", leave=False) as bar:
             for made in _made(generator, wanted, missing, sampling):
                 new = {}
                 for row in made:

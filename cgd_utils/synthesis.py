@@ -58,7 +58,7 @@ def model_key(path: str) -> str:
 
 def rule_of(run: Run) -> str:
     """The grading rule for the training problems."""
-    return "exact" if run.profile.data.source == "lab" else "math"
+    return "exact" if run.profile.data.is_lab else "math"
 
 
 def student(run: Run, family: str) -> str:
@@ -146,8 +146,10 @@ def records(run: Run, family: str) -> Artifact:
         ]  # fmt: skip
         if teacher.kind == "exact":
             _teach_exactly(rows, teacher, p.synthesis.seed)
+            if teacher.critic == "student":
+                _criticise(run, student_ref(run, family), rows, teacher.sampling, folder)
         else:
-            _teach_by_model(run, rows, teacher, folder)
+            _teach_by_model(run, family, rows, teacher, folder)
         _swap_irrelevant(rows, teacher.relevance, p.synthesis.seed)
         for text in ("draft", "refined", "direct"):
             for row, score in zip(rows, grade(_answers(rows, text), rule_of(run)), strict=True):
@@ -159,6 +161,8 @@ def records(run: Run, family: str) -> Artifact:
 
     settings = {"synthesis": p.synthesis.model_dump(exclude={"draft": True, "draft_source": True, "teacher": {"generation"}}),
                 "layout": p.models.layout, "teacher": _teacher_key(run)}  # fmt: skip
+    if teacher.critic == "student":
+        settings["critic"] = model_key(student_ref(run, family).path)
     return run.make(
         "records", family, build, settings=settings, inputs=[problems.key, made.key], code=CODE, rows=p.data.rows
     )
@@ -251,7 +255,23 @@ def _teach_exactly(rows: list[Record], teacher: Teacher, seed: int) -> None:
         }  # fmt: skip
 
 
-def _teach_by_model(run: Run, rows: list[Record], teacher: Teacher, folder: Path) -> None:
+def student_ref(run: Run, family: str) -> ModelRef:
+    """How to load a family's untrained student."""
+    return model_ref(run, student(run, family), family)
+
+
+def _criticise(
+    run: Run, ref: ModelRef, rows: list[Record], sampling: Sampling, folder: Path, engine: Engine | None = None
+) -> None:
+    """Has a model write every critique, from question and draft."""
+    layout = prompts.layout(run.profile.models.layout)
+    requests = [Request(r["id"], layout.ask_critique(r["question"], r["draft"])) for r in rows]
+    for r, g in zip(rows, _generate(run, ref, requests, sampling, folder, "critique", engine), strict=True):
+        r |= {"critique": g["text"], "critique_finish": g["finish_reason"], "critique_tokens": g["n_tokens"],
+              "critic": ref.name, "conclusion": conclusion(g["text"])}  # fmt: skip
+
+
+def _teach_by_model(run: Run, family: str, rows: list[Record], teacher: Teacher, folder: Path) -> None:
     layout = prompts.layout(run.profile.models.layout)
     engine = teacher.generation
     if engine is not None and engine.engine == "openai":
@@ -263,9 +283,12 @@ def _teach_by_model(run: Run, rows: list[Record], teacher: Teacher, folder: Path
         for r, g in zip(rows, _generate(run, ref, requests, teacher.sampling, folder, what, engine), strict=True):
             r |= {what: g["text"], f"{what}_finish": g["finish_reason"], f"{what}_tokens": g["n_tokens"]}
 
-    ask("critique", [Request(r["id"], layout.ask_critique(r["question"], r["draft"])) for r in rows])
+    if teacher.critic == "student":
+        _criticise(run, student_ref(run, family), rows, teacher.sampling, folder)
+    else:
+        _criticise(run, ref, rows, teacher.sampling, folder, engine)
     for r in rows:
-        r |= {"teacher": ref.name, "conclusion": conclusion(r["critique"])}
+        r["teacher"] = ref.name
     ask("refined", [Request(r["id"], layout.ask_refined(r["question"], r["draft"], r["critique"])) for r in rows])
     ask("direct", [Request(r["id"], layout.ask(r["question"])) for r in rows])
 
