@@ -73,7 +73,9 @@ def scores(run: Run, label: str, made: Artifact) -> Artifact:
                     f"generations {label}: they answer another version of benchmark {name!r} (hash of its questions {version[:12]}, now "
                     f"{loaded[name].version[:12]}); bring that version back, or generate again"
                 )
-        rows = score(made.rows(), loaded)
+        answers = made.rows()
+        check_version(answers, loaded)
+        rows = score(answers, loaded)
         write_jsonl(folder / "rows.jsonl", rows)
         return {"rows": len(rows)}
 
@@ -92,8 +94,7 @@ def score(rows: Sequence[Record], loaded: dict[str, Loaded]) -> list[Record]:
     """Scores of generation rows; instructions are checked by the lab's own programs.
 
     Raises:
-        BadInput: a row of an unknown benchmark or question, a prompt that does not hold its question (another version of the
-            benchmark), a question without an answer, a row given twice.
+        BadInput: a row of an unknown benchmark or question, a row given twice.
     """
     out: list[Record | None] = [None] * len(rows)
     if unknown := sorted({r["benchmark"] for r in rows} - set(loaded)):
@@ -101,7 +102,7 @@ def score(rows: Sequence[Record], loaded: dict[str, Loaded]) -> list[Record]:
     for name, b in loaded.items():
         where = [i for i, r in enumerate(rows) if r["benchmark"] == name]
         problems = {q["id"]: q for q in b.problems}
-        _belong(b, problems, [rows[i] for i in where])
+        _known(b, problems, [rows[i] for i in where])
         if b.rule is None:
             from .lab import world
 
@@ -127,22 +128,35 @@ def score(rows: Sequence[Record], loaded: dict[str, Loaded]) -> list[Record]:
     return [o for o in out if o is not None]
 
 
-def _belong(b: Loaded, problems: dict[str, Record], rows: Sequence[Record]) -> None:
+def _known(b: Loaded, problems: dict[str, Record], rows: Sequence[Record]) -> None:
     seen: set[tuple[str, int]] = set()
     for r in rows:
-        asked = problems.get(r["id"])
-        if asked is None or asked["question"] not in r.get("prompt", asked["question"]):
-            what = "is not among its questions" if asked is None else "was asked another question"
+        if r["id"] not in problems:
             raise BadInput(
-                f"benchmark {b.name!r}: generation {r['id']!r} {what}; the generations belong to another version of the benchmark"
+                f"benchmark {b.name!r} has no question {r['id']!r}: the generations belong to another version of it"
             )
         if (r["id"], r["sample"]) in seen:
             raise BadInput(f"benchmark {b.name!r}: generation {r['id']!r}, sample {r['sample']}, occurs twice")
         seen.add((r["id"], r["sample"]))
-    if rows and (missing := [i for i in problems if i not in {i for i, _ in seen}]):
-        raise BadInput(
-            f"benchmark {b.name!r}: {len(missing)} of {len(problems)} questions have no answer, such as {missing[0]!r}"
-        )
+
+
+def check_version(rows: Sequence[Record], loaded: dict[str, Loaded]) -> None:
+    """Whether generation rows are all the answers to just these questions.
+
+    Raises:
+        BadInput: a prompt that does not hold its question (another version of the benchmark), or a question without an answer.
+    """
+    for name, b in loaded.items():
+        answers = {r["id"]: r for r in rows if r["benchmark"] == name}
+        for q in b.problems:
+            if q["id"] not in answers:
+                raise BadInput(
+                    f"benchmark {name!r}: question {q['id']!r} has no answer among the generations; generate again"
+                )
+            if q["question"] not in answers[q["id"]]["prompt"]:
+                raise BadInput(
+                    f"benchmark {name!r}: generation {q['id']!r} was asked another question; the generations belong to another version of it"
+                )
 
 
 STATUSES = ("no_answer", "unparsable", "timeout", "killed")
