@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from . import compare, general_benchmarks, generation, prompts, statistics, synthesis
-from .artifacts import Artifact, BadInput, Run, write_json, write_jsonl
+from .artifacts import Artifact, BadInput, Run, read_jsonl, write_json, write_jsonl
 from .benchmarks import Loaded, benchmarks
 from .generation import ModelRef, Request
 from .grading import canonical, grade
@@ -153,7 +153,7 @@ def check_version(rows: Sequence[Record], loaded: dict[str, Loaded]) -> None:
                 raise BadInput(
                     f"benchmark {name!r}: question {q['id']!r} has no answer among the generations; generate again"
                 )
-            if q["question"] not in answers[q["id"]]["prompt"]:
+            if q["question"].strip() not in answers[q["id"]]["prompt"]:
                 raise BadInput(
                     f"benchmark {name!r}: generation {q['id']!r} was asked another question; the generations belong to another version of it"
                 )
@@ -231,6 +231,18 @@ def label(family: str, method: str, seed: int | None) -> str:
     return re.sub(r"[^\w.×=%-]+", "-", f"{family}-{method}").rstrip("-") + f"-s{seed}"
 
 
+def recorded(run: Run, label: str) -> list[Record]:
+    """The generation rows behind the scores of a model, in their order; ``label`` as in the index of scores.
+
+    Raises:
+        BadInput: the model has not been evaluated.
+    """
+    path = run.folder / compare.INDEX / f"{label}.json"
+    if not path.exists():
+        raise BadInput(f"{path}: no such file; run 04_evaluate first")
+    return read_jsonl(run.folder / json.loads(path.read_text(encoding="utf-8"))["generations"])
+
+
 def evaluate(
     run: Run, family: str, method: str, seed: int | None = None, model: Artifact | None = None
 ) -> list[Record]:
@@ -245,7 +257,7 @@ def evaluate(
     name = label(family, method, seed if model is not None else None)
     made = generations(run, name, ref, key)
     graded = scores(run, name, made)
-    _index(run, name, {"family": family, "method": method, "seed": seed}, graded)
+    _index(run, name, {"family": family, "method": method, "seed": seed}, graded, made)
     about = {"family": family, "method": method, "seed": seed}
     general = [{**about, **{k: v for k, v in r.items() if k != "note"}} for r in _general(run, name, ref, key)]
     return results(run, family, method, seed, graded, made) + general
@@ -281,8 +293,11 @@ def question_keys(loaded: Sequence[Loaded]) -> dict[str, str]:
     return {b.name: b.version for b in loaded}
 
 
-def _index(run: Run, label: str, about: Record, graded: Artifact) -> None:
+def _index(run: Run, label: str, about: Record, graded: Artifact, made: Artifact) -> None:
     """Notes which scores a model has now, and for which questions: what `compare` reads."""
     questions = question_keys(benchmarks(run))
-    rows = (graded.folder / "rows.jsonl").relative_to(run.folder).as_posix()
-    write_json(run.folder / compare.INDEX / f"{label}.json", {**about, "rows": rows, "questions": questions})
+    rows, texts = ((a.folder / "rows.jsonl").relative_to(run.folder).as_posix() for a in (graded, made))
+    write_json(
+        run.folder / compare.INDEX / f"{label}.json",
+        {**about, "rows": rows, "generations": texts, "questions": questions},
+    )
