@@ -46,13 +46,14 @@ def generations(run: Run, label: str, ref: ModelRef, model_key: str) -> Artifact
             ],
         )
         return {"rows": len(rows), "tokens": sum(r["n_tokens"] for r in rows),
-                "truncated": sum(r["finish_reason"] == "length" for r in rows)}  # fmt: skip
+                "truncated": sum(r["finish_reason"] == "length" for r in rows),
+                "too_long": sum(r["finish_reason"] == "too_long" for r in rows)}  # fmt: skip
 
     settings = {"sampling": sampling.model_dump(), "layout": p.models.layout, "dtype": p.models.dtype,
-                "benchmarks": [b.key for b in loaded], "batch": p.generation.model_dump()}  # fmt: skip
+                "benchmarks": [b.key for b in loaded], "engine": p.generation.identity()}  # fmt: skip
     return run.make(
         "generations", label, build, settings=settings, inputs=[model_key],
-        code=("evaluation", "benchmarks", "generation", "prompts", "lab.world"),
+        code=("evaluation", "benchmarks", "generation", "decoding", "prompts", "lab.world"),
         rows=sum(len(b.problems) for b in loaded) * sampling.n,
     )  # fmt: skip
 
@@ -281,9 +282,14 @@ def _general(run: Run, label: str, ref: ModelRef, model_key: str) -> list[Record
         return {"rows": len(rows), "notes": [r["note"] for r in rows if r["note"]]}
 
     told = {"benchmarks": [general_benchmarks.key(n, settings) for n in names], "sampling": settings.sampling.model_dump(),
-            "dtype": run.profile.models.dtype, "batch": run.profile.generation.model_dump(), "level": settings.level}  # fmt: skip
+            "dtype": run.profile.models.dtype, "engine": run.profile.generation.identity(), "level": settings.level}  # fmt: skip
     made = run.make(
-        "general", label, build, settings=told, inputs=[model_key], code=("general_benchmarks", "generation")
+        "general",
+        label,
+        build,
+        settings=told,
+        inputs=[model_key],
+        code=("general_benchmarks", "generation", "decoding"),
     )
     return made.rows()
 

@@ -33,7 +33,7 @@ class Stage:
         return NOTEBOOKS / f"{self.name}.ipynb"
 
 
-_GENERATE = ("generation", "quantization", "prompts")
+_GENERATE = ("generation", "decoding", "quantization", "prompts")
 _TRAIN = ("training", "trainer", "tokenization", "adapters", "methods")
 _RUN = ("profiles",)
 STAGES = (
