@@ -10,11 +10,12 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from . import drift, evaluation, progress, synthesis, training
+from . import drift, evaluation, synthesis, training
 from .ablation_grids import GRIDS, Cell, Grid
 from .artifacts import Artifact, BadInput, Run, code_version, content_key, write_json
 from .methods import leaks
 from .profiles import Profile, changed
+from .progress import bar
 
 Record = dict[str, Any]
 # what determines a cell's numbers, for `states`
@@ -51,7 +52,7 @@ def run_grid(run: Run, family: str, grid: str) -> list[Record]:
     """
     drifts = _known(grid).drifts
     plan = [(cell, seed) for cell in cells(run, grid, family) for seed in seeds(run)]
-    shown = progress.bar(plan, desc=f"{grid} ({family})", unit="model")
+    shown = bar(plan, desc=f"{grid} ({family})", unit="model")
     return [row for cell, seed in shown for row in run_cell(run, family, cell, seed, drifts)]
 
 
@@ -192,5 +193,5 @@ def states(run: Run) -> list[Record]:
 
 def train_and_evaluate(run: Run, family: str, methods: Sequence[str], seeds: Sequence[int]) -> list[Record]:
     """Every method with every seed, nothing changed: trains (or loads) and evaluates."""
-    shown = progress.bar([(m, seed) for m in methods for seed in seeds], desc=f"models ({family})", unit="model")
+    shown = bar([(m, seed) for m in methods for seed in seeds], desc=f"models ({family})", unit="model")
     return [row for m, seed in shown for row in run_cell(run, family, Cell(m, m), seed)]

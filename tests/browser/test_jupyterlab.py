@@ -123,6 +123,7 @@ def page(tmp_path_factory):
 def _open(page, server, path):
     address, token = server
     page.goto(f"{address}/lab/tree/{urllib.request.quote(path)}?reset&token={token}")
+    page.locator("#jp-main-statusbar").get_by_text(re.compile(r"\| Idle")).wait_for()  # the kernel is there
     page.wait_for_selector(IDLE)
 
 
