@@ -28,6 +28,7 @@ ELSEWHERE = {
     r"\.venv/bin/pre-commit install": "changes the clone's git hooks",
     r"\.venv/bin/python tests/refresh_docs\.py": "test_the_profiles_page_is_in_step",
     r"\.venv/bin/python tests/benchmarks/": "measures speed; takes minutes",
+    r"python -m cgd_utils\.course": "tests/test_course.py",
     r"papermill notebooks/": "tests/test_chain.py::test_a_notebook_runs_by_papermill_alone_from_any_folder",
     r"cp -r docs/own-data ": "tests/test_own_data.py",
     r"(export|source|pip install|apt-get|conda|git clone|uv) ": "sets up a machine",
@@ -173,6 +174,14 @@ def test_the_index_names_every_page():
     assert {p.name for p in (PROJECT / "docs").glob("*.md")} - {"README.md"} <= set(
         re.findall(r"\]\(([\w-]+\.md)\)", index)
     )
+
+
+def test_the_tree_names_every_module():
+    tree = (PROJECT / "CONTRIBUTING.md").read_text(encoding="utf-8").partition("## The tree")[2]
+    modules = {p.name for p in (PROJECT / "cgd_utils").glob("*.py")} | {
+        f"{p.parent.name}/" for p in (PROJECT / "cgd_utils").glob("*/__init__.py")
+    }
+    assert not [m for m in modules - {"__init__.py"} if f"`{m}`" not in tree and f"cgd_utils/{m}`" not in tree]
 
 
 def test_pictures_have_words():
