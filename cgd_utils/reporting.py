@@ -245,11 +245,13 @@ def save_figure(figure: Any, folder: Path, name: str, plotted: pd.DataFrame, cap
 def sizes(plotted: pd.DataFrame) -> str:
     """How many seeds and items the rows of a figure or table rest on, as a sentence; '' where they do not say."""
     parts = []
-    for column, one, many in (("n_seeds", "seed", "seeds"), ("seeds", "seed", "seeds"), ("n", "", "items a model")):
+    names = {"n_seeds": "seed", "seeds": "seed", "n_questions": "question", "n": "item"}
+    for column, name in names.items():
         if column in plotted and plotted[column].notna().any():
             low, high = int(plotted[column].min()), int(plotted[column].max())
             what = f"{low}" if low == high else f"{low} to {high}"
-            parts.append(f"{'n = ' if column == 'n' else ''}{what} {many if column == 'n' or high != 1 else one}")
+            told = f"{what} {name}{'s' if high != 1 else ''}"
+            parts.append(f"n = {told} a model" if column.startswith("n") and column != "n_seeds" else told)
     if not parts:
         return ""
     return f"{'; '.join(parts)}; bars and bands are 95% intervals, over seeds where there are several."
