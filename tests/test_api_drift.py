@@ -89,7 +89,9 @@ def library_calls(tree):
                     known[a.asname or a.name.split(".")[0]] = a.name if a.asname else a.name.split(".")[0]
     for node in ast.walk(tree):  # a subclass without an __init__ of its own is called as its base
         if isinstance(node, ast.ClassDef) and not any(getattr(f, "name", "") == "__init__" for f in node.body):
-            known |= {node.name: known[b.id] for b in node.bases if isinstance(b, ast.Name) and b.id in known}
+            for base in node.bases:
+                if isinstance(base, ast.Name) and base.id in known:
+                    known[node.name] = known[base.id]
     factories = {f.name: known[r.value.id] for f in ast.walk(tree) if isinstance(f, ast.FunctionDef) for r in f.body
                  if isinstance(r, ast.Return) and isinstance(r.value, ast.Name) and r.value.id in known}  # fmt: skip
     for node in ast.walk(tree):
