@@ -54,19 +54,21 @@ class Grid:
         cells: the answers.
         axis: the dose of a grid that is a curve; '' = bars.
         drifts: whether `drift` is measured too.
+        reference: the cell that the others are compared with.
     """
 
     question: str
     cells: tuple[Cell, ...]
     axis: str = ""
     drifts: bool = False
+    reference: str = "cgd"
 
     def against(self, cell: Cell) -> str:
-        """The cell that another is compared with: CGD at the same dose if the grid has several curves, else its CGD."""
+        """The cell that another is compared with: CGD at the same dose if the grid has several curves, else the reference."""
         curves = {c.line for c in self.cells}
         if self.axis and len(curves) > 1 and cell.method != "cgd":
-            return next((c.name for c in self.cells if c.method == "cgd" and c.x == cell.x), "cgd")
-        return "cgd"
+            return next((c.name for c in self.cells if c.method == "cgd" and c.x == cell.x), self.reference)
+        return self.reference
 
 
 def _plain(*methods: str) -> tuple[Cell, ...]:
@@ -126,7 +128,7 @@ GRIDS: dict[str, Grid] = {
         *(Cell(f"cgd_noisy({p})", f"cgd_noisy({p})", x=p, line="cgd_noisy") for p in (0.25, 0.5, 0.75, 1.0))), "share of wrong critiques"),
     "biased_critiques": Grid("What does one systematic bias do?", (*_plain("cgd"), Cell("cgd_biased", "cgd_biased"))),
     "draft_mix": Grid("How many drafts should be right?", _doses(
-        "cgd", "training.right_share", (1.0, 0.75, 0.5, 0.25, 0.0), "right"), "share of right drafts, equal size"),
+        "cgd", "training.right_share", (1.0, 0.75, 0.5, 0.25, 0.0), "right"), "share of right drafts, equal size", reference="cgd [right 0.5]"),
     "draft_source": Grid("Where should flawed drafts come from?", (*_plain("cgd"), _drafts("weaker"), _drafts("corrupted"))),
     "answer_leakage": Grid("Does it matter whether the critique says the answer?", (
         *_plain("cgd", "cgd_masked"), _teacher("every critique leaks", leakage=1.0),

@@ -122,12 +122,12 @@ def read_jsonl(path: Path) -> list[Record]:
     if not path.is_file():
         raise BadInput(f"{path}: no such file")
     out = []
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as e:
-        raise BadInput(f"{path}: not UTF-8 (byte {e.start}: {e.reason}); save it as UTF-8") from None
     # split on \n alone: text may hold other line separators
-    for number, line in enumerate(text.split("\n"), 1):
+    try:
+        lines = path.read_text(encoding="utf-8-sig").split("\n")
+    except UnicodeDecodeError as e:
+        raise BadInput(f"{path}: not UTF-8 text (byte {e.start}); save it as UTF-8") from None
+    for number, line in enumerate(lines, 1):
         if line.strip():
             try:
                 row = json.loads(line)

@@ -81,7 +81,7 @@ def samples(run: Run, who: Subject) -> Artifact:
     settings = {
         "sampling": sampling.model_dump(),
         "questions": key,
-        "batch": p.generation.model_dump(),
+        "engine": p.generation.identity(),
         "dtype": p.models.dtype,
     }
     return run.make(

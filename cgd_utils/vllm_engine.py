@@ -37,6 +37,10 @@ class VLLMGenerator:
                            "interpreter in generation.vllm_python")  # fmt: skip
         self._adapter = self._served(ref.adapter) if ref.adapter else None
 
+    @property
+    def identity(self) -> Any:
+        return self.ref.identity
+
     def close(self) -> None:
         """Nothing to give back: the worker has ended."""
 
