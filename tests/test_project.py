@@ -89,6 +89,25 @@ def test_notebooks_are_committed_clean(path):
     assert "next" in last.lower()
 
 
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
+def test_notebooks_use_public_names_and_no_paths_of_a_machine(path):
+    for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]:
+        source = "".join(cell["source"])
+        assert not re.search(r"(?<![\w/])(/home/|/Users/|/tmp/|/work/|/root/|[A-Z]:\\)", source), source
+        if cell["cell_type"] != "code":
+            continue
+        for node in ast.walk(
+            ast.parse("".join(line for line in source.splitlines(keepends=True) if not line.startswith(("%", "!"))))
+        ):
+            names = (
+                [node.attr]
+                if isinstance(node, ast.Attribute)
+                else [a.name for a in getattr(node, "names", []) if hasattr(a, "name")]
+            )
+            private = [n for n in names if n.startswith("_") and not n.startswith("__")]
+            assert not private, f"{path.name} uses the private name {private[0]}"
+
+
 def test_the_chain_names_every_numbered_notebook():
     assert [p.stem for p in sorted((PROJECT / "notebooks").glob("*.ipynb"))] == list(runner.NAMES)
 
