@@ -41,9 +41,13 @@ def test_the_prompt_is_what_evaluation_sends(ref, tok):
     """Default system prompts and dates are the same tokens in training and at inference."""
     [row] = methods.rows("sft", families.records(1), LAYOUT)
     [out], _ = tokenization.tokenize([row], tok, 8192)
-    asked = generation.TransformersGenerator(ref)._ids(generation.Request("a", LAYOUT.ask(families.records(1)[0]["question"])))
+    asked = generation.TransformersGenerator(ref)._ids(
+        generation.Request("a", LAYOUT.ask(families.records(1)[0]["question"]))
+    )
     assert out["input_ids"][: len(asked)] == asked
-    assert set(out["labels"][: len(asked)]) == {tokenization.IGNORED} and out["labels"][len(asked)] != tokenization.IGNORED
+    assert (
+        set(out["labels"][: len(asked)]) == {tokenization.IGNORED} and out["labels"][len(asked)] != tokenization.IGNORED
+    )
 
 
 def test_special_tokens(family, tok):
@@ -105,7 +109,7 @@ def test_experts_are_trained_when_asked():
     dense = generation.load_model(generation.ModelRef(str(families.stand_in("qwen")), "qwen", device="cpu"))
     with pytest.raises(BadInput, match="has no experts"):
         adapters.lora_config(profiles.Lora(experts=True), dense)
-    with pytest.raises(BadInput, match="no layer 'query'; this model has .*q_proj"):
+    with pytest.raises(BadInput, match=r"no layer 'query'; this model has .*q_proj"):
         adapters.lora_config(profiles.Lora(target_modules=["query"]), dense)
 
 

@@ -14,7 +14,11 @@ from cgd_utils import artifacts, benchmarks, data, profiles, runner
 STUDENTS = {"Qwen/Qwen2.5-1.5B-Instruct": "qwen", "meta-llama/Llama-3.1-8B-Instruct": "llama", "simplescaling/s1.1-3B": "s1",
             "Qwen/Qwen2.5-Math-7B": "qwen-math", "mistralai/Mixtral-8x7B-Instruct-v0.1": "mixtral",
             "allenai/OLMo-2-1124-7B-Instruct": "olmo"}  # fmt: skip
-TEACHERS = {"Qwen/Qwen2.5-7B-Instruct": "qwen", "meta-llama/Llama-3.3-70B-Instruct": "llama", "simplescaling/s1.1-32B": "s1"}
+TEACHERS = {
+    "Qwen/Qwen2.5-7B-Instruct": "qwen",
+    "meta-llama/Llama-3.3-70B-Instruct": "llama",
+    "simplescaling/s1.1-32B": "s1",
+}
 PROFILES = ["gpu", *(n for n in profiles.names() if n.startswith("paper-"))]
 ROWS = 10
 
@@ -22,7 +26,10 @@ ROWS = 10
 def published_rows(folder, source):
     """Rows with the columns that the source has on the hub, and the mapping that `data.SOURCES` gives for them."""
     fields = dict(data.SOURCES[source].fields)
-    rows = [{fields["question"]: f"What is {i} plus {i + 1}?", fields["answer"]: f"It is {2 * i + 1}.\n#### {2 * i + 1}"} for i in range(ROWS)]
+    rows = [
+        {fields["question"]: f"What is {i} plus {i + 1}?", fields["answer"]: f"It is {2 * i + 1}.\n#### {2 * i + 1}"}
+        for i in range(ROWS)
+    ]
     (folder / f"{source}.jsonl").write_text("".join(json.dumps(r) + "\n" for r in rows))
     return {"data.source": str(folder / f"{source}.jsonl"), "data.fields": fields, "data.rows": ROWS}
 
@@ -62,7 +69,7 @@ def test_a_profile_passes_the_whole_chain(name, tmp_path, monkeypatch):
     matplotlib.use("Agg")
     monkeypatch.setenv("CGD_IN_CHAIN", "1")
     p = profiles.load(name)
-    published_benchmarks(tmp_path / "benchmarks", [b for b in p.evaluation.benchmarks])
+    published_benchmarks(tmp_path / "benchmarks", list(p.evaluation.benchmarks))
     overrides = {
         **published_rows(tmp_path, p.data.source),
         "models.students": {f: str(families.stand_in(STUDENTS[m])) for f, m in p.models.students.items()},

@@ -32,14 +32,18 @@ def lab_rows(n):
         rng = Random(p["id"])
         draft = world.corrupt(rng, p["meta"], rng.choice(("steps", "verify")))
         critique = teacher.critique(draft, p["meta"], rng, knobs).text
-        records.append({**p, "draft": draft, "critique": critique, "refined": teacher.refine(draft, p["meta"], rng, knobs)})
+        records.append(
+            {**p, "draft": draft, "critique": critique, "refined": teacher.refine(draft, p["meta"], rng, knobs)}
+        )
     return methods.rows("cgd", records, prompts.layout("lab"))
 
 
 def kit(base, tok, rows, micro):
     from cgd_utils import profiles, trainer
 
-    t = profiles.Training(mode="full", learning_rate=RATE, lr_scheduler="constant", warmup=0, batch_size=BATCH, micro_batch_size=micro)
+    t = profiles.Training(
+        mode="full", learning_rate=RATE, lr_scheduler="constant", warmup=0, batch_size=BATCH, micro_batch_size=micro
+    )
     with tempfile.TemporaryDirectory() as folder:
         started = time.perf_counter()
         facts = trainer.train(base, tok, rows, t, 0, Path(folder))
@@ -64,7 +68,9 @@ def bare(base, tok, rows):
     for i in range(0, len(rows), BATCH):
         batch = collate([{"numbers": list(range(i, min(i + BATCH, len(rows))))}])
         labels = batch["labels"][:, 1:]
-        logits = model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"], use_cache=False).logits[:, :-1]
+        logits = model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"], use_cache=False).logits[
+            :, :-1
+        ]
         loss = torch.nn.functional.cross_entropy(logits.flatten(0, 1).float(), labels.flatten(), ignore_index=-100)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
@@ -113,10 +119,14 @@ def main(rows=192, rounds=3, micro=8):
         seconds, losses["trl"] = plain_trl(base, tok, chats)
         out["trl"].append(tokens / seconds)
     ratio = {k: statistics.median(a / b for a, b in zip(out["kit"], out[k], strict=True)) for k in ("trl", "bare")}
-    print(f"torch {torch.__version__}, {torch.get_num_threads()} threads, {rows} rows, {tokens} tokens, {rounds} rounds, micro-batch {micro}")
+    print(
+        f"torch {torch.__version__}, {torch.get_num_threads()} threads, {rows} rows, {tokens} tokens, {rounds} rounds, micro-batch {micro}"
+    )
     for name, values in out.items():
         print(f"{name:5} {statistics.median(values):8.0f} tokens/s   last loss {losses[name]:.4f}")
-    print(f"kit / plain TRL defaults: {ratio['trl']:.2f} (wanted >= 1.3)   kit / bare loop: {ratio['bare']:.2f} (wanted >= 0.8)")
+    print(
+        f"kit / plain TRL defaults: {ratio['trl']:.2f} (wanted >= 1.3)   kit / bare loop: {ratio['bare']:.2f} (wanted >= 0.8)"
+    )
     print(f"last step's loss, kit - bare loop: {losses['kit'] - losses['bare']:+.5f}")
     return {"ratios": ratio, "losses": losses}
 
