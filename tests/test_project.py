@@ -73,6 +73,22 @@ def test_versions_agree():
     assert not [k for k in locked if k.startswith(("nvidia", "cuda", "vllm"))]
 
 
+def test_the_lock_can_be_installed_on_the_oldest_python():
+    """One locked version that wants a later Python sends pip searching for many minutes, and then it fails."""
+    import tomllib
+    from importlib import metadata
+
+    from packaging.specifiers import SpecifierSet
+
+    oldest = tomllib.loads((PROJECT / "pyproject.toml").read_text())["project"]["requires-python"].removeprefix(">=")
+    lock = dict(re.findall(r"^([\w.-]+)==(\S+)$", (PROJECT / "requirements.lock").read_text(), re.MULTILINE))
+    lock = {k.lower().replace("_", "-"): v for k, v in lock.items()}
+    for found in metadata.distributions():
+        name, wanted = found.metadata["Name"].lower().replace("_", "-"), found.metadata["Requires-Python"]
+        if lock.get(name) == found.version and wanted:
+            assert SpecifierSet(wanted).contains(f"{oldest}.0"), f"{name} {found.version} needs Python {wanted}"
+
+
 NOTEBOOKS = sorted((PROJECT / "notebooks").rglob("*.ipynb"))
 
 
