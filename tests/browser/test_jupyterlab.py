@@ -183,12 +183,16 @@ def _explore(page, name):
     explorer.scroll_into_view_if_needed()
     page.screenshot(path=SHOTS / f"{name}-explorer-1.png")
     before = explorer.inner_text()
-    chosen = explorer.locator("select").first
-    for option in range(1, chosen.locator("option").count()):
-        chosen.select_option(index=option)
-        page.wait_for_timeout(1500)
+    for chosen in explorer.locator("select").all():
+        start = chosen.input_value()
+        for option in chosen.locator("option").all():
+            chosen.select_option(value=option.get_attribute("value"))
+            page.wait_for_timeout(700)
+            if explorer.inner_text() != before:
+                break
         if explorer.inner_text() != before:
             break
+        chosen.select_option(value=start)
     assert re.search(r"\d+ found", explorer.inner_text())
     assert explorer.inner_text() != before, "the explorer did not answer"
     page.screenshot(path=SHOTS / f"{name}-explorer-2.png")
