@@ -18,7 +18,9 @@ from . import __version__
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="cgd", description="Critique-Guided Distillation, from problems to the paper's tables.",
-        epilog="example: cgd run --profile lab",
+        epilog="examples:\n  cgd check --profile gpu\n  cgd run --profile lab --set training.epochs=2\n  cgd status --profile lab --json\n"
+        "  cgd compare outputs/lab:cgd outputs/lab:distilled_sft\n\ncgd COMMAND --help has an example of each. Results for scripts: --json.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )  # fmt: skip
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
