@@ -111,6 +111,14 @@ def test_gpus_that_the_cluster_lacks_are_told(cluster):
         generation.open_generator(wants, SETTINGS.model_copy(update={"ray_workers": 4, "tensor_parallel_size": 2}))
 
 
+def test_no_cluster_at_the_address_is_told(cluster, monkeypatch):
+    import ray
+
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)
+    with pytest.raises(BadInput, match="no Ray cluster answers"):
+        generation.open_generator(REF, SETTINGS.model_copy(update={"ray_address": "127.0.0.1:1"}))
+
+
 def test_no_ray_is_told(monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(BadInput, match=r"cgd-kit\[scale\]"):
