@@ -136,7 +136,7 @@ def answers_table(results: pd.DataFrame, statuses: Sequence[str]) -> pd.DataFram
     """Beside every accuracy: what was cut off or not graded, a row a (family, method, benchmark), all seeds' answers together.
 
     ``accuracy`` (or the benchmark's own metric) and each of ``statuses`` as ``percent [interval]``, Wilson's at 95% over
-    ``answers``; the accuracy of several samples a question with its mean and interval over questions.
+    ``answers``. Answers to one question by several seeds are not independent, so these intervals are a little narrow.
     """
     keys = ["family", "method", "benchmark"]
     out = []
@@ -154,7 +154,7 @@ def answers_table(results: pd.DataFrame, statuses: Sequence[str]) -> pd.DataFram
 def length_table(results: pd.DataFrame, metrics: Sequence[str] = ("words", "tokens", "steps")) -> pd.DataFrame:
     """Reasoning length beside accuracy and Pass@k: a row a (family, method, benchmark), ``mean [interval]`` over ``seeds``.
 
-    With one model the interval is its own, over its answers (``n``).
+    With one model, or seeds that agree to the last digit, the interval is the first model's own, over its answers (``n``).
     """
     keys = ["family", "method", "benchmark"]
     samples = [m for m in dict.fromkeys(results["metric"]) if m.startswith("pass@")]
@@ -166,7 +166,7 @@ def length_table(results: pd.DataFrame, metrics: Sequence[str] = ("words", "toke
             if mine.empty:
                 continue
             low, high = mine["ci_low"].iloc[0], mine["ci_high"].iloc[0]
-            if len(mine) > 1:
+            if len(mine) > 1 and mine["value"].std() > 1e-9:
                 i = statistics.mean_t_interval(mine["value"].to_numpy(float))
                 low, high = i.low, i.high
             row["n"] = int(mine["n"].max())
