@@ -149,21 +149,12 @@ def _claims(made: pd.DataFrame) -> list[Record]:
     """One entry a claim, with the table of its measurements."""
     from markupsafe import Markup
 
-    shown = ["family", "measured", "estimate", "ci_low", "ci_high", "unit", "n", "seeds", "alone", "verdict", "scope"]
-    out = []
-    for _, rows in made.groupby("id", sort=False):
-        told = rows[shown].copy()
-        for c in ("estimate", "ci_low", "ci_high"):
-            told[c] = [f"{x:.2f}" if x == x and x is not None else "" for x in told[c]]
-        for c in ("n", "seeds"):
-            told[c] = [f"{x:.0f}" if x == x and x is not None else "" for x in told[c]]
-        out.append(
-            {
-                **rows.iloc[0][["id", "statement", "rule", "published", "audit", "command"]],
-                "html": Markup(_coloured(told)),
-            }
-        )
-    return out
+    told = claims.readable(made)
+    return [
+        {**rows.iloc[0][["id", "statement", "rule", "published", "audit", "command"]],
+         "html": Markup(_coloured(told[told["id"] == name].drop(columns="id"))) if (told["id"] == name).any() else verdicts.NOT_MEASURED}
+        for name, rows in made.groupby("id", sort=False)
+    ]  # fmt: skip
 
 
 def _coloured(frame: pd.DataFrame) -> str:
