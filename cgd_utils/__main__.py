@@ -48,7 +48,40 @@ def _parser() -> argparse.ArgumentParser:
     p = add("status", "what is done, stale (and why), partial or missing", "cgd status --profile lab")
     p.add_argument("--cells", action="store_true", help="the cells of the ablation grids instead: done, stale or to do")
     add_run_options(p)
-    p = add("check", "what would fail on this machine, before long work", "cgd check --profile gpu")
+    p = add(
+        "check",
+        "what would fail on this machine, before long work; memory that training needs",
+        "cgd check --profile gpu",
+    )
+    add_run_options(p)
+    p.add_argument("--gpu-gib", type=float, default=None, help="memory of the GPU in mind (default: this machine's)")
+    p = add(
+        "train", "train models of a profile without the notebook; under torchrun on several GPUs",
+        "torchrun --nproc_per_node 2 -m cgd_utils train --profile gpu --method cgd",
+    )  # fmt: skip
+    add_run_options(p)
+    p.add_argument("--family", action="append", default=[], help="repeatable (default: all of the profile)")
+    p.add_argument("--method", action="append", default=[], help="repeatable (default: training.methods)")
+    p.add_argument("--seed", action="append", type=int, default=[], help="repeatable (default: training.seeds)")
+    p = add(
+        "merge-adapter", "merge a LoRA adapter into its 16-bit base; logits are compared before and after",
+        "cgd merge-adapter outputs/gpu/artifacts/models/qwen-cgd-s0-0123456789/model --out merged",
+    )  # fmt: skip
+    p.add_argument("adapter", type=Path)
+    p.add_argument("--out", type=Path, required=True)
+    p.add_argument("--base", help="'lab:<name>', a folder or a hub id (default: what the adapter names)")
+    p.add_argument(
+        "--dtype", default="bfloat16", help="of the merged weights: bfloat16, float16, float32 (default: bfloat16)"
+    )
+    p.add_argument("--device", default="auto", choices=["auto", "cpu", "cuda"])
+    p.add_argument("--json", action="store_true", help="print the result as JSON")
+    p = add(
+        "push", "upload a model or adapter to the hub, with its card; needs a login of yours",
+        "cgd push outputs/gpu/artifacts/models/qwen-cgd-s0-0123456789/model me/qwen-cgd --profile gpu",
+    )  # fmt: skip
+    p.add_argument("folder", type=Path)
+    p.add_argument("repository", metavar="OWNER/NAME")
+    p.add_argument("--public", action="store_true", help="a new repository is public (default: private)")
     add_run_options(p)
     p = add(
         "grade",
@@ -141,13 +174,14 @@ def main(argv: list[str] | None = None) -> int:
     from .artifacts import GenerationFailed
     from .progress import coloured
     from .runner import StageFailed
+    from .trainer import TrainingFailed
 
     def told(message: str) -> None:
         print(f"{coloured('error:', 'red', sys.stderr)} {message}", file=sys.stderr)
 
     try:
         return _COMMANDS[options.command](options)
-    except (StageFailed, GenerationFailed) as e:
+    except (StageFailed, GenerationFailed, TrainingFailed) as e:
         told(str(e))
         return 1
     except BrokenPipeError:  # the reader of a pipe has seen enough: cgd audit | head
@@ -249,9 +283,53 @@ def _check(options: Any) -> int:
     from . import checks
 
     run, _ = _open(options)
-    rows = checks.report(run)
+    rows = checks.report(run, options.gpu_gib)
     _print(rows, options.json)
+    if not options.json:
+        print("\nmemory to train, GiB (estimated from the config):")
+        _print(checks.memory_table(run, options.gpu_gib), False)
     return 0 if all(r["ok"] for r in rows) else 2
+
+
+def _train(options: Any) -> int:
+    from . import checks, training
+    from .trainer import rank
+
+    run, _ = _open(options)
+    t = run.profile.training
+    checks.preflight(run)
+    made = [
+        training.fine_tune(run, f, m, s)
+        for f in options.family or run.profile.models.students
+        for m in options.method or t.methods
+        for s in options.seed or t.seeds
+    ]
+    if rank() == 0:
+        shown = ("rows", "steps", "trained_tokens", "processed_tokens", "final_loss", "tokens_per_second", "processes")
+        rows = [{"model": str(a.folder / "model"), **{k: a.manifest["facts"].get(k) for k in shown}} for a in made]
+        _print(rows, options.json)
+    return 0
+
+
+def _merge_adapter(options: Any) -> int:
+    from . import adapters
+
+    made = adapters.merge(options.adapter, options.out, options.base, options.dtype, options.device)
+    if made["saw_4_bit"]:
+        print(
+            "note: this adapter was trained over 4-bit weights; the merged model holds the 16-bit ones", file=sys.stderr
+        )
+    _print_or_json(made, [made], options)
+    return 0
+
+
+def _push(options: Any) -> int:
+    from . import adapters
+
+    run, _ = _open(options)
+    made = adapters.push(options.folder, options.repository, private=not options.public, run=run)
+    _print_or_json(made, [made], options)
+    return 0
 
 
 def _grade(options: Any) -> int:
@@ -317,7 +395,10 @@ def _compare(options: Any) -> int:
 
     if not 0 < options.level < 1:
         raise ValueError(f"--level {options.level}: must lie between 0 and 1, such as 0.95")
-    rows = compare.compare(compare.read_side(options.run_a), compare.read_side(options.run_b), options.level)
+    a, b = compare.read_side(options.run_a), compare.read_side(options.run_b)
+    rows = compare.compare(a, b, options.level)
+    if alone := compare.unshared(a, b):
+        print(f"not compared, on one side only: {', '.join(alone)}", file=sys.stderr)
     _print_or_json(rows, [{k: _rounded(k, v) for k, v in r.items()} for r in rows], options)
     return 0
 
@@ -366,6 +447,9 @@ _COMMANDS = {
     "audit": _audit,
     "run": _run,
     "status": _status,
+    "train": _train,
+    "merge-adapter": _merge_adapter,
+    "push": _push,
     "check": _check,
     "grade": _grade,
 }

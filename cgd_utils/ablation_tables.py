@@ -132,7 +132,10 @@ def plot(table: pd.DataFrame, grid: Grid, cells: Sequence[Cell], family: str, ba
     )
     seeds = sorted(set(table["seeds"]))
     told = f"{seeds[0]}" if len(seeds) == 1 else f"{seeds[0]}–{seeds[-1]}"
-    figure.suptitle(f"{grid.question}\n{family}, {told} seeds, 95% t intervals; questions a seed: {n}", fontsize=9.5)
+    dotted = "; dotted: the untrained base" if base else ""
+    figure.suptitle(
+        f"{grid.question}\n{family}, {told} seeds, 95% t intervals; questions a seed: {n}{dotted}", fontsize=9.5
+    )
     figure.tight_layout()
     return figure
 
@@ -195,12 +198,13 @@ def plot_drift(table: pd.DataFrame, axis: str, family: str) -> Any:
                         marker=reporting.MARKERS[i], color=reporting.COLOURS.get(line), label=reporting.LABELS.get(line, line))  # fmt: skip
         base = table.loc[table["measure"] == metric, "base"].dropna()
         if len(base):
-            ax.axhline(base.iloc[0], color="#777777", lw=1, ls=":", label="base")
+            ax.axhline(base.iloc[0], color="#777777", lw=1, ls=":")
         ticks = sorted(set(table["x"]))
         ax.set_xticks(ticks, [f"{x:g}" for x in ticks])
         ax.set_xlabel(axis)
         ax.set_title(DRIFT[metric], fontsize=8.5)
-    axes[0][0].legend(fontsize=8)
+    axes[0][-1].plot([], [], color="#777777", lw=1, ls=":", label="base")
+    axes[0][-1].legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
     figure.suptitle(f"{family}, {int(table['seeds'].max())} seeds, 95% t intervals; no draft was given", fontsize=9.5)
     figure.tight_layout()
     return figure

@@ -10,10 +10,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from . import drift, evaluation, progress, synthesis, training
+from . import drift, evaluation, synthesis, training
 from .artifacts import Artifact, BadInput, Run, code_version, content_key, write_json
 from .methods import leaks
 from .profiles import Profile, changed
+from .progress import bar
 
 Record = dict[str, Any]
 Changes = Mapping[str, Any]
@@ -53,19 +54,21 @@ class Grid:
         cells: the answers.
         axis: the dose of a grid that is a curve; '' = bars.
         drifts: whether `drift` is measured too.
+        reference: the cell that the others are compared with.
     """
 
     question: str
     cells: tuple[Cell, ...]
     axis: str = ""
     drifts: bool = False
+    reference: str = "cgd"
 
     def against(self, cell: Cell) -> str:
-        """The cell that another is compared with: CGD at the same dose if the grid has several curves, else its CGD."""
+        """The cell that another is compared with: CGD at the same dose if the grid has several curves, else the reference."""
         curves = {c.line for c in self.cells}
         if self.axis and len(curves) > 1 and cell.method != "cgd":
-            return next((c.name for c in self.cells if c.method == "cgd" and c.x == cell.x), "cgd")
-        return "cgd"
+            return next((c.name for c in self.cells if c.method == "cgd" and c.x == cell.x), self.reference)
+        return self.reference
 
 
 def _plain(*methods: str) -> tuple[Cell, ...]:
@@ -125,7 +128,7 @@ GRIDS: dict[str, Grid] = {
         *(Cell(f"cgd_noisy({p})", f"cgd_noisy({p})", x=p, line="cgd_noisy") for p in (0.25, 0.5, 0.75, 1.0))), "share of wrong critiques"),
     "biased_critiques": Grid("What does one systematic bias do?", (*_plain("cgd"), Cell("cgd_biased", "cgd_biased"))),
     "draft_mix": Grid("How many drafts should be right?", _doses(
-        "cgd", "training.right_share", (1.0, 0.75, 0.5, 0.25, 0.0), "right"), "share of right drafts, equal size"),
+        "cgd", "training.right_share", (1.0, 0.75, 0.5, 0.25, 0.0), "right"), "share of right drafts, equal size", reference="cgd [right 0.5]"),
     "draft_source": Grid("Where should flawed drafts come from?", (*_plain("cgd"), _drafts("weaker"), _drafts("corrupted"))),
     "answer_leakage": Grid("Does it matter whether the critique says the answer?", (
         *_plain("cgd", "cgd_masked"), _teacher("every critique leaks", leakage=1.0),
@@ -185,7 +188,7 @@ def run_grid(run: Run, family: str, grid: str) -> list[Record]:
     """
     drifts = _known(grid).drifts
     plan = [(cell, seed) for cell in cells(run, grid, family) for seed in seeds(run)]
-    shown = progress.bar(plan, desc=f"{grid} ({family})", unit="model")
+    shown = bar(plan, desc=f"{grid} ({family})", unit="model")
     return [row for cell, seed in shown for row in run_cell(run, family, cell, seed, drifts)]
 
 
@@ -325,5 +328,5 @@ def states(run: Run) -> list[Record]:
 
 def train_and_evaluate(run: Run, family: str, methods: Sequence[str], seeds: Sequence[int]) -> list[Record]:
     """Every method with every seed, nothing changed: trains (or loads) and evaluates."""
-    shown = progress.bar([(m, seed) for m in methods for seed in seeds], desc=f"models ({family})", unit="model")
+    shown = bar([(m, seed) for m in methods for seed in seeds], desc=f"models ({family})", unit="model")
     return [row for m, seed in shown for row in run_cell(run, family, Cell(m, m), seed)]

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from . import generation, measurements, prompts, synthesis
+from . import drift, generation, measurements, prompts, synthesis
 from .artifacts import Artifact, BadInput, Run, content_key, write_jsonl
 from .subjects import Subject, looked_at, seeds, subjects
 
@@ -176,22 +176,6 @@ def _to(batch: Record, model: Any) -> Record:
     return {k: v.to(model.device) for k, v in batch.items()}
 
 
-def weight_distance(model: Any, base: Any) -> float:
-    """‖W − W₀‖ / ‖W₀‖ over all weights of a trained model (Frobenius norms); of an adapter, ‖ΔW‖ of its layers over ‖W₀‖."""
-    changed = total = 0.0
-    if hasattr(model, "peft_config"):
-        for m in model.modules():
-            if hasattr(m, "get_delta_weight") and getattr(m, "lora_A", None):
-                changed += sum(m.get_delta_weight(a).float().pow(2).sum().item() for a in m.active_adapters)
-        return (changed / sum(p.float().pow(2).sum().item() for p in base.parameters())) ** 0.5
-    before = dict(base.named_parameters())
-    for name, w in model.named_parameters():
-        w0 = before[name].to(w.device).float()
-        changed += (w.float() - w0).pow(2).sum().item()
-        total += w0.pow(2).sum().item()
-    return (changed / total) ** 0.5
-
-
 # ---------------------------------------------------------------- artifacts
 def internals(run: Run, who: Subject, records: Sequence[Record]) -> Artifact:
     """Looks into one model with the given records: see the module's head."""
@@ -202,11 +186,11 @@ def internals(run: Run, who: Subject, records: Sequence[Record]) -> Artifact:
         import numpy as np
 
         tok, model = generation.load_tokenizer(who.ref), generation.load_model(who.ref).eval()
-        size, limit = p.analyses.batch_size, generation.context_length(model)
+        size, limit = p.analyses.batch_size, min(p.analyses.max_length, generation.context_length(model))
         rows = {c: [encode(tok, layout, r, c, _next(records, i)) for i, r in enumerate(records)] for c in CONDITIONS}
         fits = [i for i in range(len(records)) if max(len(e[i].ids) for e in rows.values()) <= limit]
         if not fits:
-            raise BadInput(f"{who.label}: every record is longer than the model's context of {limit} tokens")
+            raise BadInput(f"{who.label}: every record is longer than {limit} tokens; raise analyses.max_length")
         kept = {c: [e[i] for i in fits] for c, e in rows.items()}
         found = {c: uncertainty(model, e, size, tok.pad_token_id) for c, e in kept.items()}
         write_jsonl(folder / "uncertainty.jsonl", [
@@ -219,16 +203,16 @@ def internals(run: Run, who: Subject, records: Sequence[Record]) -> Artifact:
         write_jsonl(folder / "attention.jsonl", [
             {"id": records[i]["id"], "layer": k, **m} for j, i in enumerate(fits) for k, m in enumerate(mass[j])
         ])  # fmt: skip
-        distance = None
-        if who.seed is not None:
-            base = synthesis.model_ref(run, synthesis.student(run, who.family), who.family)
-            distance = weight_distance(model, generation.load_model(base))
+        del model  # the distance loads both models anew
+        base = synthesis.student_ref(run, who.family)
+        distance = None if who.seed is None else drift.weight_distance(base, who.ref)
         return {"rows": len(fits), "too_long": len(records) - len(fits), "weight_distance": distance}
 
     settings = {"ids": content_key([[r[k] for k in ("id", "question", "draft", "critique", "refined")] for r in records]),
-                "layout": p.models.layout, "dtype": p.models.dtype, "batch": p.analyses.batch_size}  # fmt: skip
+                "layout": p.models.layout, "dtype": p.models.dtype, "batch": p.analyses.batch_size,
+                "max_length": p.analyses.max_length}  # fmt: skip
     return run.make("internals", who.label, build, settings=settings, inputs=[who.key],
-                    code=("analysis", "prompts", "generation"))  # fmt: skip
+                    code=("analysis", "drift", "prompts", "generation"))  # fmt: skip
 
 
 def _next(records: Sequence[Record], i: int) -> str:

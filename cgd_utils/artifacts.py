@@ -117,14 +117,14 @@ def read_jsonl(path: Path) -> list[Record]:
     """Rows of a JSONL file.
 
     Raises:
-        BadInput: no such file, or a line that is not a JSON object (named by its number).
+        BadInput: no such file, not UTF-8, or a line that is not a JSON object (named by its number).
     """
     if not path.is_file():
         raise BadInput(f"{path}: no such file")
     out = []
     # split on \n alone: text may hold other line separators
     try:
-        lines = path.read_text(encoding="utf-8").split("\n")
+        lines = path.read_text(encoding="utf-8-sig").split("\n")
     except UnicodeDecodeError as e:
         raise BadInput(f"{path}: not UTF-8 text (byte {e.start}); save it as UTF-8") from None
     for number, line in enumerate(lines, 1):
@@ -264,6 +264,13 @@ class Run:
     def results_csv(self) -> Path:
         return self.folder / "results.csv"
 
+    def place(
+        self, kind: str, label: str, *, settings: Any = None, inputs: Sequence[str] = (), code: Sequence[str] = ()
+    ) -> tuple[str, Path]:
+        """Key and folder of an artifact, whether it is there or not; arguments as in `make`."""
+        key = content_key(kind, label, settings, list(inputs), code_version(*code))
+        return key, self.folder / "artifacts" / kind / f"{label}-{key[:10]}"
+
     def make(
         self,
         kind: str,
@@ -289,8 +296,7 @@ class Run:
         """
         from filelock import FileLock
 
-        key = content_key(kind, label, settings, list(inputs), code_version(*code))
-        folder = self.folder / "artifacts" / kind / f"{label}-{key[:10]}"
+        key, folder = self.place(kind, label, settings=settings, inputs=inputs, code=code)
         if (done := load(folder)) is not None:
             return done
         folder.mkdir(parents=True, exist_ok=True)

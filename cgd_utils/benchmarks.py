@@ -77,6 +77,11 @@ class Loaded:
     key: str
     note: str = ""
 
+    @property
+    def version(self) -> str:
+        """Hash of the questions and their ids: the same for the same version of a benchmark."""
+        return content_key([(q["id"], q["question"]) for q in self.problems])
+
 
 def load(which: str | Benchmark, settings: Evaluation) -> Loaded:
     """Loads one benchmark of a profile.

@@ -8,7 +8,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from . import artifacts, benchmarks, data, general_benchmarks, generation
+from . import artifacts, benchmarks, data, general_benchmarks, generation, memory, quantization
 from .artifacts import BadInput, Run
 
 Record = dict[str, Any]
@@ -36,17 +36,29 @@ def preflight(run: Run) -> None:
         *p.models.students.values(),
         *p.models.weaker.values(),
         *([p.synthesis.teacher.model] if p.synthesis.teacher.model else []),
+        *(j.model for j in p.analyses.judges if j.model),
     ]:
         _check_model(model)
+    for family, model in p.models.students.items():
+        path = generation.resolve(model)
+        if p.training.mode == "qlora" and Path(path).is_dir():
+            quantization.check(generation.ModelRef(path, family))
     if data.is_file(p.data.source) or (
         not p.data.is_lab and p.data.source not in data.SOURCES and "/" not in p.data.source
     ):
         data.load_problems(p.data)
-    if p.data.is_lab and p.training.rows > p.data.rows:
+    t = p.training
+    if p.data.is_lab and t.rows + t.validation_rows > p.data.rows:
+        held = f" + training.validation_rows = {t.validation_rows}" if t.validation_rows else ""
         raise BadInput(
-            f"training.rows = {p.training.rows} but data.rows = {p.data.rows}: lower the one or raise the other"
+            f"training.rows = {t.rows}{held} but data.rows = {p.data.rows}: lower the one or raise the other"
         )
-    benchmarks.benchmarks(run)
+    asked = [b.name for b in benchmarks.benchmarks(run) if b.metric == "accuracy"]
+    for name in p.analyses.benchmarks:
+        if name not in asked:
+            raise BadInput(
+                f"analyses.benchmarks: {name!r} is no accuracy benchmark of evaluation.benchmarks; use {', '.join(asked)}"
+            )
     for name in p.evaluation.benchmarks:
         if isinstance(name, str) and name in general_benchmarks.GENERAL:
             general_benchmarks.check(name, p.generation.engine)
@@ -60,8 +72,9 @@ def preflight(run: Run) -> None:
             "generation.engine = 'openai': a server answers as one model, but a run asks every trained student; use transformers here "
             "and give the server to the teacher: synthesis.teacher.generation"
         )
-    engine = p.synthesis.teacher.generation
-    if p.synthesis.teacher.kind == "model" and engine is not None:
+    engines = [p.synthesis.teacher.generation] if p.synthesis.teacher.kind == "model" else []
+    engines += [j.generation for j in p.analyses.judges]
+    for engine in [e for e in engines if e is not None and e.engine == "openai"]:
         generation.open_generator(generation.ModelRef("", engine.server_model or ""), engine).close()
     artifacts.require_space(run.folder, need_gib(run))
 
@@ -70,10 +83,61 @@ def _check_model(model: str) -> None:
     path = Path(generation.resolve(model))
     if path.is_dir() and not any(path.glob("*.safetensors")):
         raise BadInput(f"model {model!r}: {path} holds no *.safetensors weights")
+    about = path / "tokenizer_config.json"
+    template = about.is_file() and "chat_template" in about.read_text(encoding="utf-8")
+    if path.is_dir() and not template and not any(path.glob("chat_template*")):
+        raise BadInput(f"model {model!r}: its tokenizer has no chat template; use an instruction-tuned model")
 
 
-def report(run: Run) -> list[Record]:
-    """Rows ``{what, found, ok, advice}`` about this machine and the profile; nothing is loaded or written."""
+def memory_table(run: Run, gpu_gib: float | None = None) -> list[Record]:
+    """Memory that training each family needs by purpose, from its config alone, see `memory.table`.
+
+    Args:
+        run: the run.
+        gpu_gib: memory of the GPU in mind; None = this machine's.
+
+    Returns:
+        Rows ``{family, settings, …}``; a family whose config cannot be had (no network) says so in ``settings``.
+    """
+    import torch
+
+    p, rows = run.profile, []
+    cuda = torch.cuda.is_available() and p.models.device != "cpu"
+    if gpu_gib is None and cuda:
+        gpu_gib = torch.cuda.get_device_properties(0).total_memory / 2**30
+    on_cpu = not cuda and gpu_gib is None and p.models.device != "cuda"
+    bits = 32 if p.models.dtype == "float32" or (p.models.dtype == "auto" and on_cpu) else 16
+    for family, model in p.models.students.items():
+        try:
+            config = _config(run, model)
+        except (OSError, ValueError) as e:
+            reason = str(e).splitlines()[0]
+            rows.append(
+                {"family": family, "settings": f"no estimate: the config of {model} could not be read ({reason})"}
+            )
+            continue
+        rows += [{"family": family, **r} for r in memory.table(memory.shape(config), p.training, gpu_gib, bits, on_cpu)]
+    return rows
+
+
+def _config(run: Run, model: str) -> Any:
+    from transformers import AutoConfig
+
+    if model in memory.PUBLISHED:
+        return memory.published_config(model)
+    m = run.profile.models
+    return AutoConfig.from_pretrained(
+        generation.resolve(model), revision=m.revision, trust_remote_code=m.trust_remote_code
+    )
+
+
+def report(run: Run, gpu_gib: float | None = None) -> list[Record]:
+    """Rows ``{what, found, ok, advice}`` about this machine and the profile; no weight is loaded, nothing is written.
+
+    Args:
+        run: the run.
+        gpu_gib: memory of the GPU in mind, for `memory_table`; None = this machine's.
+    """
     import psutil
 
     p = run.profile
@@ -100,6 +164,16 @@ def report(run: Run) -> list[Record]:
         need = 0.1
     rows.append(_row("disk free", f"{free:.1f} GiB of {need:.2f} needed", free > need, "free some or use --outputs"))
     rows.append(_row("vLLM", "installed" if importlib.util.find_spec("vllm") else "not installed", True))
+    table = memory_table(run, gpu_gib)
+    for r in table:
+        if r["settings"].startswith("proposal"):
+            continue
+        better = next(
+            (q["settings"] for q in table if q["family"] == r["family"] and q["settings"].startswith("proposal")), None
+        )
+        found = f"about {r['total']} GiB ({r['settings']})" if "total" in r else r["settings"]
+        advice = better or "no length of 512 tokens or more fits; take a larger GPU, or mode qlora"
+        rows.append(_row(f"memory to train {r['family']}", found, r.get("fits") is not False, advice))
     try:
         preflight(run)
         rows.append(_row("settings, models, data", "usable", True))

@@ -120,12 +120,20 @@ def compare(a: Side, b: Side, level: float = 0.95) -> list[Record]:
         ids = list(left[0][name])
         for side, runs in ((a, left), (b, right)):
             for run in runs:
+                if name not in run:
+                    raise BadInput(f"{side.name}: not every seed has benchmark {name!r}; evaluate them all first")
                 _same_items(name, a.name, left[0][name], side.name, run[name])
         x, y = ([[run[name][i][0] for i in ids] for run in runs] for runs in (left, right))
         rows.append({"benchmark": name, **_test(x, y, level)})
     for row, p in zip(rows, statistics.holm([r["p"] for r in rows]), strict=True):
         row["p_holm"] = float(p)
     return rows
+
+
+def unshared(a: Side, b: Side) -> list[str]:
+    """Benchmarks that only one side has."""
+    mine, theirs = ({name for scores in s.seeds.values() for name in scores} for s in (a, b))
+    return sorted(mine ^ theirs)
 
 
 def _same_items(benchmark: str, a: str, mine: dict, b: str, theirs: dict) -> None:

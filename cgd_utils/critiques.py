@@ -139,6 +139,7 @@ def agreement(ratings: dict[str, list[Record]], level: float = 0.95) -> list[Rec
         quadratic weights and its asymptotic interval (statsmodels); kappa is None where nothing varies.
     """
     import numpy as np
+    from scipy.stats import norm
     from statsmodels.stats.inter_rater import cohens_kappa
 
     out = []
@@ -153,8 +154,13 @@ def agreement(ratings: dict[str, list[Record]], level: float = 0.95) -> list[Rec
                     table[x - 1, y - 1] += 1
                 row["exact"] = 100 * np.trace(table) / len(pairs)
                 if len({x for x, _ in pairs}) > 1 or len({y for _, y in pairs}) > 1:
-                    found = cohens_kappa(table, wt="quadratic", alpha=1 - level)
-                    row |= {"kappa": found.kappa, "kappa_low": found.kappa_low, "kappa_high": found.kappa_upp}
+                    found = cohens_kappa(table, wt="quadratic")
+                    half = norm.ppf((1 + level) / 2) * found.std_kappa
+                    row |= {
+                        "kappa": found.kappa,
+                        "kappa_low": found.kappa - half,
+                        "kappa_high": min(1.0, found.kappa + half),
+                    }
             out.append(row)
     return out
 

@@ -66,7 +66,8 @@ def problems(run: Run) -> Artifact:
     if is_file(settings.source):
         from .artifacts import file_hash
 
-        told["sha256"] = file_hash(_existing(settings.source))
+        # its content counts, not where it lies
+        told |= {"source": Path(settings.source).name, "sha256": file_hash(_existing(settings.source))}
     return run.make(
         "problems", _label(settings.source), build, settings=told, code=("data", "lab.world"), rows=settings.rows
     )

@@ -6,18 +6,20 @@ its own that re-runs in seconds without a model.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from . import compare, general_benchmarks, generation, prompts, statistics, synthesis
-from .artifacts import Artifact, Run, content_key, write_json, write_jsonl
+from .artifacts import Artifact, BadInput, Run, write_json, write_jsonl
 from .benchmarks import Loaded, benchmarks
 from .generation import ModelRef, Request
-from .grading import grade
+from .grading import canonical, grade
 
 Record = dict[str, Any]
+VERSIONS = "questions.json"  # in a folder of generations: benchmark -> version of the questions that were asked
 
 
 def generations(run: Run, label: str, ref: ModelRef, model_key: str) -> Artifact:
@@ -35,6 +37,7 @@ def generations(run: Run, label: str, ref: ModelRef, model_key: str) -> Artifact
         finally:
             generator.close()
         told = sampling.model_dump()
+        write_json(folder / VERSIONS, question_keys(loaded))
         write_jsonl(
             folder / "rows.jsonl",
             [
@@ -55,10 +58,21 @@ def generations(run: Run, label: str, ref: ModelRef, model_key: str) -> Artifact
 
 
 def scores(run: Run, label: str, made: Artifact) -> Artifact:
-    """Grades raw answers: one score row a generation, in its order."""
+    """Grades raw answers: one score row a generation, in its order.
+
+    Raises:
+        BadInput: the answers are to another version of a benchmark; see `score` too.
+    """
     loaded = {b.name: b for b in benchmarks(run)}
 
     def build(folder: Path) -> Record:
+        answered = json.loads((made.folder / VERSIONS).read_text(encoding="utf-8"))
+        for name, version in answered.items():
+            if name in loaded and version != loaded[name].version:
+                raise BadInput(
+                    f"generations {label}: they answer another version of benchmark {name!r} (hash of its questions {version[:12]}, now "
+                    f"{loaded[name].version[:12]}); bring that version back, or generate again"
+                )
         rows = score(made.rows(), loaded)
         write_jsonl(folder / "rows.jsonl", rows)
         return {"rows": len(rows)}
@@ -75,11 +89,19 @@ def scores(run: Run, label: str, made: Artifact) -> Artifact:
 
 
 def score(rows: Sequence[Record], loaded: dict[str, Loaded]) -> list[Record]:
-    """Scores of generation rows; instructions are checked by the lab's own programs."""
+    """Scores of generation rows; instructions are checked by the lab's own programs.
+
+    Raises:
+        BadInput: a row of an unknown benchmark or question, a prompt that does not hold its question (another version of the
+            benchmark), a question without an answer, a row given twice.
+    """
     out: list[Record | None] = [None] * len(rows)
+    if unknown := sorted({r["benchmark"] for r in rows} - set(loaded)):
+        raise BadInput(f"generations of benchmark {unknown[0]!r}, which is not among {', '.join(loaded)}")
     for name, b in loaded.items():
         where = [i for i, r in enumerate(rows) if r["benchmark"] == name]
         problems = {q["id"]: q for q in b.problems}
+        _belong(b, problems, [rows[i] for i in where])
         if b.rule is None:
             from .lab import world
 
@@ -105,6 +127,24 @@ def score(rows: Sequence[Record], loaded: dict[str, Loaded]) -> list[Record]:
     return [o for o in out if o is not None]
 
 
+def _belong(b: Loaded, problems: dict[str, Record], rows: Sequence[Record]) -> None:
+    seen: set[tuple[str, int]] = set()
+    for r in rows:
+        asked = problems.get(r["id"])
+        if asked is None or asked["question"] not in r.get("prompt", asked["question"]):
+            what = "is not among its questions" if asked is None else "was asked another question"
+            raise BadInput(
+                f"benchmark {b.name!r}: generation {r['id']!r} {what}; the generations belong to another version of the benchmark"
+            )
+        if (r["id"], r["sample"]) in seen:
+            raise BadInput(f"benchmark {b.name!r}: generation {r['id']!r}, sample {r['sample']}, occurs twice")
+        seen.add((r["id"], r["sample"]))
+    if rows and (missing := [i for i in problems if i not in {i for i, _ in seen}]):
+        raise BadInput(
+            f"benchmark {b.name!r}: {len(missing)} of {len(problems)} questions have no answer, such as {missing[0]!r}"
+        )
+
+
 STATUSES = ("no_answer", "unparsable", "timeout", "killed")
 
 
@@ -112,7 +152,8 @@ def results(run: Run, family: str, method: str, seed: int | None, graded: Artifa
     """Result rows of one model, each with n and an interval: one a benchmark and metric.
 
     Metrics: the benchmark's own (percent right; with several samples a question their mean, Pass@1), ``pass@k`` and
-    ``maj@k`` (percent, several samples only; k doubles up to n), ``tokens``, ``words`` and ``lines`` a text (means), and
+    ``maj@k`` (percent, several samples only; k doubles up to n), ``tokens``, ``words``, ``steps`` (`steps`) and ``lines`` a text
+    (means), and
     the shares (percent) of texts ``truncated`` and not graded: ``no_answer``, ``unparsable``, ``timeout``, ``killed``.
     """
     level = run.profile.evaluation.level
@@ -124,7 +165,7 @@ def results(run: Run, family: str, method: str, seed: int | None, graded: Artifa
         about = {"family": family, "method": method, "seed": seed, "benchmark": b.name}
         found = _quality(b, mine, level)
         for metric, values in (("tokens", [t["n_tokens"] for t in said]), ("words", [len(t["text"].split()) for t in said]),
-                               ("lines", [sum(map(bool, t["text"].splitlines())) for t in said])):  # fmt: skip
+                               ("steps", [steps(t["text"]) for t in said]), ("lines", [sum(map(bool, t["text"].splitlines())) for t in said])):  # fmt: skip
             found[metric] = statistics.mean_t_interval(values, level)
         found["truncated"] = _share([t["finish_reason"] == "length" for t in said], level)
         for status in STATUSES:
@@ -132,6 +173,15 @@ def results(run: Run, family: str, method: str, seed: int | None, graded: Artifa
         out += [{**about, "metric": metric, "value": i.estimate, "n": i.n, "ci_low": i.low, "ci_high": i.high}
                 for metric, i in found.items()]  # fmt: skip
     return out
+
+
+_STEP = re.compile(r"^[\s#*>-]*(?:step\s+\d+|\d+[.)](?=\s))", re.IGNORECASE | re.MULTILINE)
+
+
+def steps(text: str) -> int:
+    """Reasoning steps of a text: those it numbers itself (``Step 2``, ``2.``) if there are two or more, else its lines with text."""
+    numbered = len(_STEP.findall(text))
+    return numbered if numbered > 1 else sum(bool(line.strip()) for line in text.splitlines())
 
 
 def _quality(b: Loaded, scored: Sequence[Record], level: float) -> dict[str, statistics.Interval]:
@@ -147,7 +197,7 @@ def _quality(b: Loaded, scored: Sequence[Record], level: float) -> dict[str, sta
     curve = statistics.pass_at_k_curve([sum(r) for r in right], n, ks, level=level)
     out = {b.metric: _percent(curve[1]), **{f"pass@{k}": _percent(curve[k]) for k in ks[1:]}}
     if b.rule is not None:
-        answers = [[s["extracted"] for s in samples[:n]] for samples in questions.values()]
+        answers = [[canonical(s["extracted"]) for s in samples[:n]] for samples in questions.values()]
         out |= {f"maj@{k}": _percent(statistics.majority_at_k(answers, right, k, level=level)) for k in ks[1:]}
     return out
 
@@ -213,8 +263,8 @@ def _general(run: Run, label: str, ref: ModelRef, model_key: str) -> list[Record
 
 
 def question_keys(loaded: Sequence[Loaded]) -> dict[str, str]:
-    """A hash of each benchmark's questions: the same hash, the same questions."""
-    return {b.name: content_key([(q["id"], q["question"]) for q in b.problems]) for b in loaded}
+    """Benchmark → version of its questions: the same version, the same questions."""
+    return {b.name: b.version for b in loaded}
 
 
 def _index(run: Run, label: str, about: Record, graded: Artifact) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 
 from markupsafe import Markup, escape
 
-from . import artifacts, benchmarks, compare, evaluation
+from . import artifacts, benchmarks, compare
 from .artifacts import BadInput, Run
 from .lab import teacher, world
 from .reporting import LABELS
@@ -171,7 +171,7 @@ def outcomes(run: Run, family: str, methods: Sequence[str] = ()) -> list[Record]
             + (f", or choose from {', '.join(known)}" if known else "")
         )
     loaded = benchmarks.benchmarks(run)
-    wanted = evaluation.question_keys(loaded)
+    wanted = {b.name: b.version for b in loaded}
     rows = {
         (b.name, q["id"]): {"benchmark": b.name, "id": q["id"], "question": q["question"], "gold": "" if b.rule in (None, "code") else q["answer"],
                             "meta": q.get("meta") or {}, "answers": {m: [] for m in methods}}

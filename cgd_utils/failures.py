@@ -16,7 +16,7 @@ from .subjects import Subject, seeds, subject
 
 Record = dict[str, Any]
 LAB_KINDS = {
-    "arithmetic": "wrong result of a step", "operation": "wrong operation", "operand": "wrong number taken",
+    "arithmetic": "wrong result of a step", "operation": "wrong operation", "misconception": "the misconception", "operand": "wrong number taken",
     "missing": "steps left out", "extra": "a step too many", "answer": "right steps, other answer",
     "no_steps": "bare wrong answer", "no_answer": "no answer",
 }  # fmt: skip

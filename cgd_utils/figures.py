@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pandas as pd
 
-from . import analysis, failures, reporting
+from . import analysis, failures, measurements, reporting
+from .artifacts import Run
 
 MUTED = [
     "#DDCC77",
@@ -18,6 +19,7 @@ MUTED = [
     "#AA4499",
     "#44AA99",
     "#999933",
+    "#882255",
 ]  # Tol; colour-blind safe
 PART_COLOURS = dict(zip(analysis.PARTS, ("#0072B2", "#E69F00", "#D55E00", "#BBBBBB", "#EEEEEE"), strict=True))
 PART_NAMES = dict(
@@ -36,11 +38,14 @@ def _error(cells: pd.DataFrame) -> list[pd.Series]:
     ]
 
 
-def _panels(n: int, width: float, height: float, **more: Any) -> tuple[Any, Any]:
+def _panels(n: int, width: float, height: float, legend: float = 1.9, **more: Any) -> tuple[Any, Any]:
+    """``n`` panels beside each other, with room for a legend at the right; all in inches."""
     import matplotlib.pyplot as plt
 
     reporting.style()
-    figure, panels = plt.subplots(1, n, figsize=(width * n, height), squeeze=False, **more)
+    figure, panels = plt.subplots(
+        1, n, figsize=(width * n + legend, height), squeeze=False, layout="constrained", **more
+    )
     return figure, panels[0]
 
 
@@ -64,7 +69,6 @@ def uncertainty(rows: pd.DataFrame, family: str) -> Any:
         axes.set_ylabel(f"{name} of ŷ (nats a token)")
     panels[-1].legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
     figure.suptitle(f"{family}: how uncertain is the refined answer?", fontsize=10)
-    figure.tight_layout()
     return figure
 
 
@@ -89,49 +93,56 @@ def attention(rows: pd.DataFrame, family: str) -> Any:
     panels[0].set_ylabel("attention from ŷ's tokens (%)")
     panels[-1].legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
     figure.suptitle(f"{family}: where do the tokens of ŷ look?", fontsize=10)
-    figure.tight_layout()
     return figure
 
 
 def drift(rows: pd.DataFrame, family: str) -> Any:
     """Cosine between a tuned model's mean hidden state of the question and the base's, by layer."""
     mine = rows[(rows["family"] == family) & (rows["metric"] == "cosine")]
-    figure, panels = _panels(1, 5.5, 3.2)
+    figure, panels = _panels(1, 5.0, 3.2)
     for i, (m, cells) in enumerate(mine.groupby("method", sort=False)):
         layers = cells["condition"].str.removeprefix("layer ").astype(int)
         panels[0].errorbar(layers, cells["value"], yerr=_error(cells), marker=reporting.MARKERS[i], ms=5, capsize=2, lw=1.2,
                            color=reporting.COLOURS.get(m), label=_label(m))  # fmt: skip
     panels[0].set_xlabel("layer (0 = embeddings)")
     panels[0].set_ylabel("cosine to the base")
+    panels[0].ticklabel_format(axis="y", useOffset=False)
     panels[0].xaxis.get_major_locator().set_params(integer=True)
     panels[0].legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
     panels[0].set_title(f"{family}: hidden states of the plain question after training", fontsize=10)
     return figure
 
 
-def dots(rows: pd.DataFrame, title: str, axis: str, by: str = "method", line: float | None = None) -> Any:
-    """A panel a metric, a row a value of ``by``, a mark a condition: values with intervals."""
-    metrics = list(dict.fromkeys(rows["metric"]))
+def dots(
+    rows: pd.DataFrame,
+    title: str,
+    axis: str,
+    by: str = "method",
+    panel: str = "",
+    mark: str = "",
+    line: float | None = None,
+) -> Any:
+    """Values with intervals: a panel a value of the column ``panel``, a row a value of ``by``, a marker a value of ``mark``."""
     names = list(dict.fromkeys(rows[by]))[::-1]
-    figure, panels = _panels(len(metrics), 3.6, 0.42 * len(names) + 1.5, sharey=True)
-    for axes, metric in zip(panels, metrics, strict=True):
-        mine = rows[rows["metric"] == metric]
-        groups = list(dict.fromkeys(rows["condition" if by != "condition" else "family"]))
-        for i, g in enumerate(groups):
-            cells = mine[mine["condition" if by != "condition" else "family"] == g]
-            y = [names.index(n) + (i - (len(groups) - 1) / 2) * 0.16 for n in cells[by]]
+    marks = list(dict.fromkeys(rows[mark])) if mark else [""]
+    groups = list(rows.groupby(panel, sort=False)) if panel else [("", rows)]
+    height = (0.32 + 0.1 * len(marks)) * len(names) + 1.4
+    figure, panels = _panels(len(groups), 3.6 if panel else 5.0, height, 1.9 if mark else 0.8, sharey=True)
+    for axes, (shown, mine) in zip(panels, groups, strict=True):
+        for i, m in enumerate(marks):
+            cells = mine[mine[mark] == m] if mark else mine
+            y = [names.index(n) + ((len(marks) - 1) / 2 - i) * 0.2 for n in cells[by]]
             axes.errorbar(cells["value"], y, xerr=_error(cells), fmt=reporting.MARKERS[i], ms=5, capsize=2,
-                          color=MUTED[(i + 2) % len(MUTED)], label=str(g))  # fmt: skip
+                          color=MUTED[(i + 2) % len(MUTED)], label=str(m))  # fmt: skip
         if line is not None:
             axes.axvline(line, color="#555555", lw=1)
         axes.set_yticks(range(len(names)), [_label(n) for n in names])
         axes.set_ylim(-0.6, len(names) - 0.4)
         axes.set_xlabel(axis)
-        axes.set_title(metric, fontsize=10)
-    if len(groups) > 1:
+        axes.set_title(shown, fontsize=10)
+    if mark:
         panels[-1].legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
     figure.suptitle(title, fontsize=10)
-    figure.tight_layout()
     return figure
 
 
@@ -163,7 +174,6 @@ def failure_bars(rows: pd.DataFrame, family: str, benchmarks: Sequence[str]) -> 
         axes.set_title(b, fontsize=10)
     panels[-1].legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
     figure.suptitle(f"{family}: the first thing wrong", fontsize=10)
-    figure.tight_layout()
     return figure
 
 
@@ -185,7 +195,6 @@ def cost(rows: pd.DataFrame, family: str) -> Any:
     panels[0].set_ylabel("accuracy (%)")
     panels[-1].legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
     figure.suptitle(f"{family}: one pass against self-refine", fontsize=10)
-    figure.tight_layout()
     return figure
 
 
@@ -208,7 +217,6 @@ def pass_at_k(rows: pd.DataFrame, family: str) -> Any:
     panels[0].set_ylabel("Pass@k (%)")
     panels[-1].legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
     figure.suptitle(f"{family}: right at least once in k samples", fontsize=10)
-    figure.tight_layout()
     return figure
 
 
@@ -223,7 +231,7 @@ def forest(rows: pd.DataFrame) -> Any:
     methods = list(dict.fromkeys(rows["method"]))
     names = list(dict.fromkeys(zip(rows["family"], rows["benchmark"], strict=True)))
     names = sorted(names, key=lambda n: (list(dict.fromkeys(rows["family"])).index(n[0]), n[1] != "mean"))[::-1]
-    figure, panels = _panels(len(methods), 2.6, 0.24 * len(names) + 1.3, sharey=True, sharex=True)
+    figure, panels = _panels(len(methods), 2.2, 0.24 * len(names) + 1.3, 0.8, sharey=True, sharex=True)
     for axes, m in zip(panels, methods, strict=True):
         for r in rows[rows["method"] == m].itertuples():
             whole = r.benchmark == "mean"
@@ -235,5 +243,24 @@ def forest(rows: pd.DataFrame) -> Any:
         axes.set_xlabel("points")
     panels[0].set_yticks(range(len(names)), [f"{f}  {b}" for f, b in names])
     panels[0].set_ylim(-0.7, len(names) - 0.3)
-    figure.tight_layout()
     return figure
+
+
+def save_each(run: Run, rows: pd.DataFrame, draw: Callable[[pd.DataFrame, str], Any], name: str, caption: str) -> None:
+    """Draws and saves ``analysis_<name>_<family>`` for every family, and prints each caption."""
+    for family in dict.fromkeys(rows["family"]):
+        mine = rows[rows["family"] == family]
+        print(
+            reporting.save_figure(
+                draw(mine, family), run.figures, f"analysis_{name}_{family}", mine, f"{family}: {caption}"
+            )
+        )
+
+
+def save_table(run: Run, rows: pd.DataFrame, name: str, columns: str = "condition", digits: int = 2) -> pd.DataFrame:
+    """Saves measurements as the table ``analysis_<name>`` and returns it; nothing is saved of no rows."""
+    shown = measurements.table(rows, columns, run.profile.evaluation.level, digits)
+    if shown.empty:
+        return shown
+    reporting.save_table(shown, run.tables, f"analysis_{name}")
+    return shown

@@ -7,18 +7,21 @@ prompt does not fit the model's context: nothing was generated, nothing was cut 
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from logging import getLogger
 from pathlib import Path
 from typing import Any, Protocol
 
-from . import progress, prompts
+from . import progress, prompts, quantization
 from .artifacts import BadInput, GenerationFailed, JsonlLog
 from .profiles import Engine, Sampling
 from .seeds import row_seed
 
 Record = dict[str, Any]
+# Llama 3's own fallback date; the {%- … -%} marks swallow the line around it
+PINNED_DATE = '{%- set date_string = "26 Jul 2024" -%}'
 
 
 @dataclass(frozen=True)
@@ -274,13 +277,32 @@ def load_tokenizer(ref: ModelRef) -> Any:
     tok = AutoTokenizer.from_pretrained(ref.path, revision=ref.revision, trust_remote_code=ref.trust_remote_code)
     if not tok.chat_template:
         raise BadInput(f"model {ref.name!r}: its tokenizer has no chat template; use an instruction-tuned model")
+    if "strftime_now" in tok.chat_template and "date_string" in tok.chat_template:
+        # a prompt that holds today's date would differ between training and evaluation, and between two runs
+        tok.chat_template = PINNED_DATE + tok.chat_template
+    end = end_of_turn(tok)
+    if end is not None and end != tok.eos_token:
+        tok.eos_token = end
     if tok.pad_token_id is None or tok.pad_token_id == tok.eos_token_id:
         tok.pad_token = next(
-            (t for t in ("<|finetune_right_pad_id|>", "<|endoftext|>", "<pad>", "<unk>")
+            (t for t in ("<|finetune_right_pad_id|>", "<|endoftext|>", "<|pad|>", "<pad>", "<unk>")
              if t in tok.get_vocab() and t != tok.eos_token),
             None,
         ) or next(t for t in tok.all_special_tokens if t != tok.eos_token)  # fmt: skip
     return tok
+
+
+def end_of_turn(tok: Any) -> str | None:
+    """The special token with which the chat template ends the assistant's turn; None if it writes none.
+
+    It need not be the tokenizer's own end: Qwen2.5-Math's base ends a text with ``<|endoftext|>`` and a turn with ``<|im_end|>``.
+    """
+    mark = "CGDKIT"
+    turns = [{"role": "user", "content": "x"}, {"role": "assistant", "content": mark}]
+    rest = tok.apply_chat_template(turns, tokenize=False).rpartition(mark)[2]
+    ids = tok(rest, add_special_tokens=False)["input_ids"]
+    special = {*tok.all_special_ids, *(i for i, t in tok.added_tokens_decoder.items() if t.special)}
+    return next((tok.convert_ids_to_tokens(i) for i in ids if i in special), None)
 
 
 def pick_device(device: str) -> str:
@@ -312,14 +334,20 @@ def load_model(ref: ModelRef) -> Any:
     device = pick_device(ref.device)
     dtype = {"auto": "bfloat16" if device == "cuda" else "float32"}.get(ref.dtype, ref.dtype)
     extra: dict[str, Any] = {}
+    place = f"cuda:{os.environ.get('LOCAL_RANK', '0')}" if device == "cuda" else device
+    where = place
     if ref.quantize:
-        extra["quantization_config"] = quantization(dtype)
+        extra["quantization_config"] = quantization.config(dtype)
+        # the experts of a mixture do not fit in 16 bits: they are read into main memory and brought over in 4 bits
+        where = "cpu" if _has_experts(ref) else place
     model = AutoModelForCausalLM.from_pretrained(
         ref.path, revision=ref.revision, trust_remote_code=ref.trust_remote_code,
-        dtype=getattr(torch, dtype), device_map={"": device}, **extra,
+        dtype=getattr(torch, dtype), device_map={"": where}, **extra,
     )  # fmt: skip
     if ref.quantize:
-        keep_4bit_weights_plain(model)
+        if quantization.quantize_experts(model, place) and where != place:
+            model.to(place)
+        quantization.keep_4bit_weights_plain(model)
     if ref.adapter is not None:
         from peft import PeftModel
 
@@ -328,30 +356,11 @@ def load_model(ref: ModelRef) -> Any:
     return model
 
 
-def quantization(dtype: str) -> Any:
-    """NF4 with double quantisation (QLoRA, arXiv 2305.14314), computing in ``dtype``."""
-    import torch
-    from transformers import BitsAndBytesConfig
+def _has_experts(ref: ModelRef) -> bool:
+    from transformers import AutoConfig
 
-    return BitsAndBytesConfig(
-        load_in_4bit=True,
-        bnb_4bit_quant_type="nf4",
-        bnb_4bit_use_double_quant=True,
-        bnb_4bit_compute_dtype=getattr(torch, dtype),
-    )
-
-
-def keep_4bit_weights_plain(model: Any) -> None:
-    """Stops bitsandbytes from repacking 4-bit weights on AVX512-BF16 processors.
-
-    A no-grad forward would repack them for good, and gradients after it would be wrong with a right-looking loss
-    (measured: 69% off).
-    """
-    import bitsandbytes as bnb
-
-    for module in model.modules():
-        if isinstance(module, bnb.nn.Linear4bit):
-            module.support_avx512bf16_for_cpu = False
+    config = AutoConfig.from_pretrained(ref.path, revision=ref.revision, trust_remote_code=ref.trust_remote_code)
+    return any(getattr(config, n, None) for n in ("num_local_experts", "num_experts"))
 
 
 def check_adapter(ref: ModelRef) -> None:

@@ -31,9 +31,12 @@ def hardest(profile: Profile) -> dict[str, str]:
 
     In range means a step count of the training problems; empty outside the lab.
     """
-    if profile.data.source != "lab":
+    if not profile.data.is_lab:
         return {}
-    there = sorted((LAB[b], b) for b in profile.evaluation.benchmarks if isinstance(b, str) and b in LAB)
+    known = {b: LAB[b] for b in profile.evaluation.benchmarks if isinstance(b, str) and b in LAB}
+    there = sorted(
+        (k, b) for b, (world, k, told) in known.items() if world == profile.data.source and told is not False
+    )
     kinds = {
         "in range": [b for k, b in there if k in profile.data.steps],
         "beyond": [b for k, b in there if k not in profile.data.steps],

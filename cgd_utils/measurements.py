@@ -96,7 +96,7 @@ def table(rows: pd.DataFrame, columns: str = "condition", level: float = 0.95, d
         return pd.DataFrame()
     other = "metric" if columns == "condition" else "condition"
     summed["shown"] = [_shown(r.value, r.ci_low, r.ci_high, digits) for r in summed.itertuples()]
-    keys = [k for k in ("family", "method", other) if len(summed[k].unique()) > 1 or k == "method"]
+    keys = [k for k in ("family", "method", other) if len(set(summed[k])) > 1 or k == "method"]
     wide = summed.pivot_table(index=keys, columns=columns, values="shown", aggfunc="first", sort=False)
     about = summed.groupby(keys, sort=False).agg(n=("n", "min"), seeds=("seeds", "max"))
     return about.join(wide).fillna("").reset_index().rename_axis(columns=None)

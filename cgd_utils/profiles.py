@@ -66,7 +66,7 @@ class Models(_Section):
     revision: str | None = Field(None, description="commit of hub models")
     trust_remote_code: bool = Field(False, description="run model code from the hub; only for repositories you trust")
     dtype: DType = Field("auto", description="weights of loaded models; auto = bfloat16 on CUDA, float32 on CPU")
-    device: Literal["auto", "cpu", "cuda"] = "auto"
+    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="where models run; auto = CUDA if there is one")
     layout: Literal["lab", "standard"] = Field("standard", description="prompt layout, see prompts.LAYOUTS")
 
     @field_validator("students")
@@ -81,10 +81,10 @@ class Sampling(_Section):
     """How text is generated."""
 
     temperature: Annotated[float, Field(ge=0, le=5)] = Field(0.0, description="0 = greedy")
-    top_p: Annotated[float, Field(gt=0, le=1)] = 1.0
+    top_p: Annotated[float, Field(gt=0, le=1)] = Field(1.0, description="nucleus; 1 = off")
     max_new_tokens: Positive = Field(256, description="tokens")
     n: Positive = Field(1, description="samples a prompt")
-    seed: int = 0
+    seed: int = Field(0, description="of the sampling; each text has its own stream")
 
     @model_validator(mode="after")
     def _greedy_once(self) -> Sampling:
@@ -98,7 +98,7 @@ class Sampling(_Section):
 class Engine(_Section):
     """What generates: see generation.ENGINES."""
 
-    engine: Literal["transformers", "vllm", "openai"] = "transformers"
+    engine: Literal["transformers", "vllm", "openai"] = Field("transformers", description="what generates")
     batch_size: Positive = Field(256, description="transformers: prompts a batch")
     vllm_python: str | None = Field(None, description="vllm: interpreter that has vLLM; None = this one")
     tensor_parallel_size: Positive = Field(1, description="vllm: GPUs a model is spread over")
@@ -128,7 +128,7 @@ class Teacher(_Section):
 
     kind: Literal["exact", "model"] = Field("exact", description="'exact' knows the lab's truth; 'model' is any LLM")
     model: str | None = Field(None, description="kind model: 'lab:<name>', a folder or a hub id")
-    revision: str | None = None
+    revision: str | None = Field(None, description="kind model: commit of a hub model")
     error_rate: Share = Field(0.0, description="exact only: share of texts in which the teacher errs")
     specificity: Share = Field(1.0, description="exact only: share of critiques that name the step and value")
     relevance: Share = Field(1.0, description="share of critiques that are about their own problem")
@@ -152,12 +152,12 @@ class Synthesis(_Section):
     draft_source: Literal["student", "weaker", "corrupted"] = Field(
         "student", description="who writes the drafts; corrupted = the right answer with a slip (lab only)"
     )
-    draft: Sampling = Sampling()
+    draft: Sampling = Field(Sampling(), description="how drafts are sampled")
     teacher: Teacher = Teacher()
     keep: Literal["all", "wrong", "right"] = Field(
         "all", description="drafts to train on, by the critique's conclusion"
     )
-    seed: int = 0
+    seed: int = Field(0, description="of corrupted drafts and of the exact teacher's knobs")
 
 
 METHODS = (
@@ -175,35 +175,65 @@ def _known_methods(value: list[str]) -> list[str]:
 
 
 class Lora(_Section):
+    """The adapter of modes lora and qlora."""
+
     r: Positive = Field(16, description="rank")
-    alpha: Positive = 32
-    dropout: Share = 0.0
-    target_modules: str | list[str] = "all-linear"
+    alpha: Positive = Field(32, description="scale: alpha / r")
+    dropout: Annotated[float, Field(ge=0, lt=1)] = Field(0.0, description="on the adapter's input")
+    target_modules: str | list[str] = Field(
+        "all-linear", description="'all-linear' = every linear layer but the head, or names such as [q_proj, v_proj]"
+    )
+    experts: bool = Field(False, description="mixture of experts, mode lora: also train the experts' weights")
+    rslora: bool = Field(False, description="scale by alpha/sqrt(r) (arXiv 2312.03732)")
+    dora: bool = Field(False, description="weight-decomposed LoRA (arXiv 2402.09353); vLLM cannot serve it")
 
 
 class Training(_Section):
     """One fine-tuning run for every method and seed."""
 
-    methods: list[str] = ["sft", "distilled_sft", "refined_sft", "cft", "cgd"]
+    methods: list[str] = Field(
+        ["sft", "distilled_sft", "refined_sft", "cft", "cgd"],
+        description="rows of methods.METHODS to train and compare",
+    )
     seeds: list[int] = Field([0, 1, 2], description="each draws its own rows and order; the same for every method")
-    mode: Literal["full", "lora", "qlora"] = "qlora"
+    mode: Literal["full", "lora", "qlora"] = Field(
+        "qlora", description="all weights, an adapter, or an adapter on 4-bit weights"
+    )
     lora: Lora = Lora()
     rows: Count = Field(0, description="rows drawn for a seed; 0 = all")
     right_share: Share | None = Field(
         None,
         description="share of rows whose draft is right; all shares then train on equally many rows; None = as they come",
     )
-    learning_rate: Annotated[float, Field(gt=0, le=1)] = 1e-4
-    lr_scheduler: Literal["linear", "cosine", "constant"] = "linear"
+    equal: Literal["steps", "tokens"] = Field(
+        "steps", description="what methods have in common: optimizer steps, or trained tokens (those of equal_to)"
+    )
+    equal_to: str = Field("cgd", description="equal: tokens – the method whose trained tokens every method gets")
+    validation_rows: Count = Field(0, description="rows held out of a seed's draw; 0 = none")
+    validation_steps: Count = Field(0, description="optimizer steps between validations; 0 = at the end only")
+    learning_rate: Annotated[float, Field(gt=0, le=0.1)] = Field(1e-4, description="peak")
+    lr_scheduler: Literal["linear", "cosine", "constant"] = Field("linear", description="after the warmup")
     warmup: Share = Field(0.05, description="share of the steps")
-    weight_decay: Annotated[float, Field(ge=0)] = 0.0
-    max_grad_norm: Annotated[float, Field(gt=0)] = 1.0
-    epochs: Annotated[float, Field(gt=0)] = 1.0
+    weight_decay: Annotated[float, Field(ge=0)] = Field(0.0, description="AdamW's")
+    max_grad_norm: Annotated[float, Field(gt=0)] = Field(1.0, description="gradients are clipped to this norm")
+    epochs: Annotated[float, Field(gt=0)] = Field(1.0, description="passes over the rows")
     batch_size: Positive = Field(64, description="rows an optimizer step, over all processes")
     micro_batch_size: Positive = Field(8, description="rows a forward pass")
     max_length: Positive = Field(4096, description="tokens of prompt + completion; longer rows are left out and listed")
-    gradient_checkpointing: bool = False
+    packing: bool = Field(
+        False, description="forward passes of up to max_length tokens without padding, instead of micro_batch_size rows"
+    )
+    attention: Literal["auto", "eager", "sdpa", "flash_attention_2", "flash_attention_3"] = Field(
+        "auto", description="auto = sdpa; packing on CUDA takes FlashAttention where it is installed"
+    )
+    gradient_checkpointing: bool = Field(False, description="keep a layer's input only: less memory, a third more work")
+    liger: bool | Literal["auto"] = Field("auto", description="Liger kernels; auto = on CUDA where they are installed")
+    compile: bool = Field(False, description="torch.compile; pays for long runs with few different lengths (packing)")
+    fsdp: bool = Field(False, description="mode full under torchrun: shard weights and optimizer over the processes")
     save_steps: Count = Field(0, description="optimizer steps between checkpoints; 0 = at the end only")
+    track: list[Literal["tensorboard", "wandb", "trackio"]] = Field(
+        [], description="also record there; the package must be installed, and W&B and trackio may log in"
+    )
 
     @field_validator("methods")
     @classmethod
@@ -225,28 +255,42 @@ class Training(_Section):
             raise ValueError(
                 f"batch_size = {self.batch_size} is not a multiple of micro_batch_size = {self.micro_batch_size}"
             )
+        if self.fsdp and self.mode != "full":
+            raise ValueError(
+                f"fsdp shards the weights of mode 'full'; mode {self.mode!r} runs as plain data parallelism"
+            )
+        if self.lora.experts and self.mode == "qlora":
+            raise ValueError(
+                "lora.experts trains 16-bit experts, and mode 'qlora' keeps them in 4 bits: use mode 'lora'"
+            )
+        if self.validation_steps and not self.validation_rows:
+            raise ValueError(f"validation_steps = {self.validation_steps} but validation_rows = 0: hold some rows out")
+        _known_methods([self.equal_to])
         return self
 
 
 class Benchmark(_Section):
     """A benchmark file of the user's: JSONL, CSV or Parquet."""
 
-    name: str
-    path: str
+    name: str = Field(description="in tables and results")
+    path: str = Field(description="the file")
     fields: dict[str, str] = Field({}, description="our field (question, answer, id) -> the file's column")
-    rule: Literal["math", "relative", "exact"] = "math"
+    rule: Literal["math", "relative", "exact"] = Field("math", description="grading rule")
     rows: Count = Field(0, description="first rows to use; 0 = all")
 
 
 class Evaluation(_Section):
     """What is asked of every model, and how answers are graded."""
 
-    benchmarks: list[str | Benchmark] = ["lab-k2", "lab-k3", "lab-k4", "lab-k5", "lab-k6", "lab-instructions"]
+    benchmarks: list[str | Benchmark] = Field(
+        ["lab-k2", "lab-k3", "lab-k4", "lab-k5", "lab-k6", "lab-instructions"],
+        description="names or files, see Benchmark",
+    )
     lab_rows: Positive = Field(200, description="questions of each lab benchmark")
     benchmark_dir: str | None = Field(
         None, description="folder of named benchmarks' files; else CGD_BENCHMARK_DIR, else the hub"
     )
-    sampling: Sampling = Sampling()
+    sampling: Sampling = Field(Sampling(), description="how answers are sampled")
     execute_code: bool = Field(False, description="run code that the model wrote (humaneval), in a sandbox; Linux only")
     headline: list[str] = Field([], description="benchmarks averaged in the headline table; empty = all graded ones")
     level: Annotated[float, Field(gt=0.5, lt=1)] = Field(0.95, description="level of the intervals")
@@ -255,7 +299,7 @@ class Evaluation(_Section):
 class Ablations(_Section):
     """Grids of notebook 05; each name is an entry in ablations.GRIDS."""
 
-    grids: list[str] = ["critique_content"]
+    grids: list[str] = Field(["critique_content"], description="entries of ablations.GRIDS; empty = none")
     seeds: list[int] = Field([], description="empty = training.seeds")
     families: list[str] = Field([], description="families that get every grid; empty = all of models.students")
     everywhere: list[str] = Field([], description="grids that the other families get too")
@@ -265,7 +309,7 @@ class Judge(_Section):
     """A model that rates critiques by `prompts.JUDGE`; several runs, or several judges, show how far ratings agree."""
 
     model: str | None = Field(None, description="'lab:<name>', a folder or a hub id; None with the openai engine")
-    revision: str | None = None
+    revision: str | None = Field(None, description="commit of a hub model")
     runs: Positive = Field(2, description="times each critique is rated, each with a seed of its own")
     sampling: Sampling = Field(Sampling(temperature=0.7, max_new_tokens=512), description="its n is not used")
     generation: Engine | None = Field(None, description="the judge's own engine; None = the run's")
@@ -286,6 +330,10 @@ class Analyses(_Section):
     seeds: Positive = Field(3, description="how many of training.seeds, from the first")
     rows: Positive = Field(100, description="records a seed: likelihoods, attention, drift")
     batch_size: Positive = Field(25, description="rows a forward pass")
+    max_length: Positive = Field(
+        2048,
+        description="tokens of prompt and ŷ; longer rows are left out and counted (attention needs memory by their square)",
+    )
     benchmarks: list[str] = Field(
         [],
         description="asked for Pass@k and cost; empty = the lab's longest trained and longest untrained step count, else AIME and AMC",
@@ -308,8 +356,8 @@ class Analyses(_Section):
 class Profile(_Section):
     """Every setting of a run."""
 
-    name: str
-    description: str = ""
+    name: str = Field(description="the run's folder under outputs; the file's name if left out")
+    description: str = Field("", description="one line, shown when a run starts")
     data: Data = Data()
     models: Models = Models()
     synthesis: Synthesis = Synthesis()
@@ -332,6 +380,12 @@ class Profile(_Section):
         unknown = [f for f in self.ablations.families if f not in self.models.students]
         if unknown:
             raise ValueError(f"ablations.families names {', '.join(unknown)}, which models.students lacks")
+        t = self.training
+        if t.lora.dora and t.mode != "full" and self.generation.engine == "vllm":
+            raise ValueError(
+                "training.lora.dora = true but generation.engine = 'vllm': vLLM cannot serve DoRA adapters; "
+                "use lora.rslora, generation.engine: transformers, or merge the adapter (cgd merge-adapter)"
+            )
         if self.synthesis.draft_source == "weaker":
             missing = [f for f in self.models.students if f not in self.models.weaker]
             if missing:
@@ -420,11 +474,34 @@ def _read(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
         raise ProfileError(f"profile file {path} is its own base")
     base = own.pop("base", None)
     own.setdefault("name", path.stem)
+    _anchor(own, path.parent)
     if base is None:
         return own
     merged = _read(find(base), (*seen, path))
     merged.pop("description", None)
     return _merge(merged, own)
+
+
+def _anchor(settings: Mapping[str, Any], folder: Path) -> None:
+    """Makes relative paths absolute, in place: notebooks run elsewhere than where the profile lies."""
+
+    def absolute(value: Any) -> Any:
+        looks_it = isinstance(value, str) and (value.startswith(("./", "../")) or (folder / value).is_file())
+        return str((folder / value).resolve()) if looks_it else value
+
+    data, models, evaluation = (settings.get(s) or {} for s in ("data", "models", "evaluation"))
+    if isinstance(data, dict) and "source" in data:
+        data["source"] = absolute(data["source"])
+    for family in ("students", "weaker"):
+        named = models.get(family) if isinstance(models, dict) else None
+        if isinstance(named, dict):
+            named.update({k: absolute(v) for k, v in named.items()})
+    if isinstance(evaluation, dict):
+        if "benchmark_dir" in evaluation:
+            evaluation["benchmark_dir"] = absolute(evaluation["benchmark_dir"])
+        for b in evaluation.get("benchmarks") or []:
+            if isinstance(b, dict) and "path" in b:
+                b["path"] = absolute(b["path"])
 
 
 # fields whose value is one mapping, replaced as a whole
@@ -464,6 +541,8 @@ def parse_assignments(pairs: list[str]) -> dict[str, Any]:
             raise ProfileError(f"setting {pair!r}: write it as field=value, for example training.epochs=2")
         try:
             out[name.strip()] = _number(yaml.safe_load(value))
+            if name.strip() in ("data.source", "evaluation.benchmark_dir") and Path(value).exists():
+                out[name.strip()] = str(Path(value).resolve())  # a notebook's working directory is another
         except yaml.YAMLError:
             raise ProfileError(f"setting {pair!r}: {value!r} is not valid YAML") from None
     return out

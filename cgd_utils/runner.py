@@ -33,18 +33,19 @@ class Stage:
         return NOTEBOOKS / f"{self.name}.ipynb"
 
 
-_GENERATE = ("generation", "prompts")
+_GENERATE = ("generation", "quantization", "prompts")
+_TRAIN = ("training", "trainer", "tokenization", "adapters", "methods")
 _RUN = ("profiles",)
 STAGES = (
-    Stage("00_setup", ("models", "training.mode"), (), ("checks",)),
+    Stage("00_setup", ("models", "training.mode", "training.lora", "training.max_length", "training.micro_batch_size", "training.gradient_checkpointing"), (), ("checks", "memory")),
     Stage("01_problems_and_drafts", ("data", "models", "generation", "synthesis.draft", "synthesis.draft_source",
                                      "synthesis.seed"), (), ("data", "decontamination", "benchmarks", "synthesis", "lab", *_GENERATE)),
     Stage("02_critiques_and_refinements", ("synthesis",), ("01_problems_and_drafts",), ("synthesis", "grading", "lab", *_GENERATE)),
-    Stage("03_train", ("training",), ("02_critiques_and_refinements",), ("training", "methods", *_GENERATE)),
+    Stage("03_train", ("training",), ("02_critiques_and_refinements",), (*_TRAIN, *_GENERATE)),
     Stage("04_evaluate", ("evaluation",), ("03_train",), ("evaluation", "benchmarks", "general_benchmarks", "code_execution", "decontamination", "compare", "grading", "reporting", "statistics", *_GENERATE)),
-    Stage("05_ablations", ("ablations",), ("04_evaluate",), ("ablations", "ablation_tables", "drift", "training", "methods", "evaluation", "reporting", "statistics")),
-    Stage("06_analyses", (), ("05_ablations",), ("synthesis", "reporting", "explorer")),
-    Stage("07_tables_and_figures", (), ("06_analyses",), ("reporting", "statistics", "claims", "audit")),
+    Stage("05_ablations", ("ablations",), ("04_evaluate",), ("ablations", "ablation_tables", "drift", *_TRAIN, "evaluation", "reporting", "statistics")),
+    Stage("06_analyses", ("analyses",), ("05_ablations",), ("analysis", "subjects", "failures", "critiques", "inference", "measurements", "figures", "explorer", "synthesis", "reporting", "statistics", *_GENERATE)),
+    Stage("07_tables_and_figures", (), ("06_analyses",), ("reporting", "figures", "measurements", "paper_tables", "statistics", "verdicts", "claim_measures", "claims", "audit")),
 )  # fmt: skip
 NAMES = tuple(s.name for s in STAGES)
 
@@ -134,7 +135,10 @@ def _cells(run: Run) -> str:
     """How many cells of the ablation grids are done, in words; nothing where the profile has none."""
     from . import ablations
 
-    states = [r["state"] for r in ablations.states(run)]
+    try:
+        states = [r["state"] for r in ablations.states(run)]
+    except BadInput:  # a student that is not there: `cgd check` says so
+        return ""
     told = f"cells: {states.count('done')} of {len(states)} done" if states else ""
     return told + (f", {states.count('stale')} stale" if "stale" in states else "")
 
@@ -282,11 +286,12 @@ def _outputs(run: Run, stage: Stage) -> list[str]:
     places = {
         "04_evaluate": ["results.csv"],
         "05_ablations": ["results.csv"],
+        "06_analyses": ["analyses.csv"],
         "07_tables_and_figures": ["results.csv", "claims.csv"],
     }
     found = [run.folder / p for p in places.get(stage.name, [])]
-    if stage.name.startswith(("05", "07")):
-        own = "ablation_" if stage.name.startswith("05") else ""
+    if stage.name.startswith(("05", "06", "07")):
+        own = {"05": "ablation_", "06": "analysis_"}.get(stage.name[:2], "")
         found += [p for d in (run.tables, run.figures) for p in sorted(d.glob(f"{own}*"))]
     return [p.relative_to(run.folder).as_posix() for p in found if p.is_file()]
 
@@ -305,7 +310,7 @@ def keep_reference(run: Run, folder: Path, command: str) -> None:
     shutil.rmtree(folder, ignore_errors=True)
     for place in (run.tables, run.figures):
         shutil.copytree(place, folder / place.name)
-    for name in ("results.csv", "claims.csv"):
+    for name in ("results.csv", "analyses.csv", "claims.csv"):
         shutil.copy(run.folder / name, folder)
     manifests = [json.loads(_manifest_path(run, name).read_text(encoding="utf-8")) for name in NAMES]
     artifacts.write_json(folder / "manifest.json", {

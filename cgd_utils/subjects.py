@@ -30,7 +30,7 @@ class Subject:
 def subject(run: Run, family: str, method: str, seed: int | None = None) -> Subject:
     """A model of the run; a trained one is loaded, or trained if it is missing."""
     if method == "base":
-        ref = synthesis.model_ref(run, synthesis.student(run, family), family)
+        ref = synthesis.student_ref(run, family)
         return Subject(family, "base", None, ref, synthesis.model_key(ref.path))
     model = training.fine_tune(run, family, method, seed or 0)
     ref = training.trained_ref(run, family, model, evaluation.label(family, method, seed))

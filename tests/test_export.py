@@ -66,7 +66,7 @@ def test_trl_trains_on_the_same_tokens_as_the_kit(exported, expected, run, tmp_p
     """TRL's own preparation of the exported rows gives the kit's ids and loss positions."""
     from trl import SFTConfig, SFTTrainer
 
-    from cgd_utils import generation, training
+    from cgd_utils import generation, tokenization
 
     base = synthesis.model_ref(run, "lab:llama", "llama")
     tok = generation.load_tokenizer(base)
@@ -74,15 +74,15 @@ def test_trl_trains_on_the_same_tokens_as_the_kit(exported, expected, run, tmp_p
     config = SFTConfig(output_dir=str(tmp_path / "out"), max_length=None, use_cpu=True, bf16=False, report_to="none", max_steps=1,
                        per_device_train_batch_size=4)  # fmt: skip
     trainer = SFTTrainer(model=generation.load_model(base), args=config, train_dataset=rows, processing_class=tok)
-    ours, _ = training.tokenize(expected("cgd"), tok, 1024)
+    ours, _ = tokenization.tokenize(expected("cgd"), tok, 1024)
     assert len(trainer.train_dataset) == len(ours)
     for theirs, mine in zip(trainer.train_dataset, ours, strict=True):
         assert [x for x in theirs["input_ids"] if tok.decode([x]).strip()] == [
             x for x in mine["input_ids"] if tok.decode([x]).strip()
         ]
     batch = trainer.data_collator([trainer.train_dataset[0]])
-    learnt = tok.decode([x for x in batch["labels"][0].tolist() if x != training.IGNORED])
-    assert learnt.strip() == tok.decode([x for x in ours[0]["labels"] if x != training.IGNORED]).strip()
+    learnt = tok.decode([x for x in batch["labels"][0].tolist() if x != tokenization.IGNORED])
+    assert learnt.strip() == tok.decode([x for x in ours[0]["labels"] if x != tokenization.IGNORED]).strip()
     assert trainer.train().global_step == 1
 
 

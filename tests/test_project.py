@@ -16,13 +16,13 @@ from cgd_utils.artifacts import PACKAGE, PROJECT
 # module -> modules it may import, as in the architecture; the order is the data's way
 ORDER = """
 progress profiles artifacts statistics prompts lab grading audit instruction_following compare methods data seeds
-server vllm_worker vllm_engine generation prompt_files
+server vllm_worker vllm_engine quantization generation prompt_files
 sandbox code_execution general_benchmarks benchmarks decontamination
 synthesis
-training export
+memory adapters tokenization trainer training export
 evaluation drift measurements subjects analysis failures critiques inference
 ablations
-reporting ablation_tables figures paper_tables explorer claims
+reporting ablation_tables figures paper_tables explorer verdicts claim_measures claims
 checks runner report exercises course __main__
 """.split()
 

@@ -6,7 +6,7 @@ import pytest
 from cgd_utils import reporting
 
 RESULTS = pd.DataFrame(
-    [("f", m, s, b, "accuracy", v, 100, 0.0, 1.0)
+    [("f", m, s, b, "accuracy", v, 100, max(0.0, v - 9), v + 9.0)
      for m, seeds in {"base": [None], "sft": [0, 1, 2], "cgd": [0, 1, 2]}.items()
      for s in seeds for b, v in (("a", 10 + 10 * (m == "cgd") + (s or 0) * (1 + (m == "cgd"))), ("b", 30))],
     columns=reporting.COLUMNS,
@@ -83,3 +83,13 @@ def test_pass_at_k_is_drawn_where_there_are_samples(tmp_path):
     assert [len(line.get_xdata()) for line in figure.axes[0].lines] == [3, 3, 3]
     reporting.save_figure(figure, tmp_path, "p", more)
     assert (tmp_path / "p.png").stat().st_size > 0
+
+
+def test_a_caption_says_seeds_and_n(tmp_path):
+    plotted = pd.DataFrame({"n_seeds": [1, 5], "n": [200, 200], "value": [1.0, 2.0]})
+    told = reporting.save_figure(
+        reporting.plot_gain(reporting.headline(RESULTS), "f"), tmp_path, "gain_f", plotted, "f: gain"
+    )
+    assert told.startswith("f: gain. 1 to 5 seeds; n = 200 items a model")
+    assert reporting.caption_of(tmp_path / "gain_f.png") == told
+    assert {p.suffix for p in tmp_path.iterdir()} == {".png", ".pdf", ".csv", ".txt"}

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cgd_utils import artifacts, generation, methods, prompts, training
+from cgd_utils import artifacts, generation, methods, prompts, tokenization, training
 from cgd_utils.artifacts import BadInput
 
 RECORD = {
@@ -24,8 +24,8 @@ def tok():
 @pytest.mark.parametrize("method", methods.METHODS)
 def test_the_loss_is_on_the_completion_and_its_end_only(method, tok):
     row = methods.rows(method, [RECORD], prompts.layout("lab"))[0]
-    [out], too_long = training.tokenize([row], tok, 1024)
-    learnt = [t for t, label in zip(out["input_ids"], out["labels"], strict=True) if label != training.IGNORED]
+    [out], too_long = tokenization.tokenize([row], tok, 1024)
+    learnt = [t for t, label in zip(out["input_ids"], out["labels"], strict=True) if label != tokenization.IGNORED]
     assert tok.decode(learnt) == row["completion"][0]["content"] + tok.eos_token
     assert out["labels"][-1] == tok.eos_token_id
     assert not too_long
@@ -33,7 +33,7 @@ def test_the_loss_is_on_the_completion_and_its_end_only(method, tok):
 
 def test_long_rows_are_listed_not_cut(tok):
     rows = methods.rows("cgd", [RECORD, {**RECORD, "id": "long", "question": "many " * 300}], prompts.layout("lab"))
-    kept, left_out = training.tokenize(rows, tok, 200)
+    kept, left_out = tokenization.tokenize(rows, tok, 200)
     assert [r["id"] for r in kept] == ["a"]
     assert left_out[0]["id"] == "long"
 
@@ -46,7 +46,7 @@ def test_an_empty_completion_is_refused(tok):
         "completion": [{"role": "assistant", "content": " "}],
     }
     with pytest.raises(BadInput, match="'x'.*empty"):  # noqa: RUF043
-        training.tokenize([row], tok, 100)
+        tokenization.tokenize([row], tok, 100)
 
 
 def test_each_critique_method_shows_its_critique():
@@ -88,7 +88,7 @@ def test_a_seed_draws_the_same_questions_for_every_method():
 @pytest.mark.parametrize("mode", ["lora", "qlora"])
 def test_adapters_train_save_and_generate_on_the_cpu(mode, tmp_path):
     run = artifacts.open_run(
-        "smoke", tmp_path, {"training.mode": mode, "training.learning_rate": 1e-3, "data.rows": 32}
+        "smoke", tmp_path, {"training.mode": mode, "training.learning_rate": 1e-3, "data.rows": 40}
     )
     model = training.fine_tune(run, "llama", "cgd", 0)
     assert (model.folder / "model" / "adapter_config.json").exists()

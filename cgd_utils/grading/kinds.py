@@ -8,7 +8,7 @@ from functools import lru_cache
 from math import floor, log10
 from typing import NamedTuple
 
-from .notation import TEXT, clean
+from .notation import TEXT, clean, squeeze
 
 
 class Number(NamedTuple):
@@ -67,6 +67,15 @@ def number(answer: str) -> Number | None:
     if (text := TEXT.sub(r"\1", text).lower().strip()) in _WORDS:
         return Number(Fraction(_WORDS.index(text)))
     return None
+
+
+def canonical(answer: str | None) -> str | None:
+    """One spelling of an extracted answer, for voting: ``0.50`` and ``\\frac{1}{2}`` both give ``1/2``; no sympy is asked."""
+    if not answer:
+        return None
+    text = clean(answer)
+    plain = number(text)
+    return f"{plain.value}{'%' * plain.percent}" if plain else squeeze(text) or None
 
 
 def _repeating(whole: str, fixed: str, block: str) -> Fraction:
@@ -137,7 +146,7 @@ def without_choice(answer: str) -> str:
 def last_of_chain(answer: str) -> str | None:
     """``2 + 3 = 5 eggs`` → ``5``, ``P(X > 2) = 0.5`` → ``0.5``; None where what stands left is a multiple (``2x = 10``)."""
     left, equals, right = answer.rpartition("=")
-    return clean(right) if equals and not re.fullmatch(r"[-+]?\d+\s*[a-zA-Z]\s*", left) else None
+    return clean(right) if equals and "," not in left and not re.fullmatch(r"[-+]?\d+\s*[a-zA-Z]\s*", left) else None
 
 
 _BASE = re.compile(r"([0-9A-Za-z]{1,60})_(?:\{(\d{1,2})\}|(\d{1,2}))")
@@ -150,7 +159,7 @@ def based(answer: str) -> tuple[str, int] | None:
 
 
 _ASSIGNMENT = re.compile(
-    r"^\\?[A-Za-z]+(?:_(?:\{[^{}]*\}|\w))?\s*(?:\([A-Za-z, ]*\))?\s*(?:=|\\(?:in|equiv)(?![A-Za-z]))\s*(?P<value>[^=]+)$"
+    r"^(?:\\frac\s*\{d[^{}]*\}\s*\{d[^{}]*\}|\\?[A-Za-z]+)(?:_(?:\{[^{}]*\}|\w))?\s*(?:\([A-Za-z, ]*\))?\s*(?:=|\\(?:in|equiv)(?![A-Za-z]))\s*(?P<value>[^=]+)$"
 )
 
 

@@ -54,6 +54,7 @@ _REWRITES = [
         (r"\\lbrace(?![A-Za-z])", r"\\{"),
         (r"\\rbrace(?![A-Za-z])", r"\\}"),
         (r"\s*\^\s*\{?\s*\\circ\s*\}?|\\degree(?![A-Za-z])", ""),  # degrees are a unit
+        (r"_\s*\{?\s*\\odot\s*\}?", "_{o}"),  # math-verify does not read the sun
         (r"\\varnothing(?![A-Za-z])|^\s*\\\{\s*\\\}\s*$", r"\\emptyset"),
         (
             r"(?<=\d)\s*(?:\^?\s*\{?\s*(?:\\text)?\s*\{?\s*(?:st|nd|rd|th)\s*\}\}?|(?:st|nd|rd|th))(?![A-Za-z])",
@@ -174,7 +175,7 @@ def squeeze(answer: str) -> str:
     return re.sub(r"\{(\w)\}(?!\w)", r"\1", text) if "{" in text and "\\frac" not in text else text
 
 
-_UNIT = "(?:[kcmn]?[mgsLlJNWV]|[hAKCF]|Pa|k?Hz|k?eV|ft|in|yd|lb|oz|mi|mph|min|hrs?|sec|\\\\mu ?[mgs]?|k?\\\\Omega|\\\\AA|[LMR]_\\{?\\\\odot\\}?)"
+_UNIT = "(?:[kcmn]?[mgsLlJNWV]|[hAKCF]|Pa|k?Hz|k?eV|ft|in|yd|lb|oz|mi|mph|min|hrs?|sec|\\\\mu ?[mgs]?|k?\\\\Omega|\\\\AA|[LMR]_\\{o\\})"
 _SHORT_UNIT = re.compile(rf"(.*[\d}}])\s*{_UNIT}(?:/{_UNIT})?(?:\^\{{?\d\}}?)?")
 
 
