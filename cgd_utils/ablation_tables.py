@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from . import reporting, statistics
-from .ablations import Cell, Grid
+from .ablation_grids import Cell, Grid
 
 LENGTHS = ("tokens", "words", "lines")
 DRIFT = {

@@ -27,17 +27,19 @@ def lora_config(lora: Lora, model: Any) -> Any:
     Raises:
         BadInput: a name that no layer has, or experts where there are none.
     """
+    import torch
     from peft import LoraConfig
 
     from .quantization import expert_weights
 
-    names = {n for n, _ in model.named_modules()}
-    if isinstance(lora.target_modules, list):
-        unknown = [t for t in lora.target_modules if not any(n == t or n.endswith("." + t) for n in names)]
+    head = model.get_output_embeddings()
+    linear = {n for n, m in model.named_modules() if isinstance(m, torch.nn.Linear) and m is not head}
+    leaves = sorted({n.rpartition(".")[2] for n in linear})
+    # PEFT would read its own 'all-linear' on a mixture as the router and, where they are not in 4 bits, the experts too
+    targets = leaves if lora.target_modules == "all-linear" else lora.target_modules
+    if isinstance(targets, list):
+        unknown = [t for t in targets if not any(n == t or n.endswith("." + t) for n in linear)]
         if unknown:
-            leaves = sorted(
-                {n.rpartition(".")[2] for n, m in model.named_modules() if type(m).__name__.startswith("Linear")}
-            )
             raise BadInput(f"training.lora.target_modules: no layer {unknown[0]!r}; this model has {', '.join(leaves)}")
     experts = None
     if lora.experts:
@@ -45,7 +47,7 @@ def lora_config(lora: Lora, model: Any) -> Any:
         if not experts:
             raise BadInput("training.lora.experts = true, but this model has no experts; leave it out")
     return LoraConfig(
-        r=lora.r, lora_alpha=lora.alpha, lora_dropout=lora.dropout, target_modules=lora.target_modules,
+        r=lora.r, lora_alpha=lora.alpha, lora_dropout=lora.dropout, target_modules=targets,
         target_parameters=experts, use_rslora=lora.rslora, use_dora=lora.dora, task_type="CAUSAL_LM", bias="none",
     )  # fmt: skip
 

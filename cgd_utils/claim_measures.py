@@ -160,7 +160,7 @@ def longer(v: View) -> Found:
         return gain(low - 1, high - 1)
 
     return _known([there.measured(f"{m} of CGD's answers, times the base's", above, "times", "lengths", method="cgd", metric=m,
-                                  condition="times the base") for m in ("words", "lines")])  # fmt: skip
+                                  condition="times the base") for m in ("words", "steps")])  # fmt: skip
 
 
 def certain(v: View) -> Found:

@@ -66,7 +66,7 @@ CLAIMS: dict[str, tuple[str, str, Measure]] = {
     "C7": ("no extra computation at inference", "passes a question do not lie above the base's (tokens are told beside them)", from_run.passes),
     "C8": ("less sensitive to the learning rate than CFT", "gain of the change at 3× the rate", from_run.stability),
     "C9": ("holds across model families", "C1 in every family of the run; at least five families", lambda v: []),
-    "C10": ("answers become longer, in more steps", "words and lines lie above 1× the base's", from_run.longer),
+    "C10": ("answers become longer, in more steps", "words and steps lie above 1× the base's", from_run.longer),
     "C11": ("transfers to code without code in the training data", "gain over the base on HumanEval", from_run.on("humaneval", "base")),
     "C12": ("conditioning on the critique lowers the uncertainty on the refined answer",
             "likelihood and entropy of ŷ given (x, y', c) lie below those given (x) and (x, y'), in the base and in CGD", from_run.certain),

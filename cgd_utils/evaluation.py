@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from . import compare, general_benchmarks, generation, prompts, statistics, synthesis
-from .artifacts import Artifact, BadInput, Run, write_json, write_jsonl
+from .artifacts import Artifact, BadInput, Run, read_jsonl, write_json, write_jsonl
 from .benchmarks import Loaded, benchmarks
 from .generation import ModelRef, Request
 from .grading import canonical, grade
@@ -46,13 +46,14 @@ def generations(run: Run, label: str, ref: ModelRef, model_key: str) -> Artifact
             ],
         )
         return {"rows": len(rows), "tokens": sum(r["n_tokens"] for r in rows),
-                "truncated": sum(r["finish_reason"] == "length" for r in rows)}  # fmt: skip
+                "truncated": sum(r["finish_reason"] == "length" for r in rows),
+                "too_long": sum(r["finish_reason"] == "too_long" for r in rows)}  # fmt: skip
 
     settings = {"sampling": sampling.model_dump(), "layout": p.models.layout, "dtype": p.models.dtype,
-                "benchmarks": [b.key for b in loaded], "batch": p.generation.model_dump()}  # fmt: skip
+                "benchmarks": [b.key for b in loaded], "engine": p.generation.identity()}  # fmt: skip
     return run.make(
         "generations", label, build, settings=settings, inputs=[model_key],
-        code=("evaluation", "benchmarks", "generation", "prompts", "lab.world"),
+        code=("evaluation", "benchmarks", "generation", "decoding", "prompts", "lab.world"),
         rows=sum(len(b.problems) for b in loaded) * sampling.n,
     )  # fmt: skip
 
@@ -73,7 +74,9 @@ def scores(run: Run, label: str, made: Artifact) -> Artifact:
                     f"generations {label}: they answer another version of benchmark {name!r} (hash of its questions {version[:12]}, now "
                     f"{loaded[name].version[:12]}); bring that version back, or generate again"
                 )
-        rows = score(made.rows(), loaded)
+        answers = made.rows()
+        check_version(answers, loaded)
+        rows = score(answers, loaded)
         write_jsonl(folder / "rows.jsonl", rows)
         return {"rows": len(rows)}
 
@@ -92,8 +95,7 @@ def score(rows: Sequence[Record], loaded: dict[str, Loaded]) -> list[Record]:
     """Scores of generation rows; instructions are checked by the lab's own programs.
 
     Raises:
-        BadInput: a row of an unknown benchmark or question, a prompt that does not hold its question (another version of the
-            benchmark), a question without an answer, a row given twice.
+        BadInput: a row of an unknown benchmark or question, a row given twice.
     """
     out: list[Record | None] = [None] * len(rows)
     if unknown := sorted({r["benchmark"] for r in rows} - set(loaded)):
@@ -101,7 +103,7 @@ def score(rows: Sequence[Record], loaded: dict[str, Loaded]) -> list[Record]:
     for name, b in loaded.items():
         where = [i for i, r in enumerate(rows) if r["benchmark"] == name]
         problems = {q["id"]: q for q in b.problems}
-        _belong(b, problems, [rows[i] for i in where])
+        _known(b, problems, [rows[i] for i in where])
         if b.rule is None:
             from .lab import world
 
@@ -127,22 +129,35 @@ def score(rows: Sequence[Record], loaded: dict[str, Loaded]) -> list[Record]:
     return [o for o in out if o is not None]
 
 
-def _belong(b: Loaded, problems: dict[str, Record], rows: Sequence[Record]) -> None:
+def _known(b: Loaded, problems: dict[str, Record], rows: Sequence[Record]) -> None:
     seen: set[tuple[str, int]] = set()
     for r in rows:
-        asked = problems.get(r["id"])
-        if asked is None or asked["question"] not in r.get("prompt", asked["question"]):
-            what = "is not among its questions" if asked is None else "was asked another question"
+        if r["id"] not in problems:
             raise BadInput(
-                f"benchmark {b.name!r}: generation {r['id']!r} {what}; the generations belong to another version of the benchmark"
+                f"benchmark {b.name!r} has no question {r['id']!r}: the generations belong to another version of it"
             )
         if (r["id"], r["sample"]) in seen:
             raise BadInput(f"benchmark {b.name!r}: generation {r['id']!r}, sample {r['sample']}, occurs twice")
         seen.add((r["id"], r["sample"]))
-    if rows and (missing := [i for i in problems if i not in {i for i, _ in seen}]):
-        raise BadInput(
-            f"benchmark {b.name!r}: {len(missing)} of {len(problems)} questions have no answer, such as {missing[0]!r}"
-        )
+
+
+def check_version(rows: Sequence[Record], loaded: dict[str, Loaded]) -> None:
+    """Whether generation rows are all the answers to just these questions.
+
+    Raises:
+        BadInput: a prompt that does not hold its question (another version of the benchmark), or a question without an answer.
+    """
+    for name, b in loaded.items():
+        answers = {r["id"]: r for r in rows if r["benchmark"] == name}
+        for q in b.problems:
+            if q["id"] not in answers:
+                raise BadInput(
+                    f"benchmark {name!r}: question {q['id']!r} has no answer among the generations; generate again"
+                )
+            if q["question"].strip() not in answers[q["id"]]["prompt"]:
+                raise BadInput(
+                    f"benchmark {name!r}: generation {q['id']!r} was asked another question; the generations belong to another version of it"
+                )
 
 
 STATUSES = ("no_answer", "unparsable", "timeout", "killed")
@@ -217,6 +232,18 @@ def label(family: str, method: str, seed: int | None) -> str:
     return re.sub(r"[^\w.×=%-]+", "-", f"{family}-{method}").rstrip("-") + f"-s{seed}"
 
 
+def recorded(run: Run, label: str) -> list[Record]:
+    """The generation rows behind the scores of a model, in their order; ``label`` as in the index of scores.
+
+    Raises:
+        BadInput: the model has not been evaluated.
+    """
+    path = run.folder / compare.INDEX / f"{label}.json"
+    if not path.exists():
+        raise BadInput(f"{path}: no such file; run 04_evaluate first")
+    return read_jsonl(run.folder / json.loads(path.read_text(encoding="utf-8"))["generations"])
+
+
 def evaluate(
     run: Run, family: str, method: str, seed: int | None = None, model: Artifact | None = None
 ) -> list[Record]:
@@ -231,7 +258,7 @@ def evaluate(
     name = label(family, method, seed if model is not None else None)
     made = generations(run, name, ref, key)
     graded = scores(run, name, made)
-    _index(run, name, {"family": family, "method": method, "seed": seed}, graded)
+    _index(run, name, {"family": family, "method": method, "seed": seed}, graded, made)
     about = {"family": family, "method": method, "seed": seed}
     general = [{**about, **{k: v for k, v in r.items() if k != "note"}} for r in _general(run, name, ref, key)]
     return results(run, family, method, seed, graded, made) + general
@@ -255,9 +282,14 @@ def _general(run: Run, label: str, ref: ModelRef, model_key: str) -> list[Record
         return {"rows": len(rows), "notes": [r["note"] for r in rows if r["note"]]}
 
     told = {"benchmarks": [general_benchmarks.key(n, settings) for n in names], "sampling": settings.sampling.model_dump(),
-            "dtype": run.profile.models.dtype, "batch": run.profile.generation.model_dump(), "level": settings.level}  # fmt: skip
+            "dtype": run.profile.models.dtype, "engine": run.profile.generation.identity(), "level": settings.level}  # fmt: skip
     made = run.make(
-        "general", label, build, settings=told, inputs=[model_key], code=("general_benchmarks", "generation")
+        "general",
+        label,
+        build,
+        settings=told,
+        inputs=[model_key],
+        code=("general_benchmarks", "generation", "decoding"),
     )
     return made.rows()
 
@@ -267,8 +299,11 @@ def question_keys(loaded: Sequence[Loaded]) -> dict[str, str]:
     return {b.name: b.version for b in loaded}
 
 
-def _index(run: Run, label: str, about: Record, graded: Artifact) -> None:
+def _index(run: Run, label: str, about: Record, graded: Artifact, made: Artifact) -> None:
     """Notes which scores a model has now, and for which questions: what `compare` reads."""
     questions = question_keys(benchmarks(run))
-    rows = (graded.folder / "rows.jsonl").relative_to(run.folder).as_posix()
-    write_json(run.folder / compare.INDEX / f"{label}.json", {**about, "rows": rows, "questions": questions})
+    rows, texts = ((a.folder / "rows.jsonl").relative_to(run.folder).as_posix() for a in (graded, made))
+    write_json(
+        run.folder / compare.INDEX / f"{label}.json",
+        {**about, "rows": rows, "generations": texts, "questions": questions},
+    )

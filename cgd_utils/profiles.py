@@ -98,13 +98,20 @@ class Sampling(_Section):
 class Engine(_Section):
     """What generates: see generation.ENGINES."""
 
-    engine: Literal["transformers", "vllm", "openai"] = Field("transformers", description="what generates")
-    batch_size: Positive = Field(256, description="transformers: prompts a batch")
+    engine: Literal["transformers", "vllm", "openai", "ray"] = Field("transformers", description="what generates")
+    batch_size: Positive = Field(256, description="transformers: prompts a batch at most; ray: prompts a block")
+    batch_memory_gib: Annotated[float, Field(gt=0)] | None = Field(
+        None,
+        description="transformers: memory of a batch's cache and logits, GiB; None = gpu_memory_utilization of the GPU, or a quarter of the RAM",
+    )
+    ray_engine: Literal["transformers", "vllm"] = Field("vllm", description="ray: the engine inside each worker")
+    ray_workers: Positive = Field(1, description="ray: workers, each with a model of its own")
+    ray_address: str | None = Field(None, description="ray: a running cluster, such as auto; None = this machine")
     vllm_python: str | None = Field(None, description="vllm: interpreter that has vLLM; None = this one")
     tensor_parallel_size: Positive = Field(1, description="vllm: GPUs a model is spread over")
     max_model_len: Positive | None = Field(None, description="vllm: tokens of prompt and text; None = the model's")
     gpu_memory_utilization: Annotated[float, Field(gt=0, le=1)] = Field(
-        0.9, description="vllm: share of the GPU's memory"
+        0.9, description="vllm, transformers: share of the GPU's memory"
     )
     quantization: str | None = Field(None, description="vllm: such as fp8; None = as the weights are")
     base_url: str | None = Field(None, description="openai: the server's address, such as http://localhost:8000/v1")
@@ -121,6 +128,10 @@ class Engine(_Section):
     price_completion: Annotated[float, Field(ge=0)] = Field(
         0.0, description="openai: cost of a million completion tokens"
     )
+
+    def identity(self) -> dict[str, Any]:
+        """The settings that decide which model answers; the others decide how fast, so work goes on when they change."""
+        return {"quantization": self.quantization, "server_model": self.server_model}
 
 
 class Teacher(_Section):
@@ -154,8 +165,17 @@ class Synthesis(_Section):
     )
     draft: Sampling = Field(Sampling(), description="how drafts are sampled")
     teacher: Teacher = Teacher()
-    keep: Literal["all", "wrong", "right"] = Field(
-        "all", description="drafts to train on, by the critique's conclusion"
+    keep: Literal["all", "wrong", "right"] = Field("all", description="drafts to train on, by `keep_by`")
+    keep_by: Literal["conclusion", "truth"] = Field(
+        "conclusion", description="who says that a draft is wrong: the critique, or the problem's answer"
+    )
+    right_share: Share | None = Field(
+        None,
+        description="share of records whose draft is right by `keep_by`; the scarcer kind limits their number; None = as they come",
+    )
+    leave_out: list[Literal["no_conclusion", "disagrees", "truncated", "leaks"]] = Field(
+        [],
+        description="records left out: no conclusion could be read; it contradicts the truth; a teacher's text was cut; the critique tells the answer",
     )
     seed: int = Field(0, description="of corrupted drafts and of the exact teacher's knobs")
 

@@ -26,7 +26,7 @@ table{border-collapse:collapse;font-size:.85rem;overflow-wrap:normal}th,td{paddi
 #departures h1,#departures h2,#departures h3{font-size:1rem;border:0;margin-top:1rem}
 @media(max-width:600px){body{padding:.7rem;font-size:15px}h1{font-size:1.5rem}h2{font-size:1.2rem}th,td{padding:.2rem .4rem}}
 @media print{body{max-width:none;font-size:10pt}nav{display:none}table{font-size:6.5pt}th,td{padding:.1rem .25rem;min-width:0}
-.scroll{overflow:visible}h2,h3{break-after:avoid}figure,tr,.cgd-example{break-inside:avoid}img{max-height:14cm}}
+details::details-content{content-visibility:visible;block-size:auto}.scroll{overflow:visible}h2,h3{break-after:avoid}figure,tr,.cgd-example{break-inside:avoid}img{max-height:14cm}}
 </style>{{ style }}</head><body>
 <h1>Critique-Guided Distillation: {{ run.profile.name }}</h1>
 <p>{{ run.profile.description }}</p>

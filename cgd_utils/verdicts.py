@@ -1,6 +1,6 @@
 """Verdicts: three ways of judging the interval of a difference, and what a claim is measured from.
 
-Intervals are 95% over seeds (paired where two models are compared), over items where there is one model. `MARGIN` points
+Intervals are over seeds (paired where two models are compared), over items where there is one model or no spread. `MARGIN` points
 are the least that matters:
 
 - *gain*: ``supported`` if it lies above 0, ``contradicted`` if below, else ``inconclusive``;

@@ -40,6 +40,10 @@ HIDDEN = {
         "transformers.AutoTokenizer",
     ],
     "transformers.AutoModelForCausalLM.from_config": ["transformers.PreTrainedModel"],
+    "transformers.AutoConfig.from_pretrained": [
+        "transformers.AutoConfig.from_pretrained",
+        "transformers.PretrainedConfig",
+    ],
     "transformers.AutoConfig.for_model": [
         "transformers.LlamaConfig",
         "transformers.MixtralConfig",
@@ -83,6 +87,13 @@ def library_calls(tree):
             for a in node.names:
                 if a.name.split(".")[0] in LIBRARIES:
                     known[a.asname or a.name.split(".")[0]] = a.name if a.asname else a.name.split(".")[0]
+    for node in ast.walk(tree):  # a subclass without an __init__ of its own is called as its base
+        if isinstance(node, ast.ClassDef) and not any(getattr(f, "name", "") == "__init__" for f in node.body):
+            for base in node.bases:
+                if isinstance(base, ast.Name) and base.id in known:
+                    known[node.name] = known[base.id]
+    factories = {f.name: known[r.value.id] for f in ast.walk(tree) if isinstance(f, ast.FunctionDef) for r in f.body
+                 if isinstance(r, ast.Return) and isinstance(r.value, ast.Name) and r.value.id in known}  # fmt: skip
     for node in ast.walk(tree):
         if not isinstance(node, ast.Call):
             continue
@@ -90,7 +101,9 @@ def library_calls(tree):
         chain, root = [], node.func
         while isinstance(root, ast.Attribute):
             chain, root = [root.attr, *chain], root.value
-        if isinstance(root, ast.Name) and root.id in known:
+        if isinstance(root, ast.Call) and isinstance(root.func, ast.Name) and root.func.id in factories and not chain:
+            yield factories[root.func.id], keywords, node.lineno
+        elif isinstance(root, ast.Name) and root.id in known:
             yield ".".join([known[root.id], *chain]), keywords, node.lineno
         elif chain and chain[-1] in METHODS:
             yield METHODS[chain[-1]], keywords, node.lineno

@@ -176,6 +176,14 @@ def test_the_index_names_every_page():
     )
 
 
+def test_the_tree_names_every_module():
+    tree = (PROJECT / "CONTRIBUTING.md").read_text(encoding="utf-8").partition("## The tree")[2]
+    modules = {p.name for p in (PROJECT / "cgd_utils").glob("*.py")} | {
+        f"{p.parent.name}/" for p in (PROJECT / "cgd_utils").glob("*/__init__.py")
+    }
+    assert not [m for m in modules - {"__init__.py"} if f"`{m}`" not in tree and f"cgd_utils/{m}`" not in tree]
+
+
 def test_pictures_have_words():
     for page in PAGES:
         text = page.read_text(encoding="utf-8")
@@ -197,3 +205,17 @@ def test_no_page_repeats_another():
         for part in [" ".join(x.split()) for x in re.split(r"\n\s*\n|\n(?=\|)|\n(?=- )", text)]:
             if len(part.split()) >= (12 if part.startswith("|") else 20):
                 assert seen.setdefault(part, page) == page, f"{page.name} repeats {seen[part].name}: {part[:80]}"
+
+
+def test_make_targets_that_are_named_exist():
+    targets = set(re.findall(r"^([\w-]+):", (PROJECT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
+    for path in [*PAGES, PROJECT / ".github" / "workflows" / "test.yml", PROJECT / ".ci" / "run"]:
+        named = set(
+            re.findall(
+                r"\bmake ((?:test|lock|setup|reproduce|reference|lint|clean|update)[\w-]*)",
+                path.read_text(encoding="utf-8"),
+            )
+        )
+        assert named <= targets, f"{path.name}: {named - targets}"
+    workflow = (PROJECT / ".github" / "workflows" / "test.yml").read_text(encoding="utf-8")
+    assert "make test" in workflow and "make reproduce" in workflow

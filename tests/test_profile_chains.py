@@ -1,0 +1,96 @@
+"""Every profile that asks for a GPU, through the code of all notebooks on the CPU: its models are tiny stand-ins of the same
+architecture, its data a few rows in the published schema. Nothing else of the profile is changed but sizes."""
+
+import contextlib
+import io
+import json
+
+import families
+import pandas as pd
+import pytest
+
+from cgd_utils import artifacts, benchmarks, data, profiles, runner
+
+STUDENTS = {"Qwen/Qwen2.5-1.5B-Instruct": "qwen", "meta-llama/Llama-3.1-8B-Instruct": "llama", "simplescaling/s1.1-3B": "s1",
+            "Qwen/Qwen2.5-Math-7B": "qwen-math", "mistralai/Mixtral-8x7B-Instruct-v0.1": "mixtral",
+            "allenai/OLMo-2-1124-7B-Instruct": "olmo"}  # fmt: skip
+TEACHERS = {
+    "Qwen/Qwen2.5-7B-Instruct": "qwen",
+    "meta-llama/Llama-3.3-70B-Instruct": "llama",
+    "simplescaling/s1.1-32B": "s1",
+}
+PROFILES = ["gpu", *(n for n in profiles.names() if n.startswith("paper-"))]
+ROWS = 10
+
+
+def published_rows(folder, source):
+    """Rows with the columns that the source has on the hub, and the mapping that `data.SOURCES` gives for them."""
+    fields = dict(data.SOURCES[source].fields)
+    rows = [
+        {fields["question"]: f"What is {i} plus {i + 1}?", fields["answer"]: f"It is {2 * i + 1}.\n#### {2 * i + 1}"}
+        for i in range(ROWS)
+    ]
+    (folder / f"{source}.jsonl").write_text("".join(json.dumps(r) + "\n" for r in rows))
+    return {"data.source": str(folder / f"{source}.jsonl"), "data.fields": fields, "data.rows": ROWS}
+
+
+def published_benchmarks(folder, names):
+    folder.mkdir()
+    for name in names:
+        fields = {"question": "question", "answer": "answer", **benchmarks.NAMED[name].fields}
+        rows = [{fields["question"]: f"Compute {i} + 1.", fields["answer"]: str(i + 1)} for i in range(2)]
+        (folder / f"{name}.jsonl").write_text("".join(json.dumps(r) + "\n" for r in rows))
+
+
+def run_cells(name, parameters):
+    """The notebook's code cells in one IPython shell of this process: what papermill runs, without starting a kernel."""
+    from IPython.core.interactiveshell import InteractiveShell
+
+    shell = InteractiveShell()
+    said = io.StringIO()
+    cells = json.loads((runner.NOTEBOOKS / f"{name}.ipynb").read_text())["cells"]
+    with contextlib.redirect_stdout(said):
+        for cell in cells:
+            if cell["cell_type"] != "code":
+                continue
+            source = "".join(cell["source"])
+            if "parameters" in cell["metadata"].get("tags", []):
+                source += "\n" + "\n".join(f"{k} = {v!r}" for k, v in parameters.items())
+            done = shell.run_cell(source, store_history=False)
+            assert done.success, f"{name}: {source}\n{said.getvalue()[-3000:]}"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", PROFILES)
+@pytest.mark.filterwarnings("ignore")
+def test_a_profile_passes_the_whole_chain(name, tmp_path, monkeypatch):
+    import matplotlib
+
+    matplotlib.use("Agg")
+    monkeypatch.setenv("CGD_IN_CHAIN", "1")
+    p = profiles.load(name)
+    published_benchmarks(tmp_path / "benchmarks", list(p.evaluation.benchmarks))
+    overrides = {
+        **published_rows(tmp_path, p.data.source),
+        "models.students": {f: str(families.stand_in(STUDENTS[m])) for f, m in p.models.students.items()},
+        "synthesis.teacher.model": str(families.stand_in(TEACHERS[p.synthesis.teacher.model])),
+        "models.device": "cpu",
+        "evaluation.benchmark_dir": str(tmp_path / "benchmarks"),
+        "synthesis.draft.max_new_tokens": 6, "synthesis.teacher.sampling.max_new_tokens": 6, "evaluation.sampling.max_new_tokens": 4,
+        "training.batch_size": 4, "training.learning_rate": 1e-3,
+    }  # fmt: skip
+    overrides["training.micro_batch_size"] = min(2, p.training.micro_batch_size)
+    run = artifacts.open_run(name, tmp_path, overrides)
+    for stage in runner.STAGES:
+        run_cells(stage.name, {"profile": name, "outputs": str(tmp_path), "overrides": overrides})
+    results = pd.read_csv(run.results_csv)
+    assert set(results["method"]) == {"base", *p.training.methods}
+    assert set(results["benchmark"]) >= set(p.evaluation.benchmarks)
+    [family] = p.models.students
+    for folder in (run.folder / "artifacts" / "models").glob("*/"):
+        facts = json.loads((folder / "manifest.json").read_text())["facts"]
+        assert facts["trained"].startswith("LoRA on") and facts["too_long"] == 0 and facts["steps"] == 3
+        history = artifacts.read_jsonl(folder / "history.jsonl")
+        assert all(h["grad_norm"] > 0 for h in history)
+    assert (run.tables / "headline.md").exists()
+    assert (run.figures / f"accuracy_{family}.png").exists()
