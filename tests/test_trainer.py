@@ -231,7 +231,7 @@ def test_a_full_disk_leaves_the_previous_checkpoint(tmp_path, monkeypatch):
     try:
         with monkeypatch.context() as patched:
             patched.setattr(SFTTrainer, "_save_optimizer_and_scheduler", full)
-            with pytest.raises(trainer.TrainingFailed, match="step 2 could not be saved.*goes on from checkpoint-1"):
+            with pytest.raises(trainer.TrainingFailed, match=r"step 2 could not be saved.*goes on from checkpoint-1"):
                 train(tmp_path / "full", t)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
