@@ -109,7 +109,7 @@ def test_experts_are_trained_when_asked():
     dense = generation.load_model(generation.ModelRef(str(families.stand_in("qwen")), "qwen", device="cpu"))
     with pytest.raises(BadInput, match="has no experts"):
         adapters.lora_config(profiles.Lora(experts=True), dense)
-    with pytest.raises(BadInput, match="no layer 'query'; this model has .*q_proj"):
+    with pytest.raises(BadInput, match=r"no layer 'query'; this model has .*q_proj"):
         adapters.lora_config(profiles.Lora(target_modules=["query"]), dense)
 
 

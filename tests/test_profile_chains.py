@@ -69,7 +69,7 @@ def test_a_profile_passes_the_whole_chain(name, tmp_path, monkeypatch):
     matplotlib.use("Agg")
     monkeypatch.setenv("CGD_IN_CHAIN", "1")
     p = profiles.load(name)
-    published_benchmarks(tmp_path / "benchmarks", [b for b in p.evaluation.benchmarks])
+    published_benchmarks(tmp_path / "benchmarks", list(p.evaluation.benchmarks))
     overrides = {
         **published_rows(tmp_path, p.data.source),
         "models.students": {f: str(families.stand_in(STUDENTS[m])) for f, m in p.models.students.items()},
