@@ -121,7 +121,7 @@ def batches(
         Steps of forward passes of row indices. Every step has equally many forward passes when packed.
 
     Raises:
-        BadInput: ``batch_size`` is not a multiple of ``micro_batch_size`` × ``processes``.
+        BadInput: ``batch_size`` is not a multiple of ``micro_batch_size`` × ``processes``, or a row is longer than ``packed``.
     """
     sizes = [len(r["input_ids"]) for r in rows]
     steps = [list(range(i, min(i + batch_size, len(rows)))) for i in range(0, len(rows), batch_size)]
@@ -134,6 +134,10 @@ def batches(
             )
         out = [[s[i : i + micro_batch_size] for i in range(0, len(s), micro_batch_size)] for s in longest_first]
         return [s + [[]] * (-len(s) % processes) for s in out]
+    if max(sizes) > packed:
+        raise BadInput(
+            f"row {rows[sizes.index(max(sizes))]['id']!r} has {max(sizes)} tokens, more than a packed pass of {packed}"
+        )
     most = max(math.ceil(sum(sizes[i] for i in s) / packed) for s in steps)
     bins = most + (-most % processes)
     while (out := [_bins(s, sizes, bins, packed) for s in longest_first]) and any(s is None for s in out):

@@ -81,6 +81,8 @@ def test_every_row_is_read_once_in_the_step_of_its_place(lengths, groups, micro,
 def test_a_batch_that_the_processes_cannot_share_is_refused():
     with pytest.raises(BadInput, match="not a multiple of micro_batch_size × processes = 4 × 2"):
         tokenization.batches([{"input_ids": [1]}], 4, 4, 2)
+    with pytest.raises(BadInput, match="'a' has 9 tokens"):
+        tokenization.batches([{"id": "a", "input_ids": [1] * 9}], 4, 1, packed=8)
 
 
 @pytest.mark.parametrize("attention", ["sdpa", "eager"])
@@ -93,7 +95,7 @@ def test_packed_rows_do_not_see_each_other(family, attention):
     model.set_attn_implementation(attention)
     packed = tokenization.Collator(rows, tok.pad_token_id, True)([{"numbers": [2, 0, 3, 1]}])
     with torch.no_grad():
-        together = model(input_ids=packed["input_ids"], position_ids=packed["position_ids"]).logits[0]
+        together = model(input_ids=packed["input_ids"], position_ids=packed["position_ids"], use_cache=False).logits[0]
         start = 0
         for i in (2, 0, 3, 1):
             alone = model(input_ids=torch.tensor([rows[i]["input_ids"]])).logits[0]
@@ -113,7 +115,7 @@ def test_the_update_does_not_depend_on_how_a_step_is_cut(mode, tmp_path):
     }
     runs = {}
     for name, way in ways.items():
-        train(tmp_path / name, settings(mode=mode, learning_rate=1e-3, batch_size=4, max_length=256, **way))
+        train(tmp_path / name, settings(mode=mode, learning_rate=1e-3, batch_size=4, max_length=1024, **way))
         runs[name] = history(tmp_path / name)
     for name, rows in runs.items():
         assert len(rows) == 2
@@ -124,7 +126,7 @@ def test_the_update_does_not_depend_on_how_a_step_is_cut(mode, tmp_path):
 
 # ---------------------------------------------------------------- records
 def test_every_step_and_validation_is_recorded(tmp_path):
-    _, held = rows_of(3)
+    _tok, held = rows_of(3)
     seen = []
     facts = train(tmp_path, settings(validation_rows=3, validation_steps=2), validation=held, watch=seen.append)
     rows = history(tmp_path)
