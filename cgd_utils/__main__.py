@@ -104,9 +104,16 @@ def _parser() -> argparse.ArgumentParser:
     )
     p.add_argument("--model", help="'lab:<name>', a folder or a hub id")
     p.add_argument("--adapter", help="a PEFT adapter's folder over the model")
+    p.add_argument("--revision", help="commit of a hub model")
+    p.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto", help="for --model (default: auto)")
     p.add_argument(
-        "--engine", choices=["transformers", "vllm"], default="transformers", help="for --model (default: transformers)"
+        "--engine",
+        choices=["transformers", "vllm", "ray"],
+        default="transformers",
+        help="for --model (default: transformers)",
     )
+    p.add_argument("--set", action="append", default=[], metavar="FIELD=VALUE",
+                   help="a field of a profile's generation section, such as tensor_parallel_size=4; repeatable")  # fmt: skip
     p.add_argument("--server", metavar="URL", help="an OpenAI-compatible server, such as http://localhost:8000/v1")
     p.add_argument("--server-model", metavar="NAME", help="the model as the server calls it")
     p.add_argument("--api-key-env", default="OPENAI_API_KEY", help="environment variable that holds the key")
@@ -123,7 +130,7 @@ def _parser() -> argparse.ArgumentParser:
     p.add_argument("--max-new-tokens", type=int, default=512)
     p.add_argument("--n", type=int, default=1, help="samples a prompt")
     p.add_argument("--seed", type=int, default=0)
-    p.add_argument("--batch-size", type=int, default=64, help="model: prompts a batch")
+    p.add_argument("--batch-size", type=int, default=256, help="model: prompts a batch at most (default: 256)")
     p.add_argument("--json", action="store_true", help="print the result as JSON")
     p = add("merge", "join the shards of cgd generate; missing or double answers are refused",
             "cgd merge part-0.jsonl part-1.jsonl --prompts prompts.jsonl --out answers.jsonl")  # fmt: skip
@@ -362,13 +369,17 @@ def _generate(options: Any) -> int:
                                  n=options.n, seed=options.seed)  # fmt: skip
     if options.server:
         ref = generation.ModelRef("", options.server_model or "")
-        engine = profiles.Engine(engine="openai", base_url=options.server, server_model=options.server_model, budget=options.budget,
-                                 api_key_env=options.api_key_env, concurrency=options.concurrency,
-                                 price_prompt=options.price[0], price_completion=options.price[1])  # fmt: skip
+        told = {"engine": "openai", "base_url": options.server, "server_model": options.server_model, "budget": options.budget,
+                "api_key_env": options.api_key_env, "concurrency": options.concurrency,
+                "price_prompt": options.price[0], "price_completion": options.price[1]}  # fmt: skip
     else:
-        ref = generation.ModelRef(generation.resolve(options.model), options.model, options.adapter)
-        engine = profiles.Engine(engine=options.engine, batch_size=options.batch_size)
+        ref = generation.ModelRef(
+            generation.resolve(options.model), options.model, options.adapter, options.revision, device=options.device
+        )
+        told = {"engine": options.engine, "batch_size": options.batch_size}
         generation.check_adapter(ref) if options.adapter else None
+    more = {k.removeprefix("generation."): v for k, v in profiles.parse_assignments(options.set).items()}
+    engine = profiles.Engine(**{**told, **more})
     made = prompt_files.generate(options.prompts, options.out, ref, engine, sampling, options.shard)
     _print_or_json(made, [made], options)
     return 0

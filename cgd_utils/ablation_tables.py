@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from . import reporting, statistics
-from .ablations import Cell, Grid
+from .ablation_grids import Cell, Grid
 
 LENGTHS = ("tokens", "words", "lines")
 DRIFT = {
@@ -100,6 +100,17 @@ def _p(value: float) -> str:
     return "" if value != value else "<0.001" if value < 0.001 else f"{value:.3f}"
 
 
+def questions(table: pd.DataFrame) -> str:
+    """How many questions a seed each value of a grid's table rests on, in words."""
+    asked = table.groupby("on", sort=False)["questions"].first()
+    return ", ".join(f"{'mean' if on == 'mean' else 'instructions'} n = {n}" for on, n in asked.items())
+
+
+def caption(table: pd.DataFrame, grid: Grid, family: str) -> str:
+    """What a grid's picture shows."""
+    return f"{grid.question} Student {family}; questions a seed: {questions(table)}"
+
+
 def plot(table: pd.DataFrame, grid: Grid, cells: Sequence[Cell], family: str, base: Mapping[str, float] = {}) -> Any:
     """A grid's picture: curves over the dose, or a dot a cell; a panel each for mean accuracy and instruction following.
 
@@ -126,15 +137,12 @@ def plot(table: pd.DataFrame, grid: Grid, cells: Sequence[Cell], family: str, ba
         (ax.set_ylabel if grid.axis else ax.set_xlabel)(name)
     if grid.axis and len({c.line for c in cells}) > 1:
         axes[0][-1].legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
-    n = ", ".join(
-        f"{'mean' if o == 'mean' else 'instructions'} n = {int(table.loc[table['on'] == o, 'questions'].iloc[0])}"
-        for o in panels
-    )
     seeds = sorted(set(table["seeds"]))
     told = f"{seeds[0]}" if len(seeds) == 1 else f"{seeds[0]}–{seeds[-1]}"
     dotted = "; dotted: the untrained base" if base else ""
     figure.suptitle(
-        f"{grid.question}\n{family}, {told} seeds, 95% t intervals; questions a seed: {n}{dotted}", fontsize=9.5
+        f"{grid.question}\n{family}, {told} seeds, 95% t intervals; questions a seed: {questions(table)}{dotted}",
+        fontsize=9.5,
     )
     figure.tight_layout()
     return figure

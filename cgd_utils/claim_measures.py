@@ -107,9 +107,7 @@ def low_k(v: View) -> Found:
 
 
 def instructions(v: View) -> Found:
-    ours, theirs = (v.against_base(m, "instruction_following") for m in ("cgd", "cft"))
-    if ours is None or theirs is None:
-        return []
+    """CGD − base and CFT − base on each instruction benchmark: the one must be kept, the other lost."""
 
     def kept(low: float, high: float) -> str:
         return SUPPORTED if low >= -MARGIN else CONTRADICTED if high < -MARGIN else INCONCLUSIVE
@@ -117,7 +115,13 @@ def instructions(v: View) -> Found:
     def lost(low: float, high: float) -> str:
         return SUPPORTED if high < -MARGIN else CONTRADICTED if low >= -MARGIN else INCONCLUSIVE
 
-    return [replace(m, verdict=judged(rule, m.low, m.high, m.seeds)) for m, rule in ((ours, kept), (theirs, lost))]
+    return _known(
+        [
+            v.difference("base", rule, b, reference=m)
+            for b in _instruction_sets(v)
+            for m, rule in (("cgd", kept), ("cft", lost))
+        ]
+    )
 
 
 def passes(v: View) -> Found:
@@ -160,7 +164,7 @@ def longer(v: View) -> Found:
         return gain(low - 1, high - 1)
 
     return _known([there.measured(f"{m} of CGD's answers, times the base's", above, "times", "lengths", method="cgd", metric=m,
-                                  condition="times the base") for m in ("words", "lines")])  # fmt: skip
+                                  condition="times the base") for m in ("words", "steps")])  # fmt: skip
 
 
 def certain(v: View) -> Found:
@@ -285,8 +289,11 @@ def _last_layer(v: View) -> str:
     return max(rows, key=lambda c: int(c.removeprefix("layer ")), default="")
 
 
-def loses(v: View, share: float = 5.0) -> Found:
-    """Percent of the questions another method answers rightly that CGD does not, with its most frequent failure."""
+def loses(v: View, share: float = 5.0, least: int = 20) -> Found:
+    """Percent of the questions another method answers rightly that CGD does not, with its most frequent failure.
+
+    Judged where the other method answers at least ``least`` questions rightly, told where it does not.
+    """
     rows = measurements.pick(v.analyses, "losses")
     out = []
     for condition in [c for c in dict.fromkeys(rows["condition"]) if c.startswith("lost to")]:
@@ -305,4 +312,4 @@ def loses(v: View, share: float = 5.0) -> Found:
                 metric="all",
             )
         )
-    return _known(out)
+    return [replace(m, verdict=None) if m.n < least else m for m in _known(out)]

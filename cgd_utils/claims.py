@@ -66,7 +66,7 @@ CLAIMS: dict[str, tuple[str, str, Measure]] = {
     "C7": ("no extra computation at inference", "passes a question do not lie above the base's (tokens are told beside them)", from_run.passes),
     "C8": ("less sensitive to the learning rate than CFT", "gain of the change at 3× the rate", from_run.stability),
     "C9": ("holds across model families", "C1 in every family of the run; at least five families", lambda v: []),
-    "C10": ("answers become longer, in more steps", "words and lines lie above 1× the base's", from_run.longer),
+    "C10": ("answers become longer, in more steps", "words and steps lie above 1× the base's", from_run.longer),
     "C11": ("transfers to code without code in the training data", "gain over the base on HumanEval", from_run.on("humaneval", "base")),
     "C12": ("conditioning on the critique lowers the uncertainty on the refined answer",
             "likelihood and entropy of ŷ given (x, y', c) lie below those given (x) and (x, y'), in the base and in CGD", from_run.certain),
@@ -82,7 +82,7 @@ CLAIMS: dict[str, tuple[str, str, Measure]] = {
            from_run.gain_over("refined_sft", "cgd_no_critique", judge=effect, every=False)),
     "Q7": ("one pass of CGD is more accurate than multi-pass self-refine of the base", "gain, paired by question", from_run.self_refine),
     "Q8": ("longer training drifts", "effect: one epoch above longer training, in accuracy or instruction following", from_run.drifts),
-    "Q9": ("CGD loses more than 5% of the questions that another method answers rightly", "percent lost lies above 5", from_run.loses),
+    "Q9": ("CGD loses more than 5% of the questions that another method answers rightly", "percent lost lies above 5 (of 20 questions or more)", from_run.loses),
     "Q10": ("a stronger teacher makes a stronger student", "effect: CGD above CGD with each weaker teacher", from_run.grid("teacher", effect)),
     "Q11": ("real critiques beat generic, random and irrelevant ones", "effect: CGD above each",
             from_run.gain_over("cgd_generic", "cgd_random", "cgd_irrelevant", judge=effect, every=False)),
@@ -148,6 +148,18 @@ def _flawed() -> dict[str, str]:
                 f"{cell.row} {cell.column}: printed {cell.printed:g}, recomputed {cell.recomputed:g}"
             )
     return {claim: "; ".join(cells) for claim, cells in out.items()}
+
+
+def readable(made: pd.DataFrame) -> pd.DataFrame:
+    """What each verdict rests on, for reading: the measured rows with three significant digits."""
+    shown = made.loc[
+        made["measured"] != "",
+        ["id", "family", "measured", "estimate", "ci_low", "ci_high", "unit", "n", "seeds", "alone", "verdict"],
+    ]
+    shown = shown.astype({"n": int, "seeds": int})
+    for c in ("estimate", "ci_low", "ci_high"):
+        shown[c] = ["" if pd.isna(x) else f"{float(x):.3g}" for x in shown[c]]
+    return shown.reset_index(drop=True)
 
 
 def summary(made: pd.DataFrame) -> pd.DataFrame:

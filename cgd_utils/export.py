@@ -159,7 +159,7 @@ def _card(
     import yaml
 
     p, environment = run.profile, artifacts.environment()
-    lab = p.data.source == "lab"
+    lab = p.data.is_lab
     front: Record = {"pretty_name": f"{method} rows of {p.name}", "tags": ["cgd-kit", "critique", "distillation"],
                      "task_categories": ["text-generation"], "size_categories": [_size(len(rows))]}  # fmt: skip
     if lab:

@@ -204,12 +204,12 @@ def costs(run: Run, family: str) -> list[Record]:
 
 # ---------------------------------------------------------------- lengths
 def lengths(results: pd.DataFrame) -> list[Record]:
-    """Measurements: each model's mean words and lines an answer over the accuracy benchmarks, as ``times`` the base's.
+    """Measurements: each model's mean words, lines and steps an answer over the accuracy benchmarks, as ``times`` the base's.
 
     From the result rows; ``n`` is the number of answers, and the interval is made over seeds by `measurements.over_seeds`.
     """
     graded = set(results.loc[results["metric"] == "accuracy", "benchmark"])
-    mine = results[results["metric"].isin(["words", "lines"]) & results["benchmark"].isin(graded)]
+    mine = results[results["metric"].isin(["words", "lines", "steps"]) & results["benchmark"].isin(graded)]
     out = []
     for (family, metric), rows in mine.groupby(["family", "metric"], sort=False):
         base = rows.loc[rows["method"] == "base", "value"].mean()

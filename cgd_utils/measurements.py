@@ -63,18 +63,17 @@ def read(run: Run) -> pd.DataFrame:
 def over_seeds(rows: pd.DataFrame, level: float = 0.95) -> pd.DataFrame:
     """One row a (analysis, family, method, condition, metric): mean over seeds with its t interval.
 
-    Where there is one model (the base, or one seed) the row keeps its own interval over items; ``interval`` says which it is,
+    Where there is one model (the base, or one seed), or seeds agree to the last digit, the row keeps its own interval over items; ``interval`` says which it is,
     ``seeds`` how many models, ``n`` how many items each was measured on (the mean).
     """
     out = []
     for keys, group in rows.groupby(KEYS, sort=False, dropna=False):
         about = dict(zip(KEYS, keys, strict=True)) | {"seeds": len(group), "n": round(group["n"].mean())}
-        if len(group) > 1:
-            i = statistics.mean_t_interval(group["value"].to_numpy(float), level)
+        i = statistics.mean_t_interval(group["value"].to_numpy(float), level)
+        if len(group) > 1 and (i.high > i.low or group["ci_low"].isna().all()):  # no spread to see is no certainty
             out.append({**about, "value": i.estimate, "ci_low": i.low, "ci_high": i.high, "interval": "seeds"})
         else:
-            r = group.iloc[0]
-            out.append({**about, **{c: r[c] for c in ("value", "ci_low", "ci_high")}, "interval": "items"})
+            out.append({**about, **group[["value", "ci_low", "ci_high"]].mean().to_dict(), "interval": "items"})
     return pd.DataFrame(out, columns=[*KEYS, "seeds", "n", "value", "ci_low", "ci_high", "interval"])
 
 

@@ -185,7 +185,7 @@ def _aime_cell(have: Kit, family: str | None, method: str, metric: str, benchmar
     if kind.startswith("pass@"):
         return have.measured("pass@k", family=family or "", method=method, condition=benchmark, metric=kind)
     rows = have.results[(have.results["family"] == family) & (have.results["method"] == method) & (have.results["benchmark"] == benchmark)
-                        & (have.results["metric"] == ("words" if "words" in metric else "lines"))]  # fmt: skip
+                        & (have.results["metric"] == ("words" if "words" in metric else "steps"))]  # fmt: skip
     if rows.empty:
         return MISSING
     found = measurements.over_seeds(

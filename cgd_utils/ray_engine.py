@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from typing import Any
@@ -85,9 +86,12 @@ class RayGenerator:
         blocks = -(-len(items) // self.settings.batch_size)
         size = min(self.settings.ray_workers, blocks)
         made = ray.data.from_items(items, override_num_blocks=blocks).map_batches(
-            Worker, fn_constructor_args=[self.ref, self._inner(), sampling, self.open_worker], batch_size=None, num_gpus=self.gpus,
-            compute=ActorPoolStrategy(size=size), max_restarts=-1, max_task_retries=-1,
-        )  # fmt: skip
+            Worker,
+            fn_constructor_args=[self.ref, self._inner(), sampling, self.open_worker],
+            batch_size=None,
+            num_gpus=self.gpus,
+            compute=ActorPoolStrategy(size=size),
+        )  # fmt: skip; Ray Data restarts actors and tries their tasks again without limit
         try:
             for block in made.iter_batches(batch_size=None, prefetch_batches=0):
                 if rows := [json.loads(row) for row in block["row"].tolist()]:
@@ -119,6 +123,7 @@ def _start(address: str | None) -> bool:
 
     Raises:
         BadInput: nothing answers at the address.
+        GenerationFailed: Ray's own processes did not come up on this machine.
     """
     import ray
 
@@ -126,7 +131,11 @@ def _start(address: str | None) -> bool:
         return False
     try:
         ray.init(address=address or "local", include_dashboard=False if address is None else None, log_to_driver=False)
-    except (ConnectionError, RuntimeError, ValueError) as e:
+    except Exception as e:  # Ray raises a bare Exception where its own processes do not come up
+        if address is None:
+            raise GenerationFailed(f"Ray did not start on this machine ({str(e).splitlines()[0][:200]}); it waits half a minute for its "
+                                   "processes: run again when the machine is less busy, or start one with `ray start --head` and set "
+                                   "generation.ray_address: auto") from None  # fmt: skip
         raise BadInput(
             f"generation.ray_address = {address!r}: no Ray cluster answers ({str(e).splitlines()[0][:200]}); start one with "
             "`ray start --head`, or leave it out for this machine alone"
@@ -134,8 +143,12 @@ def _start(address: str | None) -> bool:
     return True
 
 
+_RAISED = re.compile(r"(?:\w+\.)*(\w*(?:Error|Exception|BadInput|GenerationFailed): .+)")
+
+
 def _why(error: BaseException) -> str:
     """The error of the engine inside a worker, without Ray's frames."""
-    inner = getattr(error, "cause", None) or error
-    last = [line for line in str(inner).strip().splitlines() if line.strip()][-1]
-    return f"a Ray worker failed: {last.strip()[:500]}; finished texts are kept: run again to go on"
+    lines = [line.strip() for line in str(error).splitlines()]
+    told = next((m for line in lines if (m := _RAISED.match(line)) and not line.startswith("ray.")), None)
+    words = told[1] if told else next((line for line in reversed(lines) if line), type(error).__name__)
+    return f"a Ray worker failed: {words[:500]}; finished texts are kept: run again to go on"

@@ -26,7 +26,7 @@ table{border-collapse:collapse;font-size:.85rem;overflow-wrap:normal}th,td{paddi
 #departures h1,#departures h2,#departures h3{font-size:1rem;border:0;margin-top:1rem}
 @media(max-width:600px){body{padding:.7rem;font-size:15px}h1{font-size:1.5rem}h2{font-size:1.2rem}th,td{padding:.2rem .4rem}}
 @media print{body{max-width:none;font-size:10pt}nav{display:none}table{font-size:6.5pt}th,td{padding:.1rem .25rem;min-width:0}
-.scroll{overflow:visible}h2,h3{break-after:avoid}figure,tr,.cgd-example{break-inside:avoid}img{max-height:14cm}}
+details::details-content{content-visibility:visible;block-size:auto}.scroll{overflow:visible}h2,h3{break-after:avoid}figure,tr,.cgd-example{break-inside:avoid}img{max-height:14cm}}
 </style>{{ style }}</head><body>
 <h1>Critique-Guided Distillation: {{ run.profile.name }}</h1>
 <p>{{ run.profile.description }}</p>
@@ -149,21 +149,12 @@ def _claims(made: pd.DataFrame) -> list[Record]:
     """One entry a claim, with the table of its measurements."""
     from markupsafe import Markup
 
-    shown = ["family", "measured", "estimate", "ci_low", "ci_high", "unit", "n", "seeds", "alone", "verdict", "scope"]
-    out = []
-    for _, rows in made.groupby("id", sort=False):
-        told = rows[shown].copy()
-        for c in ("estimate", "ci_low", "ci_high"):
-            told[c] = [f"{x:.2f}" if x == x and x is not None else "" for x in told[c]]
-        for c in ("n", "seeds"):
-            told[c] = [f"{x:.0f}" if x == x and x is not None else "" for x in told[c]]
-        out.append(
-            {
-                **rows.iloc[0][["id", "statement", "rule", "published", "audit", "command"]],
-                "html": Markup(_coloured(told)),
-            }
-        )
-    return out
+    told = claims.readable(made)
+    return [
+        {**rows.iloc[0][["id", "statement", "rule", "published", "audit", "command"]],
+         "html": Markup(_coloured(told[told["id"] == name].drop(columns="id"))) if (told["id"] == name).any() else verdicts.NOT_MEASURED}
+        for name, rows in made.groupby("id", sort=False)
+    ]  # fmt: skip
 
 
 def _coloured(frame: pd.DataFrame) -> str:

@@ -136,7 +136,7 @@ def answers_table(results: pd.DataFrame, statuses: Sequence[str]) -> pd.DataFram
     """Beside every accuracy: what was cut off or not graded, a row a (family, method, benchmark), all seeds' answers together.
 
     ``accuracy`` (or the benchmark's own metric) and each of ``statuses`` as ``percent [interval]``, Wilson's at 95% over
-    ``answers``; the accuracy of several samples a question with its mean and interval over questions.
+    ``answers``. Answers to one question by several seeds are not independent, so these intervals are a little narrow.
     """
     keys = ["family", "method", "benchmark"]
     out = []
@@ -154,7 +154,7 @@ def answers_table(results: pd.DataFrame, statuses: Sequence[str]) -> pd.DataFram
 def length_table(results: pd.DataFrame, metrics: Sequence[str] = ("words", "tokens", "steps")) -> pd.DataFrame:
     """Reasoning length beside accuracy and Pass@k: a row a (family, method, benchmark), ``mean [interval]`` over ``seeds``.
 
-    With one model the interval is its own, over its answers (``n``).
+    With one model, or seeds that agree to the last digit, the interval is the first model's own, over its answers (``n``).
     """
     keys = ["family", "method", "benchmark"]
     samples = [m for m in dict.fromkeys(results["metric"]) if m.startswith("pass@")]
@@ -166,7 +166,7 @@ def length_table(results: pd.DataFrame, metrics: Sequence[str] = ("words", "toke
             if mine.empty:
                 continue
             low, high = mine["ci_low"].iloc[0], mine["ci_high"].iloc[0]
-            if len(mine) > 1:
+            if len(mine) > 1 and mine["value"].std() > 1e-9:
                 i = statistics.mean_t_interval(mine["value"].to_numpy(float))
                 low, high = i.low, i.high
             row["n"] = int(mine["n"].max())
@@ -245,11 +245,13 @@ def save_figure(figure: Any, folder: Path, name: str, plotted: pd.DataFrame, cap
 def sizes(plotted: pd.DataFrame) -> str:
     """How many seeds and items the rows of a figure or table rest on, as a sentence; '' where they do not say."""
     parts = []
-    for column, one, many in (("n_seeds", "seed", "seeds"), ("seeds", "seed", "seeds"), ("n", "", "items a model")):
+    names = {"n_seeds": "seed", "seeds": "seed", "n_questions": "question", "n": "item"}
+    for column, name in names.items():
         if column in plotted and plotted[column].notna().any():
             low, high = int(plotted[column].min()), int(plotted[column].max())
             what = f"{low}" if low == high else f"{low} to {high}"
-            parts.append(f"{'n = ' if column == 'n' else ''}{what} {many if column == 'n' or high != 1 else one}")
+            told = f"{what} {name}{'s' if high != 1 else ''}"
+            parts.append(f"n = {told} a model" if column.startswith("n") and column != "n_seeds" else told)
     if not parts:
         return ""
     return f"{'; '.join(parts)}; bars and bands are 95% intervals, over seeds where there are several."

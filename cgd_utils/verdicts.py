@@ -1,6 +1,6 @@
 """Verdicts: three ways of judging the interval of a difference, and what a claim is measured from.
 
-Intervals are 95% over seeds (paired where two models are compared), over items where there is one model. `MARGIN` points
+Intervals are over seeds (paired where two models are compared), over items where there is one model or no spread. `MARGIN` points
 are the least that matters:
 
 - *gain*: ``supported`` if it lies above 0, ``contradicted`` if below, else ``inconclusive``;
@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from . import measurements, reporting, statistics
+from . import measurements, reporting
 from .profiles import Profile
 
 SUPPORTED, CONTRADICTED, INCONCLUSIVE = "supported", "contradicted", "inconclusive"
@@ -103,27 +103,6 @@ class View:
         rows = self.results[self.results["metric"].isin(reporting.QUALITY)]
         mine = rows[rows["metric"] == "accuracy"] if benchmark == "mean" else rows[rows["benchmark"] == benchmark]
         return int(mine.groupby("benchmark")["n"].max().sum())
-
-    def against_base(self, method: str, metric: str) -> Measured | None:
-        """Method − base on the benchmarks of a metric (their mean), over seeds."""
-        rows = self.results[self.results["metric"] == metric]
-        base = rows[rows["method"] == "base"].groupby("benchmark")["value"].mean()
-        mine = rows[(rows["method"] == method) & rows["seed"].notna()].pivot_table(
-            index="seed", columns="benchmark", values="value"
-        )
-        if base.empty or mine.empty:
-            return None
-        i = statistics.mean_t_interval((mine - base).mean(axis=1).to_numpy(), self.level)
-        n = int(rows.groupby("benchmark")["n"].max().sum())
-        return Measured(
-            f"{name_of(method)} − base, {metric.replace('_', ' ')}",
-            i.estimate,
-            i.low,
-            i.high,
-            i.n,
-            n,
-            judged(gain, i.low, i.high, i.n),
-        )
 
     def measured(
         self, what: str, judge: Callable[[float, float], str] | None, unit: str, analysis: str, **where: str

@@ -165,6 +165,9 @@ def test_only_the_named_families_get_every_grid(tmp_path):
     grids = Counter(family for family, _ in plan)
     assert grids["llama"] == len(run.profile.ablations.grids) == len(ablations.GRIDS)
     assert all(grids[f] == 1 for f in run.profile.models.students if f != "llama")
+    assert all(r["state"] == "to do" for r in ablations.states(run))
+    for family, grid in plan:
+        assert set(ablations.plain(run, grid, family)) < {c.name for c in ablations.cells(run, grid, family)}
 
 
 def test_a_family_of_the_grids_must_be_a_student(tmp_path):

@@ -185,3 +185,28 @@ def test_the_summary_has_a_row_a_claim():
     shown = claims.summary(made)
     assert list(shown["id"]) == list(claims.CLAIMS)
     assert set(inference.hardest(profiles.load("lab"))) == {"in range", "beyond"}
+
+
+def test_a_loss_of_few_questions_is_told_and_not_judged():
+    few, many = (
+        measurements.frame([{"analysis": "losses", "family": "f", "method": "cgd", "seed": s, "condition": "lost to cft", "metric": "all",
+                             "value": 60.0 + s, "n": n, "ci_low": 40.0, "ci_high": 70.0} for s in range(3)]) for n in (5, 50)
+    )  # fmt: skip
+    assert verdict(claims.claims(frame(RESULTS), analyses=few), "Q9") == {"inconclusive"}
+    assert verdict(claims.claims(frame(RESULTS), analyses=many), "Q9") == {"supported"}
+
+
+def test_seeds_without_spread_keep_their_interval_over_items():
+    about = {
+        "analysis": "a",
+        "family": "f",
+        "method": "m",
+        "condition": "c",
+        "metric": "k",
+        "value": 0.0,
+        "n": 2,
+        "ci_low": -5.0,
+        "ci_high": 5.0,
+    }
+    row = measurements.over_seeds(measurements.frame([{**about, "seed": s} for s in range(3)])).iloc[0]
+    assert (row["ci_low"], row["ci_high"], row["interval"], row["seeds"]) == (-5.0, 5.0, "items", 3)

@@ -28,7 +28,7 @@ ELSEWHERE = {
     r"\.venv/bin/pre-commit install": "changes the clone's git hooks",
     r"\.venv/bin/python tests/refresh_docs\.py": "test_the_profiles_page_is_in_step",
     r"\.venv/bin/python tests/benchmarks/": "measures speed; takes minutes",
-    r"python -m cgd_utils\.course": "tests/test_course.py",
+    r"\.venv/bin/python -m cgd_utils\.course": "tests/test_course.py::test_the_student_version_is_in_step",
     r"papermill notebooks/": "tests/test_chain.py::test_a_notebook_runs_by_papermill_alone_from_any_folder",
     r"cp -r docs/own-data ": "tests/test_own_data.py",
     r"(export|source|pip install|apt-get|conda|git clone|uv) ": "sets up a machine",

@@ -84,7 +84,7 @@ def test_pass_at_k_never_falls(smoke_run):
 def test_lengths_are_told_as_a_multiple_of_the_base():
     rows = [("f", m, s, b, metric, v, 10, 0.0, 1.0)
             for m, s, v in (("base", None, 2.0), ("cgd", 0, 6.0), ("cgd", 1, 4.0)) for b in ("a", "b")
-            for metric in ("accuracy", "words", "lines")]  # fmt: skip
+            for metric in ("accuracy", "words", "steps")]  # fmt: skip
     results = pd.DataFrame(rows, columns=reporting.COLUMNS)
     results["seed"] = results["seed"].astype("Int64")
     found = measurements.frame(inference.lengths(results))

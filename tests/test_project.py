@@ -21,7 +21,7 @@ sandbox code_execution general_benchmarks benchmarks decontamination
 synthesis
 memory adapters tokenization trainer training export
 evaluation drift measurements subjects analysis failures critiques inference
-ablations
+ablation_grids ablations
 reporting ablation_tables figures paper_tables explorer verdicts claim_measures claims
 checks runner report exercises course __main__
 """.split()

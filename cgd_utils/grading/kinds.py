@@ -127,7 +127,7 @@ def truth(answer: str) -> bool | None:
 
 
 _CHOICE = re.compile(
-    r"\(\s*([A-Ja-j])\s*\)|([A-J])\s*[).:]?|([A-J])\s*[).:]\s.+|\(\s*([A-Ja-j])\s*\)\s*\S.*|([a-j])\s*\)"
+    r"\(\s*([A-Ja-j])\s*\)|([A-J])\s*[).:]?|([A-J])\s*[).:]\s.+|\(\s*([A-Ja-j])\s*\)\s*[^-+*/^=\s].*|([a-j])\s*\)"
 )
 
 

@@ -98,6 +98,8 @@ def _equal(gold: str, answer: str, rule: str, leaf: Leaf) -> bool | None:
     if wanted and given:
         return _numbers_equal(wanted, given, rule)
 
+    if "=" not in gold and "=" in answer and (kinds.words(gold) or kinds.choice(gold) or kinds.based(gold)):
+        answer = notation.clean(named[1]) if (named := kinds.assignment(answer)) else answer  # x = Evelyn
     if (text := kinds.words(gold)) is not None:
         if (truth := kinds.truth(gold)) is not None and text in ("true", "false", "yes", "no"):
             return kinds.truth(answer) == truth
