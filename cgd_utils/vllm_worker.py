@@ -24,7 +24,6 @@ def main(path):
 
         def put(row):
             out.write(json.dumps(row, ensure_ascii=False) + "\n")
-            out.flush()
 
         wanted = []
         for item in task["prompts"]:
@@ -34,7 +33,10 @@ def main(path):
                 wanted.append(item)
         for start in range(0, len(wanted), task["chunk"]):
             chunk = wanted[start : start + task["chunk"]]
-            sampling = [SamplingParams(**task["sampling"], seed=item["seed"]) for item in chunk]
+            if task["sampling"]["temperature"] > 0:
+                sampling = [SamplingParams(**task["sampling"], seed=item["seed"]) for item in chunk]
+            else:
+                sampling = [SamplingParams(**task["sampling"])] * len(chunk)
             prompts = [{"prompt_token_ids": item["ids"]} for item in chunk]
             for item, made in zip(
                 chunk, engine.generate(prompts, sampling, use_tqdm=False, lora_request=lora), strict=True
@@ -48,6 +50,7 @@ def main(path):
                         "n_tokens": len(said.token_ids),
                     }
                 )
+            out.flush()
     with open(task["seconds"], "w", encoding="utf-8") as out:  # noqa: PTH123
         json.dump({"load": loaded - started, "generate": time.monotonic() - loaded}, out)
 

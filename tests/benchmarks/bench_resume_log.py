@@ -19,10 +19,10 @@ class Fake:
     identity = "fake"
 
     def __init__(self, stop):
-        self.stop, self.first = stop, None
+        self.stop, self.first, self.cpu = stop, None, None
 
     def stream(self, missing, sampling):
-        self.first = time.perf_counter()
+        self.first, self.cpu = time.perf_counter(), time.process_time()
         for start in range(0, len(missing), 256):
             if self.stop is not None and start >= self.stop:
                 raise KeyboardInterrupt
@@ -32,12 +32,13 @@ class Fake:
 
 def once(n, log, stop):
     requests = [Request(str(i), [{"role": "user", "content": f"{i} " + "a question " * 100}]) for i in range(n)]
-    start, engine = time.perf_counter(), Fake(stop)
+    engine = Fake(stop)
+    start, before = time.perf_counter(), time.process_time()
     try:
         generate(engine, requests, Sampling(), log)
     except KeyboardInterrupt:
         return
-    print(f"{n:>8} prompts: start-up after a kill {engine.first - start:.2f} s, second half {time.perf_counter() - engine.first:.2f} s, "
+    print(f"{n:>8} prompts: start-up after a kill {engine.first - start:.2f} s (CPU {engine.cpu - before:.2f} s), second half {time.perf_counter() - engine.first:.2f} s, "
           f"peak memory {artifacts.peak_memory_gib():.2f} GiB, CPU {time.process_time():.1f} s", flush=True)  # fmt: skip
 
 
