@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.set-up
 
-.PHONY: setup reproduce reference test test-vllm lint lock clean
+.PHONY: setup reproduce reference test test-vllm test-browser lint lock update-lock clean
 
 setup: $(STAMP)
 
@@ -13,7 +13,9 @@ setup: $(STAMP)
 $(STAMP): requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "error: Python 3.11 or newer is needed; name one: make PYTHON=python3.12" >&2; exit 2; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint requirements.lock --editable '.[dev]'
+	@echo "setting up $(VENV): about 2 GB, from one minute to ten; pip says nothing meanwhile"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check 'pip>=25'  # the one that Python brings may resolve for many minutes
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint requirements.lock --editable '.[dev]'
 	@touch $(STAMP)
 
 reproduce: setup
@@ -39,11 +41,22 @@ $(VLLM)/.set-up: tests/vllm/requirements.txt
 	@touch $@
 
 test-vllm: setup $(VLLM)/.set-up
-	CGD_VLLM_PYTHON=$(abspath $(VLLM)/bin/python) $(BIN)/python -m pytest tests/vllm
+	CGD_VLLM_PYTHON=$(abspath $(VLLM)/bin/python) $(BIN)/python -m pytest tests/vllm tests/test_api_drift.py
+
+# every notebook by Run All in JupyterLab in a headless Chromium; screenshots in outputs/browser
+test-browser: setup
+	@command -v chromium chromium-browser google-chrome >/dev/null || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && apt-get update -qq && apt-get install -y -qq chromium; } \
+	  || { echo "error: no Chromium; install it (Debian: apt-get install chromium) or name it in CGD_CHROMIUM" >&2; exit 2; }
+	@$(BIN)/python -c 'import playwright' 2>/dev/null || $(BIN)/python -m pip install --quiet --disable-pip-version-check 'playwright>=1.50,<2'
+	CGD_BROWSER=1 $(BIN)/python -m pytest tests/browser
 
 # the versions installed now become the lock
 lock: setup
 	@{ head -2 requirements.lock; $(BIN)/python -m pip freeze --exclude-editable | sed 's/+cpu//' | grep -v ' @ ' | sort -f; } > .lock.tmp && mv .lock.tmp requirements.lock
 
+# newest versions in .venv-newest: what changed, what breaks; writes the lock if the tests pass. BEYOND=1 drops the upper bounds
+update-lock: setup
+	BEYOND=$(BEYOND) $(BIN)/python tests/update_lock.py
+
 clean:
-	rm -rf $(VENV) .pytest_cache .ruff_cache
+	rm -rf $(VENV) .venv-newest .pytest_cache .ruff_cache

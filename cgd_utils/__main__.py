@@ -18,7 +18,9 @@ from . import __version__
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="cgd", description="Critique-Guided Distillation, from problems to the paper's tables.",
-        epilog="example: cgd run --profile lab",
+        epilog="examples:\n  cgd check --profile gpu\n  cgd run --profile lab --set training.epochs=2\n  cgd status --profile lab --json\n"
+        "  cgd compare outputs/lab:cgd outputs/lab:distilled_sft\n\ncgd COMMAND --help has an example of each. Results for scripts: --json.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )  # fmt: skip
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
@@ -46,6 +48,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     p.add_argument("--dry-run", action="store_true", help="say what would run")
     p = add("status", "what is done, stale (and why), partial or missing", "cgd status --profile lab")
+    p.add_argument("--cells", action="store_true", help="the cells of the ablation grids instead: done, stale or to do")
     add_run_options(p)
     p = add(
         "check",
@@ -101,9 +104,16 @@ def _parser() -> argparse.ArgumentParser:
     )
     p.add_argument("--model", help="'lab:<name>', a folder or a hub id")
     p.add_argument("--adapter", help="a PEFT adapter's folder over the model")
+    p.add_argument("--revision", help="commit of a hub model")
+    p.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto", help="for --model (default: auto)")
     p.add_argument(
-        "--engine", choices=["transformers", "vllm"], default="transformers", help="for --model (default: transformers)"
+        "--engine",
+        choices=["transformers", "vllm", "ray"],
+        default="transformers",
+        help="for --model (default: transformers)",
     )
+    p.add_argument("--set", action="append", default=[], metavar="FIELD=VALUE",
+                   help="a field of a profile's generation section, such as tensor_parallel_size=4; repeatable")  # fmt: skip
     p.add_argument("--server", metavar="URL", help="an OpenAI-compatible server, such as http://localhost:8000/v1")
     p.add_argument("--server-model", metavar="NAME", help="the model as the server calls it")
     p.add_argument("--api-key-env", default="OPENAI_API_KEY", help="environment variable that holds the key")
@@ -120,7 +130,7 @@ def _parser() -> argparse.ArgumentParser:
     p.add_argument("--max-new-tokens", type=int, default=512)
     p.add_argument("--n", type=int, default=1, help="samples a prompt")
     p.add_argument("--seed", type=int, default=0)
-    p.add_argument("--batch-size", type=int, default=64, help="model: prompts a batch")
+    p.add_argument("--batch-size", type=int, default=256, help="model: prompts a batch at most (default: 256)")
     p.add_argument("--json", action="store_true", help="print the result as JSON")
     p = add("merge", "join the shards of cgd generate; missing or double answers are refused",
             "cgd merge part-0.jsonl part-1.jsonl --prompts prompts.jsonl --out answers.jsonl")  # fmt: skip
@@ -147,6 +157,17 @@ def _parser() -> argparse.ArgumentParser:
     p.add_argument("run_b", metavar="RUN_B")
     p.add_argument("--level", type=float, default=0.95, help="of the intervals (default: 0.95)")
     p.add_argument("--json", action="store_true", help="print the result as JSON")
+    p = add(
+        "export",
+        "the training rows of a method for TRL or LLaMA-Factory, with a dataset card",
+        "cgd export --profile lab --method cgd --format trl --out cgd-rows",
+    )
+    add_run_options(p)
+    p.add_argument("--method", required=True, help="a method, such as cgd or 'cgd_noisy(0.3)'")
+    p.add_argument("--format", required=True, choices=["trl", "llama-factory"])
+    p.add_argument("--out", type=Path, required=True, help="folder; an earlier export there is replaced")
+    p.add_argument("--family", help="whose drafts (default: the profile's first family)")
+    p.add_argument("--seed", type=int, help="only the rows that this training seed draws (default: all)")
     p = add("audit", "published averages that do not follow from their published rows", "cgd audit --json")
     p.add_argument("--tables", type=Path, default=None, help="folder of table_*.csv (default: the shipped ones)")
     p.add_argument("--differences", action="store_true", help="published differences against sampling noise instead")
@@ -160,24 +181,47 @@ def main(argv: list[str] | None = None) -> int:
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     os.environ.setdefault("PYDEVD_DISABLE_FILE_VALIDATION", "1")
     from .artifacts import GenerationFailed
+    from .progress import coloured
     from .runner import StageFailed
     from .trainer import TrainingFailed
+
+    def told(message: str) -> None:
+        print(f"{coloured('error:', 'red', sys.stderr)} {message}", file=sys.stderr)
 
     try:
         return _COMMANDS[options.command](options)
     except (StageFailed, GenerationFailed, TrainingFailed) as e:
-        print(f"error: {e}", file=sys.stderr)
+        told(str(e))
         return 1
-    except (ValueError, FileNotFoundError) as e:  # BadInput, ProfileError and graders' input errors
-        print(f"error: {_told(e)}", file=sys.stderr)
+    except BrokenPipeError:  # the reader of a pipe has seen enough: cgd audit | head
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except ModuleNotFoundError as e:
+        told(f"{e}; {_EXTRAS.get((e.name or '').partition('.')[0], 'set the environment up again: make setup')}")
+        return 2
+    except (
+        ValueError,
+        OSError,
+    ) as e:  # BadInput, ProfileError, graders' input errors; files that cannot be read or written
+        told(_told(e))
         return 2
     except KeyboardInterrupt:
         print("interrupted; run the same command again to go on", file=sys.stderr)
         return 130
 
 
+# packages that only some commands need
+_EXTRAS = {
+    "lm_eval": "pip install 'cgd-kit[eval]'",
+    "vllm": "pip install 'cgd-kit[gpu]' (Linux)",
+    "ray": "pip install 'cgd-kit[scale]'",
+}
+
+
 def _told(error: Exception) -> str:
     """The message of an error; a validation error of pydantic's without its addresses."""
+    if isinstance(error, OSError) and error.filename and error.strerror:
+        return f"{error.filename}: {error.strerror.lower()}"
     if not hasattr(error, "errors"):
         return str(error)
     return "; ".join(
@@ -223,11 +267,24 @@ def _run(options: Any) -> int:
     return 0
 
 
+_STATES = {"done": "green", "stale": "yellow", "partial": "yellow", "missing": "grey", "to do": "grey"}
+
+
 def _status(options: Any) -> int:
     from . import runner
+    from .progress import coloured
 
     run, _ = _open(options)
-    _print(runner.status(run), options.json)
+    if options.cells:
+        from . import ablations
+
+        rows = ablations.states(run)
+    else:
+        rows = runner.status(run)
+    _print(
+        rows if options.json else [{**r, "state": coloured(r["state"], _STATES[r["state"]])} for r in rows],
+        options.json,
+    )
     return 0
 
 
@@ -312,13 +369,17 @@ def _generate(options: Any) -> int:
                                  n=options.n, seed=options.seed)  # fmt: skip
     if options.server:
         ref = generation.ModelRef("", options.server_model or "")
-        engine = profiles.Engine(engine="openai", base_url=options.server, server_model=options.server_model, budget=options.budget,
-                                 api_key_env=options.api_key_env, concurrency=options.concurrency,
-                                 price_prompt=options.price[0], price_completion=options.price[1])  # fmt: skip
+        told = {"engine": "openai", "base_url": options.server, "server_model": options.server_model, "budget": options.budget,
+                "api_key_env": options.api_key_env, "concurrency": options.concurrency,
+                "price_prompt": options.price[0], "price_completion": options.price[1]}  # fmt: skip
     else:
-        ref = generation.ModelRef(generation.resolve(options.model), options.model, options.adapter)
-        engine = profiles.Engine(engine=options.engine, batch_size=options.batch_size)
+        ref = generation.ModelRef(
+            generation.resolve(options.model), options.model, options.adapter, options.revision, device=options.device
+        )
+        told = {"engine": options.engine, "batch_size": options.batch_size}
         generation.check_adapter(ref) if options.adapter else None
+    more = {k.removeprefix("generation."): v for k, v in profiles.parse_assignments(options.set).items()}
+    engine = profiles.Engine(**{**told, **more})
     made = prompt_files.generate(options.prompts, options.out, ref, engine, sampling, options.shard)
     _print_or_json(made, [made], options)
     return 0
@@ -347,8 +408,22 @@ def _compare(options: Any) -> int:
 
     if not 0 < options.level < 1:
         raise ValueError(f"--level {options.level}: must lie between 0 and 1, such as 0.95")
-    rows = compare.compare(compare.read_side(options.run_a), compare.read_side(options.run_b), options.level)
+    a, b = compare.read_side(options.run_a), compare.read_side(options.run_b)
+    rows = compare.compare(a, b, options.level)
+    if alone := compare.unshared(a, b):
+        print(f"not compared, on one side only: {', '.join(alone)}", file=sys.stderr)
     _print_or_json(rows, [{k: _rounded(k, v) for k, v in r.items()} for r in rows], options)
+    return 0
+
+
+def _export(options: Any) -> int:
+    from . import checks, export, methods
+
+    methods.parse(options.method)
+    run, _ = _open(options)
+    checks.preflight(run)
+    made = export.write(run, options.method, options.format, options.out, options.family, options.seed)
+    _print_or_json(made, [{**made, "files": ", ".join(made["files"])}], options)
     return 0
 
 
@@ -381,6 +456,7 @@ _COMMANDS = {
     "merge": _merge,
     "ifeval": _ifeval,
     "compare": _compare,
+    "export": _export,
     "audit": _audit,
     "run": _run,
     "status": _status,

@@ -117,13 +117,17 @@ def read_jsonl(path: Path) -> list[Record]:
     """Rows of a JSONL file.
 
     Raises:
-        BadInput: no such file, or a line that is not a JSON object (named by its number).
+        BadInput: no such file, not UTF-8, or a line that is not a JSON object (named by its number).
     """
     if not path.is_file():
         raise BadInput(f"{path}: no such file")
     out = []
     # split on \n alone: text may hold other line separators
-    for number, line in enumerate(path.read_text(encoding="utf-8").split("\n"), 1):
+    try:
+        lines = path.read_text(encoding="utf-8-sig").split("\n")
+    except UnicodeDecodeError as e:
+        raise BadInput(f"{path}: not UTF-8 text (byte {e.start}); save it as UTF-8") from None
+    for number, line in enumerate(lines, 1):
         if line.strip():
             try:
                 row = json.loads(line)
@@ -354,6 +358,7 @@ def open_run(
         profiles.ProfileError: see `profiles.load`.
         BadInput: the folder cannot be made or written.
     """
+    _tell_user_errors_in_one_line()
     loaded = profile if isinstance(profile, Profile) else profiles.load(profile, overrides)
     root = outputs_folder(outputs)
     folder = root / loaded.name
@@ -367,6 +372,19 @@ def open_run(
             f"outputs folder {folder}: cannot be written ({e.strerror}); name another with --outputs"
         ) from None
     return Run(loaded, folder)
+
+
+def _tell_user_errors_in_one_line() -> None:
+    """In a notebook, what a user can mend is shown as its message, without a traceback; the cell fails all the same."""
+    ipython = sys.modules.get("IPython")
+    shell = ipython.get_ipython() if ipython else None
+    if shell is None or not hasattr(shell, "_showtraceback"):
+        return
+
+    def show(shell: Any, kind: type, error: Exception, trace: Any, tb_offset: Any = None) -> None:
+        shell._showtraceback(kind, error, [f"{kind.__name__}: {error}"])
+
+    shell.set_custom_exc((BadInput, profiles.ProfileError, GenerationFailed), show)
 
 
 def require_space(folder: Path, need_gib: float) -> None:

@@ -19,8 +19,13 @@ from .artifacts import BadInput, Run, content_key, file_hash
 from .profiles import Benchmark, Evaluation, _nearest
 
 Record = dict[str, Any]
-LAB = {f"lab-k{k}": k for k in range(1, 9)}
-LAB_INSTRUCTIONS = "lab-instructions"
+# name → (world, step count, whether its problems hold the misconceived phrase: None = there is none)
+LAB: dict[str, tuple[str, int, bool | None]] = {
+    **{f"lab-k{k}": ("lab", k, None) for k in range(1, 9)},
+    **{f"lab-misconception-k{k}": ("lab-misconception", k, True) for k in range(1, 9)},
+    **{f"lab-misconception-k{k}-without": ("lab-misconception", k, False) for k in range(1, 9)},
+}
+LAB_INSTRUCTIONS = {"lab-instructions": "lab", "lab-misconception-instructions": "lab-misconception"}
 
 
 @dataclass(frozen=True)
@@ -72,6 +77,11 @@ class Loaded:
     key: str
     note: str = ""
 
+    @property
+    def version(self) -> str:
+        """Hash of the questions and their ids: the same for the same version of a benchmark."""
+        return content_key([(q["id"], q["question"]) for q in self.problems])
+
 
 def load(which: str | Benchmark, settings: Evaluation) -> Loaded:
     """Loads one benchmark of a profile.
@@ -90,17 +100,19 @@ def load(which: str | Benchmark, settings: Evaluation) -> Loaded:
         return _named(which, settings)
     from .lab import world
 
-    if which == LAB_INSTRUCTIONS:
-        rows = world.make_instruction_set(settings.lab_rows, [1, 2, 3], 0, "test")
+    if which in LAB_INSTRUCTIONS:
+        rows = world.make_instruction_set(settings.lab_rows, [1, 2, 3], 0, "test", LAB_INSTRUCTIONS[which])
         return Loaded(which, rows, None, "instruction_following", content_key(which, settings.lab_rows))
     if which not in LAB:
         from .general_benchmarks import GENERAL
 
-        known = [*LAB, LAB_INSTRUCTIONS, *NAMED, *GENERAL]
+        known = [*LAB, *LAB_INSTRUCTIONS, *NAMED, *GENERAL]
         raise BadInput(
             f"unknown benchmark {which!r}{_nearest(which, known)}; known: {', '.join(known)}, or a file: {{name, path}}"
         )
-    rows = world.make_problems(settings.lab_rows, [LAB[which]], 0, f"test-k{LAB[which]}")
+    source, k, holds_phrase = LAB[which]
+    split = f"test-k{k}" + ("-without" if holds_phrase is False else "")
+    rows = world.make_problems(settings.lab_rows, [k], 0, split, source=source, holds_phrase=holds_phrase)
     return Loaded(which, rows, "exact", "accuracy", content_key(which, settings.lab_rows))
 
 

@@ -36,6 +36,7 @@ def preflight(run: Run) -> None:
         *p.models.students.values(),
         *p.models.weaker.values(),
         *([p.synthesis.teacher.model] if p.synthesis.teacher.model else []),
+        *(j.model for j in p.analyses.judges if j.model),
     ]:
         _check_model(model)
     for family, model in p.models.students.items():
@@ -43,22 +44,27 @@ def preflight(run: Run) -> None:
         if p.training.mode == "qlora" and Path(path).is_dir():
             quantization.check(generation.ModelRef(path, family))
     if data.is_file(p.data.source) or (
-        p.data.source != "lab" and p.data.source not in data.SOURCES and "/" not in p.data.source
+        not p.data.is_lab and p.data.source not in data.SOURCES and "/" not in p.data.source
     ):
         data.load_problems(p.data)
     t = p.training
-    if p.data.source == "lab" and t.rows + t.validation_rows > p.data.rows:
+    if p.data.is_lab and t.rows + t.validation_rows > p.data.rows:
         held = f" + training.validation_rows = {t.validation_rows}" if t.validation_rows else ""
         raise BadInput(
             f"training.rows = {t.rows}{held} but data.rows = {p.data.rows}: lower the one or raise the other"
         )
-    benchmarks.benchmarks(run)
+    asked = [b.name for b in benchmarks.benchmarks(run) if b.metric == "accuracy"]
+    for name in p.analyses.benchmarks:
+        if name not in asked:
+            raise BadInput(
+                f"analyses.benchmarks: {name!r} is no accuracy benchmark of evaluation.benchmarks; use {', '.join(asked)}"
+            )
     for name in p.evaluation.benchmarks:
         if isinstance(name, str) and name in general_benchmarks.GENERAL:
             general_benchmarks.check(name, p.generation.engine)
     from .ablations import GRIDS
 
-    for g in p.ablations.grids:
+    for g in (*p.ablations.grids, *p.ablations.everywhere):
         if g not in GRIDS:
             raise BadInput(f"ablations.grids: unknown grid {g!r}; known: {', '.join(GRIDS)}")
     if p.generation.engine == "openai":
@@ -66,8 +72,9 @@ def preflight(run: Run) -> None:
             "generation.engine = 'openai': a server answers as one model, but a run asks every trained student; use transformers here "
             "and give the server to the teacher: synthesis.teacher.generation"
         )
-    engine = p.synthesis.teacher.generation
-    if p.synthesis.teacher.kind == "model" and engine is not None:
+    engines = [p.synthesis.teacher.generation] if p.synthesis.teacher.kind == "model" else []
+    engines += [j.generation for j in p.analyses.judges]
+    for engine in [e for e in engines if e is not None and e.engine == "openai"]:
         generation.open_generator(generation.ModelRef("", engine.server_model or ""), engine).close()
     artifacts.require_space(run.folder, need_gib(run))
 

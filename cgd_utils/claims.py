@@ -1,218 +1,175 @@
-"""The paper's claims and its reviewers' questions, each with what this run measured and a verdict by a rule stated beforehand.
+"""The claims table: the paper's claims and its reviewers' questions, each with what this run measured and a verdict.
 
-Rules, all on 95% intervals over seeds (paired differences, `reporting.headline`):
-
-- a difference is ``supported`` if its interval lies above 0, ``contradicted`` if it lies below, else ``inconclusive``;
-- a claim of several differences is ``supported`` if all are, ``contradicted`` if one is, else ``inconclusive``;
-- "kept" means that the interval of the loss does not reach below -2 points, "lost" that it lies below -2 points;
-- what the run has no rows for is ``not measured in this run``.
-
-A verdict of a lab run is about the lab.
+Every entry of `CLAIMS` says its rule beforehand, in the words of `verdicts`: *gain*, *effect*, *matters*. Several measurements
+of one claim are judged together: ``contradicted`` if one is, else ``inconclusive`` if one is, else ``supported``. Fewer than
+three trained models judge nothing (``inconclusive``). What the run has no rows for is ``not measured in this run``. ``alone``
+is the verdict of one measurement, empty where it only describes. A verdict of a lab run is about the lab.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import replace
 
 import pandas as pd
 
-from . import reporting, statistics
+from . import audit, measurements, reporting
+from . import claim_measures as from_run
+from .claim_measures import Found, Measure
+from .profiles import Profile
+from .verdicts import INCONCLUSIVE, MARGIN, NOT_MEASURED, SUPPORTED, View, effect, joint, matters
 
-NOT_MEASURED = "not measured in this run"
-MARGIN = 2.0
 COLUMNS = [
-    "id",
-    "statement",
-    "published",
-    "family",
-    "measured",
-    "estimate",
-    "ci_low",
-    "ci_high",
-    "seeds",
-    "verdict",
-    "command",
-]
+    "id", "statement", "published", "rule", "profile", "scope", "family", "measured", "estimate", "ci_low", "ci_high", "unit",
+    "n", "seeds", "alone", "verdict", "audit", "command",
+]  # fmt: skip
 
 
-@dataclass(frozen=True)
-class Measured:
-    """What was measured for a claim: a figure with its interval, in words and numbers."""
-
-    what: str
-    estimate: float
-    low: float
-    high: float
-    seeds: int
-    verdict: str
-
-
-@dataclass(frozen=True)
-class View:
-    """One family's rows of `reporting.headline`, and its raw results."""
-
-    table: pd.DataFrame
-    results: pd.DataFrame
-
-    def difference(self, method: str, benchmark: str = "mean", what: str = "") -> Measured | None:
-        """CGD − method on a benchmark; None without rows."""
-        rows = self.table[(self.table["method"] == method) & (self.table["benchmark"] == benchmark)]
-        if rows.empty or pd.isna(rows.iloc[0].get("difference")):
-            return None
-        r = rows.iloc[0]
-        ours = self.table[(self.table["method"] == "cgd") & (self.table["benchmark"] == benchmark)].iloc[0]
-        low, high = r["difference_low"], r["difference_high"]
-        return Measured(
-            what or f"CGD − {reporting.LABELS.get(method, method)}",
-            r["difference"],
-            low,
-            high,
-            int(ours["n_seeds"]),
-            sign(low, high),
-        )
-
-    def against_base(self, method: str, metric: str) -> Measured | None:
-        """Method − base on the benchmarks of a metric (their mean), over seeds."""
-        rows = self.results[self.results["metric"] == metric]
-        base = rows[rows["method"] == "base"].groupby("benchmark")["value"].mean()
-        mine = rows[(rows["method"] == method) & rows["seed"].notna()].pivot_table(
-            index="seed", columns="benchmark", values="value"
-        )
-        if base.empty or mine.empty:
-            return None
-        i = statistics.mean_t_interval((mine - base).mean(axis=1).to_numpy())
-        return Measured(
-            f"{reporting.LABELS.get(method, method)} − base, {metric}",
-            i.estimate,
-            i.low,
-            i.high,
-            i.n,
-            sign(i.low, i.high),
-        )
-
-
-def sign(low: float, high: float) -> str:
-    """Verdict of a claimed gain from the interval of its difference."""
-    return "supported" if low > 0 else "contradicted" if high < 0 else "inconclusive"
-
-
-def _all(parts: Sequence[Measured | None]) -> list[Measured]:
-    """Several differences as one claim: each is shown, each carries the joint verdict."""
-    if not parts or any(p is None for p in parts):
-        return []
-    known = [p for p in parts if p is not None]
-    verdicts = {p.verdict for p in known}
-    joint = (
-        "contradicted" if "contradicted" in verdicts else "inconclusive" if "inconclusive" in verdicts else "supported"
+def _published() -> dict[str, str]:
+    """The published figures, read from the printed tables where these hold them."""
+    web, ood, aime, rate = (
+        audit.read_table(audit.PUBLISHED, f"table_{t}") for t in ("webinstruct", "ood", "aime24", "lr_stability")
     )
-    return [Measured(p.what, p.estimate, p.low, p.high, p.seeds, joint) for p in known]
+    content = audit.read_table(audit.PUBLISHED, "table_critique_content")
+
+    def cell(rows: list[dict[str, str]], column: str, **where: str) -> float:
+        return float(next(r[column] for r in rows if all(r[k] == x for k, x in where.items())))
+
+    llama, s1 = {"student": "LLaMA3.1-8B-Instruct", "teacher": "LLaMA3.3-70B-Instruct"}, {"student": "S1.1-3B"}
+    c2 = cell(web, "amc23", method="cgd", **llama) - cell(web, "amc23", method="cft", **llama)
+    c3 = cell(web, "math500", method="cgd", **s1) - cell(web, "math500", method="cft", **s1)
+    ifeval = [cell(ood, "ifeval", method=m) for m in ("base", "cgd", "cft_gpt4o")]
+    pass1, words, steps = ([cell(aime, s, metric=m) for s in ("base", "cgd")]
+                           for m in ("pass@1 greedy (%)", "reasoning length (words)", "reasoning steps"))  # fmt: skip
+    code = [cell(ood, "humaneval", method=m) for m in ("base", "cgd")]
+    order = " > ".join(r["condition"] for r in sorted(content, key=lambda r: -float(r["math500"])))
+    changes = [cell(rate, "change", method=m) for m in ("cgd", "cft")]
+    return {
+        "C1": "+7 points on average", "C2": f"{c2:+.1f} (LLaMA3.1-8B)", "C3": f"{c3:+.1f} (S1.1-3B)",
+        "C4": f"AIME24 Pass@1 {pass1[0]:g} → {pass1[1]:g}", "C5": f"IFEval {ifeval[0]:g} → {ifeval[1]:g} (CGD), {ifeval[2]:g} (CFT)",
+        "C6": f"MATH-500: {order}", "C7": "one pass on x", "C8": f"{changes[0]:g} (CGD) against {changes[1]:g} (CFT)",
+        "C9": "five families", "C10": f"{words[1] / words[0]:.1f}× words, {steps[1] / steps[0]:.1f}× steps (AIME24)",
+        "C11": f"HumanEval {code[0]:g} → {code[1]:g}", "C12": "entropy analysis, no figure in the kit's tables",
+        "C13": "layer 0: 48.1% critique, 36.0% draft; last layers > 90% problem",
+    }  # fmt: skip
 
 
-def _gain_over(*methods: str) -> Callable[[View], list[Measured]]:
-    return lambda v: _all([v.difference(m) for m in methods])
-
-
-def _on(benchmark: str, method: str) -> Callable[[View], list[Measured]]:
-    return lambda v: _all([v.difference(method, benchmark, f"CGD − {method}, {benchmark}")])
-
-
-def _instructions(v: View) -> list[Measured]:
-    ours, theirs = (v.against_base(m, "instruction_following") for m in ("cgd", "cft"))
-    if ours is None or theirs is None:
-        return []
-    kept = "supported" if ours.low >= -MARGIN else "contradicted" if ours.high < -MARGIN else "inconclusive"
-    lost = "supported" if theirs.high < -MARGIN else "contradicted" if theirs.low >= -MARGIN else "inconclusive"
-    return _all([Measured(m.what, m.estimate, m.low, m.high, m.seeds, x) for m, x in ((ours, kept), (theirs, lost))])
-
-
-def _stability(v: View) -> list[Measured]:
-    """Change of the mean from the profile's learning rate to three times it: CGD's minus CFT's, over seeds."""
-    wide = reporting.per_seed(v.results).set_index(["method", "seed"])["mean"]
-    names = [f"{m} [learning rate ×{x}]" for m in ("cgd", "cft") for x in (3, 1)]
-    if any(n not in wide.index.get_level_values("method") for n in names):
-        return []
-    a, b, c, d = (wide.loc[n] for n in names)
-    test = statistics.paired_difference((a - b).dropna().to_numpy(), (c - d).dropna().to_numpy())
-    return [
-        Measured(
-            "change at 3× the learning rate, CGD − CFT",
-            test.difference,
-            test.low,
-            test.high,
-            test.n,
-            sign(test.low, test.high),
-        )
-    ]
-
-
-def _longer(v: View) -> list[Measured]:
-    found = [v.against_base("cgd", m) for m in ("words", "lines")]
-    return _all(found)
-
-
-def _plain_difference(name: str) -> Callable[[View], list[Measured]]:
-    """CGD − a cell, without a claimed direction: an effect is shown or not."""
-
-    def measure(v: View) -> list[Measured]:
-        m = v.difference(name)
-        if m is None:
-            return []
-        return [
-            Measured(
-                m.what,
-                m.estimate,
-                m.low,
-                m.high,
-                m.seeds,
-                "inconclusive" if m.low <= 0 <= m.high else "a difference is shown",
-            )
-        ]
-
-    return measure
-
-
-def _several(*names: str) -> Callable[[View], list[Measured]]:
-    return lambda v: [m for n in names for m in _plain_difference(n)(v)]
-
-
-CLAIMS: dict[str, tuple[str, str, Callable[[View], list[Measured]] | None]] = {
-    "C1": ("CGD beats CFT and standard distillation on average", "+7 points on average", _gain_over("cft", "distilled_sft")),
-    "C2": ("CGD beats CFT on AMC23", "+15.0 (LLaMA3.1-8B)", _on("amc23", "cft")),
-    "C3": ("CGD beats CFT on MATH-500", "+12.2 (S1.1-3B)", _on("math-500", "cft")),
-    "C4": ("CGD has a higher Pass@1 on AIME24", "3.3 → 16.7", _on("aime24", "base")),
-    "C5": ("CGD keeps instruction following, CFT loses it", "76.9 → 76.1 (CGD), 55.6 (CFT)", _instructions),
-    "C6": ("the gain comes from specific, relevant critiques", "A > C > B", _gain_over("cgd_irrelevant", "cgd_generic")),
-    "C7": ("no extra computation at inference", "one pass on x", None),
-    "C8": ("less sensitive to the learning rate than CFT", "−2.6 against −9.2", _stability),
-    "C9": ("holds in every model family (C1 a family)", "five families", _gain_over("cft", "distilled_sft")),
-    "C10": ("answers become longer, in more steps", "4.4× words, 3.0× steps", _longer),
-    "C11": ("transfers to code", "59.7 → 64.6 (HumanEval)", _on("humaneval", "base")),
-    "C12": ("the critique lowers the uncertainty on the refined answer", "entropy analysis", None),
-    "C13": ("attention goes to the critique early, to the problem late", "layer 0: 48.1% critique", None),
-    "Q1": ("does the source of drafts matter?", "", _several("cgd [weaker drafts]", "cgd [corrupted drafts]")),
-    "Q4": ("how does the gain fall as critiques become wrong?", "", _several("cgd_noisy(0.5)", "cgd_noisy(1.0)", "cgd_biased")),
-    "Q5": ("does masking a leaked answer change the gain?", "", _several("cgd_masked", "cgd_masked [every critique leaks]")),
-    "Q6": ("is the gain from the target, or from conditioning on (y', c)?", "", _several("refined_sft", "cgd_no_critique")),
-    "Q7": ("accuracy against multi-pass self-refine", "", None),
-    "Q8": ("does longer training drift?", "", _several("cgd [epochs 2.0]", "cgd [epochs 4.0]")),
-    "Q10": ("does a stronger teacher make a stronger student?", "", _several("cgd [teacher errs in 25%]", "cgd [teacher errs in 50%]")),
-    "Q11": ("do generic or random critiques do as well?", "", _several("cgd_generic", "cgd_random", "cgd_irrelevant")),
+# id -> (statement, rule, measure)
+CLAIMS: dict[str, tuple[str, str, Measure]] = {
+    "C1": ("CGD beats CFT and standard distillation on average", "gain of the mean over each", from_run.gain_over("cft", "distilled_sft")),
+    "C2": ("CGD beats CFT on AMC23", "gain", from_run.on("amc23", "cft", "beyond")),
+    "C3": ("CGD beats CFT on MATH-500", "gain", from_run.on("math-500", "cft", "in range")),
+    "C4": ("higher Pass@1 and better Pass@k at low k on AIME24 / AIME25", "gain over the base at every measured k ≤ 8", from_run.low_k),
+    "C5": ("CGD keeps instruction following, CFT loses it",
+           f"CGD − base does not reach below −{MARGIN:g}, and CFT − base lies below −{MARGIN:g}", from_run.instructions),
+    "C6": ("the gain comes from specific, relevant critiques", "gain over irrelevant and generic critiques", from_run.gain_over("cgd_irrelevant", "cgd_generic")),
+    "C7": ("no extra computation at inference", "passes a question do not lie above the base's (tokens are told beside them)", from_run.passes),
+    "C8": ("less sensitive to the learning rate than CFT", "gain of the change at 3× the rate", from_run.stability),
+    "C9": ("holds across model families", "C1 in every family of the run; at least five families", lambda v: []),
+    "C10": ("answers become longer, in more steps", "words and steps lie above 1× the base's", from_run.longer),
+    "C11": ("transfers to code without code in the training data", "gain over the base on HumanEval", from_run.on("humaneval", "base")),
+    "C12": ("conditioning on the critique lowers the uncertainty on the refined answer",
+            "likelihood and entropy of ŷ given (x, y', c) lie below those given (x) and (x, y'), in the base and in CGD", from_run.certain),
+    "C13": ("attention goes to the critique in early layers and to the problem in late ones",
+            "critique − problem above 0 in the first layer and below 0 in the last", from_run.attends),
+    "Q1": ("the source of the drafts matters", "matters", from_run.grid("draft_source", matters)),
+    "Q2": ("the gains are significant over several runs", "paired t-test over seeds, Holm-corrected over the methods, p < 5%", from_run.runs),
+    "Q3": ("every setting and split is named", "the run has a validated profile", from_run.settings),
+    "Q4": ("the gain falls as critiques become wrong or biased", "effect: CGD above each",
+           lambda v: [*from_run.grid("critique_error_rate", effect, ("cgd_noisy(0.0)",))(v), *from_run.grid("biased_critiques", effect)(v)]),
+    "Q5": ("answers leaked by critiques, or masking them, change the gain", "matters", from_run.leaks),
+    "Q6": ("the gain needs conditioning on (y', c), not only the better target", "effect: CGD above refined SFT and above no critique",
+           from_run.gain_over("refined_sft", "cgd_no_critique", judge=effect, every=False)),
+    "Q7": ("one pass of CGD is more accurate than multi-pass self-refine of the base", "gain, paired by question", from_run.self_refine),
+    "Q8": ("longer training drifts", "effect: one epoch above longer training, in accuracy or instruction following", from_run.drifts),
+    "Q9": ("CGD loses more than 5% of the questions that another method answers rightly", "percent lost lies above 5 (of 20 questions or more)", from_run.loses),
+    "Q10": ("a stronger teacher makes a stronger student", "effect: CGD above CGD with each weaker teacher", from_run.grid("teacher", effect)),
+    "Q11": ("real critiques beat generic, random and irrelevant ones", "effect: CGD above each",
+            from_run.gain_over("cgd_generic", "cgd_random", "cgd_irrelevant", judge=effect, every=False)),
 }  # fmt: skip
 
 
-def claims(results: pd.DataFrame, profile: str = "lab", level: float = 0.95) -> pd.DataFrame:
-    """The claims table: one row a claim, family and measurement; columns as in `COLUMNS`."""
-    table = reporting.headline(results, (), level)
+def claims(results: pd.DataFrame, profile: Profile | None = None, analyses: pd.DataFrame | None = None) -> pd.DataFrame:
+    """The claims table: one row a claim, family and measurement; columns as in `COLUMNS`.
+
+    Args:
+        results: the rows of ``results.csv``.
+        profile: of the run; without it lab counterparts and settings are not told.
+        analyses: the rows of ``analyses.csv``, if there are any.
+    """
+    level = profile.evaluation.level if profile else 0.95
+    headline = profile.evaluation.headline if profile else ()
+    table = reporting.headline(results, headline, level)
+    inner = measurements.frame() if analyses is None else analyses
+    families = list(dict.fromkeys(results["family"]))
+    views = [View(f, profile, table[table["family"] == f], results[results["family"] == f], inner[inner["family"] == f], level)
+             for f in families]  # fmt: skip
+    published, flawed = _published(), _flawed()
+    name = profile.name if profile else ""
+    scope = audience(profile)
     out = []
-    for name, (statement, published, measure) in CLAIMS.items():
-        found = 0
-        for family in dict.fromkeys(results["family"]):
-            view = View(table[table["family"] == family], results[results["family"] == family])
-            for m in measure(view) if measure else ():
-                found += 1
-                out.append([name, statement, published, family, m.what, m.estimate, m.low, m.high, m.seeds, m.verdict,
-                            f"make reproduce PROFILE={profile}"])  # fmt: skip
-        if not found:
-            out.append([name, statement, published, "", "", None, None, None, None, NOT_MEASURED, ""])
+    for claim, (statement, rule, measure) in CLAIMS.items():
+        head = [claim, statement, published.get(claim, ""), rule, name]
+        tail = [flawed.get(claim, "")]
+        found = {v.family: measure(v) for v in views}
+        if claim == "C9":
+            found = _families(views)
+        for family, parts in found.items():
+            verdict = joint(m.verdict for m in parts)
+            out += [[*head, scope, family, m.what, m.estimate, m.low, m.high, m.unit, m.n, m.seeds, m.verdict or "", verdict, *tail,
+                     f"cgd run --profile {name}"] for m in parts]  # fmt: skip
+        if not any(found.values()):
+            out.append([*head, "", "", "", None, None, None, "", None, None, "", NOT_MEASURED, *tail, ""])
     return pd.DataFrame(out, columns=COLUMNS)
+
+
+def audience(profile: Profile | None) -> str:
+    """What a verdict of a run is about."""
+    return "the lab" if profile and profile.data.is_lab else "this run's models"
+
+
+def _families(views: Sequence[View], needed: int = 5) -> dict[str, Found]:
+    """C1 in every family, judged together; ``inconclusive`` at best with fewer than five, nothing with one."""
+    parts = {v.family: from_run.gain_over("cft", "distilled_sft")(v) for v in views}
+    if len(views) < 2 or not all(parts.values()):
+        return {}
+    verdict = joint(m.verdict for found in parts.values() for m in found)
+    if verdict == SUPPORTED and len(views) < needed:
+        verdict = INCONCLUSIVE
+    return {f: [replace(m, verdict=verdict) for m in found] for f, found in parts.items()}
+
+
+def _flawed() -> dict[str, str]:
+    """Claim → the printed averages it rests on that do not follow from their own rows."""
+    out: dict[str, list[str]] = {}
+    for cell in audit.averages():
+        for claim in filter(None, cell.claims.split(", ")):
+            out.setdefault(claim, []).append(
+                f"{cell.row} {cell.column}: printed {cell.printed:g}, recomputed {cell.recomputed:g}"
+            )
+    return {claim: "; ".join(cells) for claim, cells in out.items()}
+
+
+def readable(made: pd.DataFrame) -> pd.DataFrame:
+    """What each verdict rests on, for reading: the measured rows with three significant digits."""
+    shown = made.loc[
+        made["measured"] != "",
+        ["id", "family", "measured", "estimate", "ci_low", "ci_high", "unit", "n", "seeds", "alone", "verdict"],
+    ]
+    shown = shown.astype({"n": int, "seeds": int})
+    for c in ("estimate", "ci_low", "ci_high"):
+        shown[c] = ["" if pd.isna(x) else f"{float(x):.3g}" for x in shown[c]]
+    return shown.reset_index(drop=True)
+
+
+def summary(made: pd.DataFrame) -> pd.DataFrame:
+    """One row a claim: its statement and its verdict in each family (joint where several measurements were made)."""
+    wide = made.assign(family=made["family"].where(made["family"] != "", "run"))
+    rows = wide.groupby(["id", "statement", "family"], sort=False)["verdict"].first().unstack(fill_value="")
+    order = {claim: i for i, claim in enumerate(CLAIMS)}
+    return (
+        rows.reset_index()
+        .sort_values("id", key=lambda s: s.map(order))
+        .reset_index(drop=True)
+        .rename_axis(columns=None)
+    )

@@ -39,10 +39,9 @@ def read_side(text: str) -> Side:
     folder, _, which = text.rpartition(":")
     if not folder and Path(text).is_dir():
         raise BadInput(f"{text}: is a folder; add the method to compare, for example {text}:cgd")
-    index = Path(folder) / INDEX
-    if not index.is_dir():
+    if not (Path(folder) / INDEX).is_dir():
         raise BadInput(f"{text!r}: neither a score file nor RUN_FOLDER:METHOD of a run whose 04_evaluate is done")
-    entries = [json.loads(p.read_text(encoding="utf-8")) for p in sorted(index.glob("*.json"))]
+    entries = index(Path(folder))
     family, _, method = which.rpartition("/")
     mine = [e for e in entries if e["method"] == method and family in ("", e["family"])]
     if not mine:
@@ -54,6 +53,15 @@ def read_side(text: str) -> Side:
         )
     seeds = {e["seed"]: _scores(Path(folder) / e["rows"]) for e in mine}
     return Side(text, seeds, mine[0]["questions"])
+
+
+def index(folder: Path, family: str = "") -> list[Record]:
+    """Which scores a run holds, of every family or of one: ``{family, method, seed, rows, questions}``.
+
+    ``rows`` is the score file within the run's folder, ``questions`` a hash of each benchmark's questions.
+    """
+    entries = [json.loads(p.read_text(encoding="utf-8")) for p in sorted((folder / INDEX).glob("*.json"))]
+    return [e for e in entries if family in ("", e["family"])]
 
 
 def _scores(path: Path) -> dict[str, dict[str, tuple[float, str]]]:
@@ -112,12 +120,20 @@ def compare(a: Side, b: Side, level: float = 0.95) -> list[Record]:
         ids = list(left[0][name])
         for side, runs in ((a, left), (b, right)):
             for run in runs:
+                if name not in run:
+                    raise BadInput(f"{side.name}: not every seed has benchmark {name!r}; evaluate them all first")
                 _same_items(name, a.name, left[0][name], side.name, run[name])
         x, y = ([[run[name][i][0] for i in ids] for run in runs] for runs in (left, right))
         rows.append({"benchmark": name, **_test(x, y, level)})
     for row, p in zip(rows, statistics.holm([r["p"] for r in rows]), strict=True):
         row["p_holm"] = float(p)
     return rows
+
+
+def unshared(a: Side, b: Side) -> list[str]:
+    """Benchmarks that only one side has."""
+    mine, theirs = ({name for scores in s.seeds.values() for name in scores} for s in (a, b))
+    return sorted(mine ^ theirs)
 
 
 def _same_items(benchmark: str, a: str, mine: dict, b: str, theirs: dict) -> None:

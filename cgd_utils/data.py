@@ -15,7 +15,7 @@ from random import Random
 from typing import Any
 
 from .artifacts import Artifact, BadInput, Run, read_jsonl, write_jsonl
-from .profiles import Data
+from .profiles import LAB_SOURCES, Data
 
 Record = dict[str, Any]
 FIELDS = ("question", "answer", "solution")
@@ -66,7 +66,8 @@ def problems(run: Run) -> Artifact:
     if is_file(settings.source):
         from .artifacts import file_hash
 
-        told["sha256"] = file_hash(_existing(settings.source))
+        # its content counts, not where it lies
+        told |= {"source": Path(settings.source).name, "sha256": file_hash(_existing(settings.source))}
     return run.make(
         "problems", _label(settings.source), build, settings=told, code=("data", "lab.world"), rows=settings.rows
     )
@@ -90,12 +91,12 @@ def load_problems(settings: Data) -> tuple[list[Record], dict[str, int]]:
     Raises:
         BadInput: missing file or column, duplicate ids, nothing left.
     """
-    if settings.source == "lab":
+    if settings.is_lab:
         from .lab import world
 
         if not settings.rows:
             raise BadInput("data.rows = 0 (all) but the lab's problems are endless: give a number")
-        return world.make_problems(settings.rows, settings.steps, settings.seed, "train"), {}
+        return world.make_problems(settings.rows, settings.steps, settings.seed, "train", source=settings.source), {}
     known = SOURCES.get(settings.source)
     if is_file(settings.source):
         name, table = Path(settings.source).stem, read_table(_existing(settings.source))
@@ -155,7 +156,7 @@ def _read_hub(settings: Data, known: Source | None) -> list[Record]:
     config = settings.config or (known.config if known else None)
     if "/" not in hub_id:
         raise BadInput(
-            f"data.source {settings.source!r}: not 'lab', not one of {', '.join(SOURCES)}, not a file "
+            f"data.source {settings.source!r}: not {' or '.join(map(repr, LAB_SOURCES))}, not one of {', '.join(SOURCES)}, not a file "
             f"({', '.join(SUFFIXES)}) and not a hub id (owner/name)"
         )
     try:

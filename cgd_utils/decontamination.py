@@ -10,8 +10,8 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from . import benchmarks, data
-from .artifacts import Artifact, Run, write_jsonl
+from . import benchmarks, data, general_benchmarks
+from .artifacts import Artifact, Run, content_key, write_jsonl
 
 Record = dict[str, Any]
 _WORD = re.compile(r"\w+")
@@ -61,10 +61,17 @@ def overlaps(problems: Iterable[Record], index: Index) -> list[Record]:
     return out
 
 
+def questions(run: Run) -> dict[str, list[str]]:
+    """The questions of every benchmark in the run's profile; none for a general one whose data is on the hub alone."""
+    settings = run.profile.evaluation
+    ours = {b.name: [p["question"] for p in b.problems] for b in benchmarks.benchmarks(run)}
+    general = [b for b in settings.benchmarks if isinstance(b, str) and b in general_benchmarks.GENERAL]
+    return ours | {name: general_benchmarks.questions(name, settings) for name in general}
+
+
 def index_of(run: Run) -> Index:
     """The index of every benchmark in the run's profile."""
-    questions = {b.name: [p["question"] for p in b.problems] for b in benchmarks.benchmarks(run)}
-    return Index(questions, run.profile.data.decontaminate_ngram)
+    return Index(questions(run), run.profile.data.decontaminate_ngram)
 
 
 def problems(run: Run) -> Artifact:
@@ -83,7 +90,7 @@ def problems(run: Run) -> Artifact:
 
     settings = {
         "ngram": run.profile.data.decontaminate_ngram,
-        "benchmarks": [b.key for b in benchmarks.benchmarks(run)],
+        "benchmarks": content_key(questions(run)),
     }
     return run.make(
         "problems",
@@ -91,18 +98,22 @@ def problems(run: Run) -> Artifact:
         build,
         settings=settings,
         inputs=[made.key],
-        code=("decontamination", "benchmarks"),
+        code=("decontamination", "benchmarks", "general_benchmarks"),
     )
 
 
 def report(run: Run, rows: Sequence[Record]) -> list[Record]:
-    """Per benchmark: training problems that overlap with it, by kind, with an example."""
-    found = overlaps(rows, index_of(run))
+    """Per benchmark: training problems that overlap with it, by kind, with an example.
+
+    ``questions`` 0: a general benchmark whose data is on the hub alone, so nothing could be compared.
+    """
+    asked = questions(run)
+    found = overlaps(rows, Index(asked, run.profile.data.decontaminate_ngram))
     out = []
-    for b in benchmarks.benchmarks(run):
-        mine = [f for f in found if f["benchmark"] == b.name]
+    for name, texts in asked.items():
+        mine = [f for f in found if f["benchmark"] == name]
         out.append({
-            "benchmark": b.name, "questions": len(b.problems), "exact": sum(f["kind"] == "exact" for f in mine),
+            "benchmark": name, "questions": len(texts), "exact": sum(f["kind"] == "exact" for f in mine),
             "ngram": sum(f["kind"] == "ngram" for f in mine), "of": len(rows), "example": mine[0]["shared"] if mine else "",
         })  # fmt: skip
     return out

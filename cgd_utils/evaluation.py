@@ -6,18 +6,20 @@ its own that re-runs in seconds without a model.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from . import compare, general_benchmarks, generation, prompts, statistics, synthesis
-from .artifacts import Artifact, Run, content_key, write_json, write_jsonl
+from .artifacts import Artifact, BadInput, Run, read_jsonl, write_json, write_jsonl
 from .benchmarks import Loaded, benchmarks
 from .generation import ModelRef, Request
-from .grading import grade
+from .grading import canonical, grade
 
 Record = dict[str, Any]
+VERSIONS = "questions.json"  # in a folder of generations: benchmark -> version of the questions that were asked
 
 
 def generations(run: Run, label: str, ref: ModelRef, model_key: str) -> Artifact:
@@ -35,6 +37,7 @@ def generations(run: Run, label: str, ref: ModelRef, model_key: str) -> Artifact
         finally:
             generator.close()
         told = sampling.model_dump()
+        write_json(folder / VERSIONS, question_keys(loaded))
         write_jsonl(
             folder / "rows.jsonl",
             [
@@ -43,23 +46,37 @@ def generations(run: Run, label: str, ref: ModelRef, model_key: str) -> Artifact
             ],
         )
         return {"rows": len(rows), "tokens": sum(r["n_tokens"] for r in rows),
-                "truncated": sum(r["finish_reason"] == "length" for r in rows)}  # fmt: skip
+                "truncated": sum(r["finish_reason"] == "length" for r in rows),
+                "too_long": sum(r["finish_reason"] == "too_long" for r in rows)}  # fmt: skip
 
     settings = {"sampling": sampling.model_dump(), "layout": p.models.layout, "dtype": p.models.dtype,
-                "benchmarks": [b.key for b in loaded], "batch": p.generation.model_dump()}  # fmt: skip
+                "benchmarks": [b.key for b in loaded], "engine": p.generation.identity()}  # fmt: skip
     return run.make(
         "generations", label, build, settings=settings, inputs=[model_key],
-        code=("evaluation", "benchmarks", "generation", "prompts", "lab.world"),
+        code=("evaluation", "benchmarks", "generation", "decoding", "prompts", "lab.world"),
         rows=sum(len(b.problems) for b in loaded) * sampling.n,
     )  # fmt: skip
 
 
 def scores(run: Run, label: str, made: Artifact) -> Artifact:
-    """Grades raw answers: one score row a generation, in its order."""
+    """Grades raw answers: one score row a generation, in its order.
+
+    Raises:
+        BadInput: the answers are to another version of a benchmark; see `score` too.
+    """
     loaded = {b.name: b for b in benchmarks(run)}
 
     def build(folder: Path) -> Record:
-        rows = score(made.rows(), loaded)
+        answered = json.loads((made.folder / VERSIONS).read_text(encoding="utf-8"))
+        for name, version in answered.items():
+            if name in loaded and version != loaded[name].version:
+                raise BadInput(
+                    f"generations {label}: they answer another version of benchmark {name!r} (hash of its questions {version[:12]}, now "
+                    f"{loaded[name].version[:12]}); bring that version back, or generate again"
+                )
+        answers = made.rows()
+        check_version(answers, loaded)
+        rows = score(answers, loaded)
         write_jsonl(folder / "rows.jsonl", rows)
         return {"rows": len(rows)}
 
@@ -75,11 +92,18 @@ def scores(run: Run, label: str, made: Artifact) -> Artifact:
 
 
 def score(rows: Sequence[Record], loaded: dict[str, Loaded]) -> list[Record]:
-    """Scores of generation rows; instructions are checked by the lab's own programs."""
+    """Scores of generation rows; instructions are checked by the lab's own programs.
+
+    Raises:
+        BadInput: a row of an unknown benchmark or question, a row given twice.
+    """
     out: list[Record | None] = [None] * len(rows)
+    if unknown := sorted({r["benchmark"] for r in rows} - set(loaded)):
+        raise BadInput(f"generations of benchmark {unknown[0]!r}, which is not among {', '.join(loaded)}")
     for name, b in loaded.items():
         where = [i for i, r in enumerate(rows) if r["benchmark"] == name]
         problems = {q["id"]: q for q in b.problems}
+        _known(b, problems, [rows[i] for i in where])
         if b.rule is None:
             from .lab import world
 
@@ -105,6 +129,37 @@ def score(rows: Sequence[Record], loaded: dict[str, Loaded]) -> list[Record]:
     return [o for o in out if o is not None]
 
 
+def _known(b: Loaded, problems: dict[str, Record], rows: Sequence[Record]) -> None:
+    seen: set[tuple[str, int]] = set()
+    for r in rows:
+        if r["id"] not in problems:
+            raise BadInput(
+                f"benchmark {b.name!r} has no question {r['id']!r}: the generations belong to another version of it"
+            )
+        if (r["id"], r["sample"]) in seen:
+            raise BadInput(f"benchmark {b.name!r}: generation {r['id']!r}, sample {r['sample']}, occurs twice")
+        seen.add((r["id"], r["sample"]))
+
+
+def check_version(rows: Sequence[Record], loaded: dict[str, Loaded]) -> None:
+    """Whether generation rows are all the answers to just these questions.
+
+    Raises:
+        BadInput: a prompt that does not hold its question (another version of the benchmark), or a question without an answer.
+    """
+    for name, b in loaded.items():
+        answers = {r["id"]: r for r in rows if r["benchmark"] == name}
+        for q in b.problems:
+            if q["id"] not in answers:
+                raise BadInput(
+                    f"benchmark {name!r}: question {q['id']!r} has no answer among the generations; generate again"
+                )
+            if q["question"].strip() not in answers[q["id"]]["prompt"]:
+                raise BadInput(
+                    f"benchmark {name!r}: generation {q['id']!r} was asked another question; the generations belong to another version of it"
+                )
+
+
 STATUSES = ("no_answer", "unparsable", "timeout", "killed")
 
 
@@ -112,7 +167,8 @@ def results(run: Run, family: str, method: str, seed: int | None, graded: Artifa
     """Result rows of one model, each with n and an interval: one a benchmark and metric.
 
     Metrics: the benchmark's own (percent right; with several samples a question their mean, Pass@1), ``pass@k`` and
-    ``maj@k`` (percent, several samples only; k doubles up to n), ``tokens``, ``words`` and ``lines`` a text (means), and
+    ``maj@k`` (percent, several samples only; k doubles up to n), ``tokens``, ``words``, ``steps`` (`steps`) and ``lines`` a text
+    (means), and
     the shares (percent) of texts ``truncated`` and not graded: ``no_answer``, ``unparsable``, ``timeout``, ``killed``.
     """
     level = run.profile.evaluation.level
@@ -124,7 +180,7 @@ def results(run: Run, family: str, method: str, seed: int | None, graded: Artifa
         about = {"family": family, "method": method, "seed": seed, "benchmark": b.name}
         found = _quality(b, mine, level)
         for metric, values in (("tokens", [t["n_tokens"] for t in said]), ("words", [len(t["text"].split()) for t in said]),
-                               ("lines", [sum(map(bool, t["text"].splitlines())) for t in said])):  # fmt: skip
+                               ("steps", [steps(t["text"]) for t in said]), ("lines", [sum(map(bool, t["text"].splitlines())) for t in said])):  # fmt: skip
             found[metric] = statistics.mean_t_interval(values, level)
         found["truncated"] = _share([t["finish_reason"] == "length" for t in said], level)
         for status in STATUSES:
@@ -132,6 +188,15 @@ def results(run: Run, family: str, method: str, seed: int | None, graded: Artifa
         out += [{**about, "metric": metric, "value": i.estimate, "n": i.n, "ci_low": i.low, "ci_high": i.high}
                 for metric, i in found.items()]  # fmt: skip
     return out
+
+
+_STEP = re.compile(r"^[\s#*>-]*(?:step\s+\d+|\d+[.)](?=\s))", re.IGNORECASE | re.MULTILINE)
+
+
+def steps(text: str) -> int:
+    """Reasoning steps of a text: those it numbers itself (``Step 2``, ``2.``) if there are two or more, else its lines with text."""
+    numbered = len(_STEP.findall(text))
+    return numbered if numbered > 1 else sum(bool(line.strip()) for line in text.splitlines())
 
 
 def _quality(b: Loaded, scored: Sequence[Record], level: float) -> dict[str, statistics.Interval]:
@@ -147,7 +212,7 @@ def _quality(b: Loaded, scored: Sequence[Record], level: float) -> dict[str, sta
     curve = statistics.pass_at_k_curve([sum(r) for r in right], n, ks, level=level)
     out = {b.metric: _percent(curve[1]), **{f"pass@{k}": _percent(curve[k]) for k in ks[1:]}}
     if b.rule is not None:
-        answers = [[s["extracted"] for s in samples[:n]] for samples in questions.values()]
+        answers = [[canonical(s["extracted"]) for s in samples[:n]] for samples in questions.values()]
         out |= {f"maj@{k}": _percent(statistics.majority_at_k(answers, right, k, level=level)) for k in ks[1:]}
     return out
 
@@ -160,6 +225,25 @@ def _percent(i: statistics.Interval) -> statistics.Interval:
     return statistics.Interval(100 * i.estimate, 100 * i.low, 100 * i.high, i.level, i.n)
 
 
+def label(family: str, method: str, seed: int | None) -> str:
+    """What the folders of a model are called; ``seed`` None is the base."""
+    if seed is None:
+        return f"{family}-base"
+    return re.sub(r"[^\w.×=%-]+", "-", f"{family}-{method}").rstrip("-") + f"-s{seed}"
+
+
+def recorded(run: Run, label: str) -> list[Record]:
+    """The generation rows behind the scores of a model, in their order; ``label`` as in the index of scores.
+
+    Raises:
+        BadInput: the model has not been evaluated.
+    """
+    path = run.folder / compare.INDEX / f"{label}.json"
+    if not path.exists():
+        raise BadInput(f"{path}: no such file; run 04_evaluate first")
+    return read_jsonl(run.folder / json.loads(path.read_text(encoding="utf-8"))["generations"])
+
+
 def evaluate(
     run: Run, family: str, method: str, seed: int | None = None, model: Artifact | None = None
 ) -> list[Record]:
@@ -168,15 +252,15 @@ def evaluate(
 
     if model is None:
         ref = synthesis.model_ref(run, synthesis.student(run, family), family)
-        key, label = synthesis.model_key(ref.path), f"{family}-base"
+        key = synthesis.model_key(ref.path)
     else:
-        label = re.sub(r"[^\w.×=%-]+", "-", f"{family}-{method}").rstrip("-") + f"-s{seed}"
-        ref, key = training.trained_ref(run, family, model, label), model.key
-    made = generations(run, label, ref, key)
-    graded = scores(run, label, made)
-    _index(run, label, {"family": family, "method": method, "seed": seed}, graded)
+        ref, key = training.trained_ref(run, family, model, label(family, method, seed)), model.key
+    name = label(family, method, seed if model is not None else None)
+    made = generations(run, name, ref, key)
+    graded = scores(run, name, made)
+    _index(run, name, {"family": family, "method": method, "seed": seed}, graded, made)
     about = {"family": family, "method": method, "seed": seed}
-    general = [{**about, **{k: v for k, v in r.items() if k != "note"}} for r in _general(run, label, ref, key)]
+    general = [{**about, **{k: v for k, v in r.items() if k != "note"}} for r in _general(run, name, ref, key)]
     return results(run, family, method, seed, graded, made) + general
 
 
@@ -198,15 +282,28 @@ def _general(run: Run, label: str, ref: ModelRef, model_key: str) -> list[Record
         return {"rows": len(rows), "notes": [r["note"] for r in rows if r["note"]]}
 
     told = {"benchmarks": [general_benchmarks.key(n, settings) for n in names], "sampling": settings.sampling.model_dump(),
-            "dtype": run.profile.models.dtype, "batch": run.profile.generation.model_dump(), "level": settings.level}  # fmt: skip
+            "dtype": run.profile.models.dtype, "engine": run.profile.generation.identity(), "level": settings.level}  # fmt: skip
     made = run.make(
-        "general", label, build, settings=told, inputs=[model_key], code=("general_benchmarks", "generation")
+        "general",
+        label,
+        build,
+        settings=told,
+        inputs=[model_key],
+        code=("general_benchmarks", "generation", "decoding"),
     )
     return made.rows()
 
 
-def _index(run: Run, label: str, about: Record, graded: Artifact) -> None:
+def question_keys(loaded: Sequence[Loaded]) -> dict[str, str]:
+    """Benchmark → version of its questions: the same version, the same questions."""
+    return {b.name: b.version for b in loaded}
+
+
+def _index(run: Run, label: str, about: Record, graded: Artifact, made: Artifact) -> None:
     """Notes which scores a model has now, and for which questions: what `compare` reads."""
-    questions = {b.name: content_key([(q["id"], q["question"]) for q in b.problems]) for b in benchmarks(run)}
-    rows = (graded.folder / "rows.jsonl").relative_to(run.folder).as_posix()
-    write_json(run.folder / compare.INDEX / f"{label}.json", {**about, "rows": rows, "questions": questions})
+    questions = question_keys(benchmarks(run))
+    rows, texts = ((a.folder / "rows.jsonl").relative_to(run.folder).as_posix() for a in (graded, made))
+    write_json(
+        run.folder / compare.INDEX / f"{label}.json",
+        {**about, "rows": rows, "generations": texts, "questions": questions},
+    )

@@ -15,7 +15,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from . import generation, statistics
-from .artifacts import BadInput, content_key, file_hash
+from .artifacts import BadInput, content_key, file_hash, read_jsonl
 from .generation import Generator, Request
 from .profiles import Evaluation, Sampling
 
@@ -88,6 +88,16 @@ def files(name: str, settings: Evaluation) -> dict[str, Path]:
         for k, p in out.items()
         if k.removesuffix(".fewshot") in wanted or any(k.startswith(f"{w}_") for w in wanted)
     }
+
+
+# what the published files call the question, in this order; musr's is told in two columns
+QUESTION_COLUMNS = ("narrative", "question", "Question", "prompt", "input")
+
+
+def questions(name: str, settings: Evaluation) -> list[str]:
+    """The questions of a benchmark's local files, for decontamination; empty where its data is on the hub alone."""
+    found = [row for k, p in files(name, settings).items() if not k.endswith(".fewshot") for row in read_jsonl(p)]
+    return [" ".join(str(row[c]) for c in QUESTION_COLUMNS if row.get(c)) for row in found]
 
 
 def key(name: str, settings: Evaluation) -> str:

@@ -1,34 +1,41 @@
-"""Generation: one protocol, its engines, and the resume log they share.
+"""Generation: one protocol, its engines, and the models they load.
 
-A request is ``{id, messages}``; a generation row is ``{id, sample, prompt, text, finish_reason, n_tokens, model}``.
+A request is ``{id, messages}``; a generation row is ``{id, sample, prompt, text, finish_reason, n_tokens, model, key}``.
 ``finish_reason`` is ``stop`` (the model ended its turn), ``length`` (cut at ``max_new_tokens``) or ``too_long`` (the
-prompt does not fit the model's context: nothing was generated, nothing was cut silently).
+prompt does not fit the model's context: nothing was generated, nothing was cut silently). `generate` and its resume log
+are in `request_log`.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from logging import getLogger
 from pathlib import Path
 from typing import Any, Protocol
 
-from . import prompts, quantization
-from .artifacts import BadInput, GenerationFailed, JsonlLog
+from . import decoding, quantization
+from .artifacts import BadInput, GenerationFailed, file_hash
 from .profiles import Engine, Sampling
+from .request_log import Request, generate
 from .seeds import row_seed
 
+__all__ = [
+    "ENGINES",
+    "Generator",
+    "ModelRef",
+    "Request",
+    "TransformersGenerator",
+    "answers",
+    "generate",
+    "open_generator",
+]
 Record = dict[str, Any]
 # Llama 3's own fallback date; the {%- … -%} marks swallow the line around it
 PINNED_DATE = '{%- set date_string = "26 Jul 2024" -%}'
-
-
-@dataclass(frozen=True)
-class Request:
-    """One prompt: an id that is unique in its set, and chat messages."""
-
-    id: str
-    messages: list[prompts.Message]
 
 
 @dataclass(frozen=True)
@@ -47,9 +54,23 @@ class ModelRef:
     trust_remote_code: bool = False
     quantize: bool = False
 
+    @property
+    def identity(self) -> list[Any]:
+        """What tells this model from others in a resume log: name, revision, weights' form, the adapter's content."""
+        weights = sorted(Path(self.adapter).glob("adapter_model.*")) if self.adapter else []
+        return [self.name, self.revision, self.quantize, [file_hash(p) for p in weights]]
+
 
 class Generator(Protocol):
-    """An engine with a model: turns a batch of requests into rows, in the batch's order."""
+    """An engine with a model: turns a batch of requests into rows, in the batch's order.
+
+    An engine that finishes rows in an order of its own has ``stream(missing, sampling)`` in place of the first two.
+    """
+
+    @property
+    def identity(self) -> Any:
+        """The model's, see `ModelRef.identity`."""
+        ...
 
     def batches(self, requests: Sequence[tuple[Request, int]]) -> list[list[tuple[Request, int]]]:
         """Splits (request, sample) pairs into batches; depends on nothing but its argument."""
@@ -62,81 +83,25 @@ class Generator(Protocol):
         ...
 
 
-def generate(
-    generator: Generator, requests: Sequence[Request], sampling: Sampling, log: Path, description: str = "generate"
-) -> list[Record]:
-    """Generates every request, going on where ``log`` stops; returns the rows in the order of the requests.
-
-    The batches are planned over the whole set, so an interrupted run computes the same batches as an undisturbed one.
-
-    Args:
-        generator: the engine.
-        requests: distinct ids.
-        sampling: see `profiles.Sampling`.
-        log: append-only JSONL; rows are on disk as soon as their batch is done.
-        description: shown beside the progress bar.
-
-    Raises:
-        BadInput: two requests with the same id.
-    """
-    from tqdm.auto import tqdm
-
-    wanted = [(r, s) for r in requests for s in range(sampling.n)]
-    if len({(r.id, s) for r, s in wanted}) < len(wanted):
-        twice = next(r.id for i, r in enumerate(requests) if r.id in {q.id for q in requests[:i]})
-        raise BadInput(f"requests: id {twice!r} occurs twice; ids must be distinct")
-    journal = JsonlLog(log)
-    rows = {(r["id"], r["sample"]): r for r in journal.rows()}
-    missing = [(r, s) for r, s in wanted if (r.id, s) not in rows]
-    failed: list[Record] = []
-    if missing:
-        with tqdm(
-            total=len(wanted),
-            initial=len(wanted) - len(missing),
-            desc=description,
-            unit="text",
-            mininterval=2,
-            leave=False,
-        ) as bar:
-            for made in _made(generator, wanted, missing, rows, sampling):
-                failed += [row for row in made if row["finish_reason"] == "error"]
-                new = [
-                    row for row in made if row["finish_reason"] != "error" and (row["id"], row["sample"]) not in rows
-                ]
-                journal.append(new)
-                rows |= {(r["id"], r["sample"]): r for r in new}
-                bar.update(len(made))
-    if failed:
-        raise GenerationFailed(
-            f"{description}: {len(failed)} of {len(wanted)} texts could not be had, first {failed[0]['id']!r}: {failed[0].get('error')}; "
-            "the others are kept: run again to ask for the rest"
-        )
-    return [rows[r.id, s] for r, s in wanted]
-
-
-def _made(
-    generator: Any, wanted: list[Any], missing: list[Any], rows: Mapping[tuple[str, int], Record], sampling: Sampling
-) -> Iterator[list[Record]]:
-    """The missing rows in the portions in which an engine finishes them."""
-    if hasattr(generator, "stream"):
-        yield from generator.stream(missing, sampling)
-        return
-    for batch in generator.batches(wanted):
-        if not all((r.id, s) in rows for r, s in batch):
-            yield generator.generate(batch, sampling)
-
-
 class TransformersGenerator:
-    """Batched ``model.generate``: sorted by length, left-padded; the model is loaded at the first batch.
+    """Batched ``model.generate``: sorted by length, within a memory budget, without work for finished rows.
 
-    Sampling adds Gumbel noise from each row's own random stream to its logits and takes the largest, which is sampling
-    from the softmax (Gumbel-max), so a text does not depend on its neighbours in the batch.
+    The model is loaded at the first batch. Where memory runs out all the same, batches are halved from then on; `counts`
+    tells how often.
     """
 
-    def __init__(self, ref: ModelRef, batch_size: int = 256) -> None:
-        self.ref, self.batch_size = ref, batch_size
+    def __init__(
+        self, ref: ModelRef, batch_size: int = 256, memory_gib: float | None = None, share: float = 0.9
+    ) -> None:
+        self.ref, self.batch_size, self.memory_gib, self.share = ref, batch_size, memory_gib, share
+        self.counts: Counter[str] = Counter()
+        self._most = batch_size
         self._model: Any = None
         self._tokenizer: Any = None
+
+    @property
+    def identity(self) -> Any:
+        return self.ref.identity
 
     @property
     def tokenizer(self) -> Any:
@@ -147,16 +112,16 @@ class TransformersGenerator:
     @property
     def model(self) -> Any:
         if self._model is None:
+            from transformers import GenerationConfig
+
             self._model = load_model(self.ref).eval()
+            self._ends = set(end_of_turn_ids(self.tokenizer, self._model))
+            # a model's own config brings hidden settings (repetition penalty, banned words): nothing but ours holds
+            self._model.generation_config = GenerationConfig()
         return self._model
 
     def close(self) -> None:
         self._model = None
-
-    def _ids(self, request: Request) -> list[int]:
-        return self.tokenizer.apply_chat_template(
-            request.messages, add_generation_prompt=True, tokenize=True, return_dict=True
-        )["input_ids"]
 
     def batches(self, requests: Sequence[tuple[Request, int]]) -> list[list[tuple[Request, int]]]:
         lengths = [sum(len(m["content"]) for m in r.messages) for r, _ in requests]
@@ -165,74 +130,57 @@ class TransformersGenerator:
         return [ordered[i : i + self.batch_size] for i in range(0, len(ordered), self.batch_size)]
 
     def generate(self, batch: Sequence[tuple[Request, int]], sampling: Sampling) -> list[Record]:
-        import torch
+        """Rows of a batch, in its order.
 
-        tok = self.tokenizer
-        encoded = [self._ids(r) for r, _ in batch]
-        limit = context_length(self.model) - sampling.max_new_tokens
-        fits = [i for i, ids in enumerate(encoded) if len(ids) <= limit]
-        texts: dict[int, tuple[str, str, int]] = {}
-        if fits:
-            padded = tok.pad({"input_ids": [encoded[i] for i in fits]}, return_tensors="pt", padding_side="left")
-            width = padded["input_ids"].shape[1]
-            processors = []
-            if sampling.temperature > 0:
-                seeds = [row_seed(sampling.seed, batch[i][0].id, batch[i][1]) for i in fits]
-                processors = [_sampler(sampling, seeds)]
-            with torch.inference_mode():
-                out = self.model.generate(
-                    **padded.to(self.model.device),
-                    max_new_tokens=sampling.max_new_tokens,
-                    do_sample=False,
-                    temperature=None,
-                    top_p=None,
-                    top_k=None,
-                    num_beams=1,
-                    repetition_penalty=1.0,
-                    logits_processor=processors,
-                    pad_token_id=tok.pad_token_id,
-                    eos_token_id=end_of_turn_ids(tok, self.model),
+        Raises:
+            BadInput: ``max_new_tokens`` alone fills the model's context.
+            GenerationFailed: the memory does not hold a single row.
+        """
+        room = context_length(self.model) - sampling.max_new_tokens
+        if room <= 0:
+            raise BadInput(f"max_new_tokens = {sampling.max_new_tokens} leaves no room for a prompt in the context of {self.ref.name!r} "
+                           f"({context_length(self.model)} tokens); lower it")  # fmt: skip
+        encoded = prompt_ids(self.tokenizer, [r for r, _ in batch])
+        fits = [i for i, ids in enumerate(encoded) if len(ids) <= room]
+        made = dict(
+            zip(fits, self._decoded([encoded[i] for i in fits], [batch[i] for i in fits], sampling), strict=True)
+        )
+        rows = []
+        for i, (r, s) in enumerate(batch):
+            ids, reason = made.get(i, ([], "too_long"))
+            said = self.tokenizer.decode(ids[:-1] if reason == "stop" else ids, skip_special_tokens=True)
+            rows.append({"id": r.id, "sample": s, "prompt": r.messages[-1]["content"], "text": said, "finish_reason": reason,
+                         "n_tokens": len(ids), "model": self.ref.name})  # fmt: skip
+        return rows
+
+    def _decoded(
+        self, encoded: list[list[int]], asked: list[tuple[Request, int]], sampling: Sampling
+    ) -> list[tuple[list[int], str]]:
+        """The new tokens of each prompt; a part that does not fit the memory is tried again in halves."""
+        budget = decoding.memory_budget(self.model, self.memory_gib, self.share)
+        parts = decoding.within([len(e) for e in encoded], sampling.max_new_tokens, self.model, budget, self._most)
+        out: list[tuple[list[int], str]] = []
+        while parts:
+            part = parts.pop(0)
+            seeds = [row_seed(sampling.seed, asked[i][0].id, asked[i][1]) for i in part]
+            try:
+                out += decoding.decode(
+                    self.model, self.tokenizer, [encoded[i] for i in part], seeds, sampling, self._ends
                 )
-            ends = set(end_of_turn_ids(tok, self.model))
-            for i, ids in zip(fits, out[:, width:].tolist(), strict=True):
-                stop = next((j for j, t in enumerate(ids) if t in ends), None)
-                kept = ids if stop is None else ids[:stop]
-                texts[i] = (
-                    tok.decode(kept, skip_special_tokens=True),
-                    "length" if stop is None else "stop",
-                    len(kept) + (stop is not None),
-                )
-        return [
-            {
-                "id": r.id, "sample": s, "prompt": r.messages[-1]["content"], "text": texts.get(i, ("", "", 0))[0],
-                "finish_reason": texts[i][1] if i in texts else "too_long",
-                "n_tokens": texts.get(i, ("", "", 0))[2], "model": self.ref.name,
-            }
-            for i, (r, s) in enumerate(batch)
-        ]  # fmt: skip
-
-
-def _sampler(sampling: Sampling, seeds: list[int]) -> Any:
-    import torch
-    from transformers import LogitsProcessor, TopPLogitsWarper
-
-    class Sampler(LogitsProcessor):
-        """Temperature, nucleus, and one Gumbel draw a row from the row's own stream (drawn on the CPU)."""
-
-        def __init__(self) -> None:
-            self.streams = [torch.Generator().manual_seed(s) for s in seeds]
-            self.top_p = TopPLogitsWarper(sampling.top_p) if sampling.top_p < 1 else None
-
-        def __call__(self, input_ids: Any, scores: Any) -> Any:
-            scores = scores.float() / sampling.temperature
-            if self.top_p is not None:
-                scores = self.top_p(input_ids, scores)
-            noise = torch.empty(scores.shape)
-            for row, stream in zip(noise, self.streams, strict=True):
-                row.exponential_(generator=stream)
-            return scores - noise.log().to(scores.device)
-
-    return Sampler()
+                continue
+            except (RuntimeError, MemoryError) as e:
+                if not decoding.is_out_of_memory(e):
+                    raise
+                told = str(e).splitlines()[0] if str(e) else type(e).__name__
+            # outside of the except block: the error's frames hold the batch's tensors
+            if len(part) == 1:
+                raise GenerationFailed(f"{self.ref.name}: the memory does not hold one text of {len(encoded[part[0]])} + "
+                                       f"{sampling.max_new_tokens} tokens ({told}); lower max_new_tokens, or use engine vllm or openai")  # fmt: skip
+            decoding.free_memory()
+            self.counts["out_of_memory"] += 1
+            self._most = len(part) // 2
+            parts = [part[: self._most], part[self._most :], *parts]
+        return out
 
 
 def answers(ref: ModelRef, questions: Sequence[str], sampling: Sampling) -> list[str]:
@@ -242,6 +190,16 @@ def answers(ref: ModelRef, questions: Sequence[str], sampling: Sampling) -> list
     texts = {row["id"]: row["text"] for b in generator.batches(requests) for row in generator.generate(b, sampling)}
     generator.close()
     return [texts[str(i)] for i in range(len(questions))]
+
+
+# ---------------------------------------------------------------- tokens
+def prompt_ids(tok: Any, requests: Sequence[Request]) -> list[list[int]]:
+    """Token ids of requests: the chat template applied once, with the opening of the assistant's turn."""
+    if not requests:
+        return []
+    return tok.apply_chat_template(
+        [r.messages for r in requests], add_generation_prompt=True, tokenize=True, return_dict=True
+    )["input_ids"]
 
 
 # ---------------------------------------------------------------- loading models
@@ -268,6 +226,20 @@ def resolve(model: str) -> str:
     return model
 
 
+@contextlib.contextmanager
+def _found(ref: ModelRef) -> Iterator[None]:
+    """Turns a missing model into words.
+
+    Raises:
+        BadInput: the model is neither here nor on the hub, or its repository may not be read.
+    """
+    try:
+        yield
+    except OSError as e:
+        raise BadInput(f"model {ref.name!r}: could not be read from {ref.path!r} ({str(e).splitlines()[0][:200]}); check the name and "
+                       "revision, agree to a gated model's terms and log in, or copy it into a folder") from None  # fmt: skip
+
+
 def load_tokenizer(ref: ModelRef) -> Any:
     """The tokenizer of a model, with a chat template and a pad token that is not the end of a turn.
 
@@ -276,7 +248,8 @@ def load_tokenizer(ref: ModelRef) -> Any:
     """
     from transformers import AutoTokenizer
 
-    tok = AutoTokenizer.from_pretrained(ref.path, revision=ref.revision, trust_remote_code=ref.trust_remote_code)
+    with _found(ref):
+        tok = AutoTokenizer.from_pretrained(ref.path, revision=ref.revision, trust_remote_code=ref.trust_remote_code)
     if not tok.chat_template:
         raise BadInput(f"model {ref.name!r}: its tokenizer has no chat template; use an instruction-tuned model")
     if "strftime_now" in tok.chat_template and "date_string" in tok.chat_template:
@@ -332,6 +305,7 @@ def load_model(ref: ModelRef) -> Any:
     from transformers.utils import logging
 
     logging.disable_progress_bar()
+    getLogger("bitsandbytes").setLevel("ERROR")  # warns of an optional kernel that no profile needs
     device = pick_device(ref.device)
     dtype = {"auto": "bfloat16" if device == "cuda" else "float32"}.get(ref.dtype, ref.dtype)
     extra: dict[str, Any] = {}
@@ -341,10 +315,11 @@ def load_model(ref: ModelRef) -> Any:
         extra["quantization_config"] = quantization.config(dtype)
         # the experts of a mixture do not fit in 16 bits: they are read into main memory and brought over in 4 bits
         where = "cpu" if _has_experts(ref) else place
-    model = AutoModelForCausalLM.from_pretrained(
-        ref.path, revision=ref.revision, trust_remote_code=ref.trust_remote_code,
-        dtype=getattr(torch, dtype), device_map={"": where}, **extra,
-    )  # fmt: skip
+    with _found(ref):
+        model = AutoModelForCausalLM.from_pretrained(
+            ref.path, revision=ref.revision, trust_remote_code=ref.trust_remote_code,
+            dtype=getattr(torch, dtype), device_map={"": where}, **extra,
+        )  # fmt: skip
     if ref.quantize:
         if quantization.quantize_experts(model, place) and where != place:
             model.to(place)
@@ -393,17 +368,28 @@ def end_of_turn_ids(tok: Any, model: Any = None) -> list[int]:
     return sorted(i for i in ids if i is not None)
 
 
-ENGINES = ("transformers", "vllm", "openai")
+ENGINES = ("transformers", "vllm", "openai", "ray")
 
 
 def open_generator(ref: ModelRef, engine: Engine) -> Any:
-    """The engine that a profile names, with a model; the ``openai`` engine's model is the server's."""
+    """The engine that a profile names, with a model; the ``openai`` engine's model is the server's.
+
+    Raises:
+        BadInput: what an engine cannot do and can be known before work starts: no such model, no GPU where one is asked
+            for, no vLLM or Ray, a malformed URL, no key.
+    """
     if engine.engine == "openai":
         from .server import ServerGenerator
 
         return ServerGenerator(engine, ref.name)
+    if engine.engine == "ray":
+        from .ray_engine import RayGenerator
+
+        load_tokenizer(ref)  # a missing model is told here, not by a worker
+        return RayGenerator(ref, engine, open_generator)
+    pick_device(ref.device)
     if engine.engine == "vllm":
         from .vllm_engine import VLLMGenerator
 
         return VLLMGenerator(ref, engine, load_tokenizer(ref))
-    return TransformersGenerator(ref, engine.batch_size)
+    return TransformersGenerator(ref, engine.batch_size, engine.batch_memory_gib, engine.gpu_memory_utilization)

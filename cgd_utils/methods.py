@@ -167,7 +167,8 @@ def leaks(critique: str, answer: str) -> bool:
 
 
 def falsify(critique: str, rng: Random) -> str:
-    """A misleading critique of the same form: every number is off, and the conclusion is turned round."""
+    """A misleading critique of the same form: every number is off, the operation named and the conclusion are turned round."""
     wrong = re.sub(r"\d+", lambda m: str(max(0, int(m[0]) + rng.choice((-10, -2, -1, 1, 2, 10)))), critique)
-    turned = {"right": "wrong", "wrong": "right"}
+    turned = {"right": "wrong", "wrong": "right", "add": "subtract", "subtract": "add"}
+    wrong = re.sub(r"\b(add|subtract)\b", lambda m: turned[m[1]], wrong)
     return re.sub(r"(Conclusion:\s*)(right|wrong)", lambda m: m[1] + turned[m[2]], wrong)

@@ -20,6 +20,8 @@ Share = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=0)]
 Positive = Annotated[int, Field(ge=1)]
 DType = Literal["auto", "float32", "bfloat16", "float16"]
+# problem sources that are worlds of the lab: their truth is known, see lab.world.WORLDS
+LAB_SOURCES = ("lab", "lab-misconception")
 
 
 class ProfileError(ValueError):
@@ -33,7 +35,9 @@ class _Section(BaseModel):
 class Data(_Section):
     """Where the training problems come from."""
 
-    source: str = Field("lab", description="'lab', a name in data.SOURCES, a JSONL/CSV/Parquet file, or a hub id")
+    source: str = Field(
+        "lab", description="'lab', 'lab-misconception', a name in data.SOURCES, a JSONL/CSV/Parquet file, or a hub id"
+    )
     fields: dict[str, str] = Field({}, description="our field (question, answer, solution, id) -> the source's column")
     split: str = Field("train", description="split of a hub data set")
     config: str | None = Field(None, description="configuration of a hub data set")
@@ -46,6 +50,11 @@ class Data(_Section):
     decontaminate_ngram: Count = Field(8, description="shared words that count as overlap; 0 = whole questions only")
     seed: int = Field(0, description="lab: draws the problems; others: shuffles before the first `rows` are taken")
 
+    @property
+    def is_lab(self) -> bool:
+        """Whether the problems are of a lab world, whose truth an exact teacher knows."""
+        return self.source in LAB_SOURCES
+
 
 class Models(_Section):
     """The students, and how every model of the run is loaded."""
@@ -57,7 +66,7 @@ class Models(_Section):
     revision: str | None = Field(None, description="commit of hub models")
     trust_remote_code: bool = Field(False, description="run model code from the hub; only for repositories you trust")
     dtype: DType = Field("auto", description="weights of loaded models; auto = bfloat16 on CUDA, float32 on CPU")
-    device: Literal["auto", "cpu", "cuda"] = "auto"
+    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="where models run; auto = CUDA if there is one")
     layout: Literal["lab", "standard"] = Field("standard", description="prompt layout, see prompts.LAYOUTS")
 
     @field_validator("students")
@@ -72,10 +81,10 @@ class Sampling(_Section):
     """How text is generated."""
 
     temperature: Annotated[float, Field(ge=0, le=5)] = Field(0.0, description="0 = greedy")
-    top_p: Annotated[float, Field(gt=0, le=1)] = 1.0
+    top_p: Annotated[float, Field(gt=0, le=1)] = Field(1.0, description="nucleus; 1 = off")
     max_new_tokens: Positive = Field(256, description="tokens")
     n: Positive = Field(1, description="samples a prompt")
-    seed: int = 0
+    seed: int = Field(0, description="of the sampling; each text has its own stream")
 
     @model_validator(mode="after")
     def _greedy_once(self) -> Sampling:
@@ -89,13 +98,20 @@ class Sampling(_Section):
 class Engine(_Section):
     """What generates: see generation.ENGINES."""
 
-    engine: Literal["transformers", "vllm", "openai"] = "transformers"
-    batch_size: Positive = Field(256, description="transformers: prompts a batch")
+    engine: Literal["transformers", "vllm", "openai", "ray"] = Field("transformers", description="what generates")
+    batch_size: Positive = Field(256, description="transformers: prompts a batch at most; ray: prompts a block")
+    batch_memory_gib: Annotated[float, Field(gt=0)] | None = Field(
+        None,
+        description="transformers: memory of a batch's cache and logits, GiB; None = gpu_memory_utilization of the GPU, or a quarter of the RAM",
+    )
+    ray_engine: Literal["transformers", "vllm"] = Field("vllm", description="ray: the engine inside each worker")
+    ray_workers: Positive = Field(1, description="ray: workers, each with a model of its own")
+    ray_address: str | None = Field(None, description="ray: a running cluster, such as auto; None = this machine")
     vllm_python: str | None = Field(None, description="vllm: interpreter that has vLLM; None = this one")
     tensor_parallel_size: Positive = Field(1, description="vllm: GPUs a model is spread over")
     max_model_len: Positive | None = Field(None, description="vllm: tokens of prompt and text; None = the model's")
     gpu_memory_utilization: Annotated[float, Field(gt=0, le=1)] = Field(
-        0.9, description="vllm: share of the GPU's memory"
+        0.9, description="vllm, transformers: share of the GPU's memory"
     )
     quantization: str | None = Field(None, description="vllm: such as fp8; None = as the weights are")
     base_url: str | None = Field(None, description="openai: the server's address, such as http://localhost:8000/v1")
@@ -113,17 +129,24 @@ class Engine(_Section):
         0.0, description="openai: cost of a million completion tokens"
     )
 
+    def identity(self) -> dict[str, Any]:
+        """The settings that decide which model answers; the others decide how fast, so work goes on when they change."""
+        return {"quantization": self.quantization, "server_model": self.server_model}
+
 
 class Teacher(_Section):
     """Who critiques and refines."""
 
     kind: Literal["exact", "model"] = Field("exact", description="'exact' knows the lab's truth; 'model' is any LLM")
     model: str | None = Field(None, description="kind model: 'lab:<name>', a folder or a hub id")
-    revision: str | None = None
+    revision: str | None = Field(None, description="kind model: commit of a hub model")
     error_rate: Share = Field(0.0, description="exact only: share of texts in which the teacher errs")
     specificity: Share = Field(1.0, description="exact only: share of critiques that name the step and value")
     relevance: Share = Field(1.0, description="share of critiques that are about their own problem")
     leakage: Share = Field(0.0, description="exact only: share of critiques that say the final answer")
+    critic: Literal["teacher", "student"] = Field(
+        "teacher", description="who writes the critiques; the refined and direct answers stay the teacher's"
+    )
     sampling: Sampling = Field(Sampling(max_new_tokens=512), description="kind model")
     generation: Engine | None = Field(None, description="kind model: the teacher's own engine; None = the run's")
 
@@ -140,12 +163,21 @@ class Synthesis(_Section):
     draft_source: Literal["student", "weaker", "corrupted"] = Field(
         "student", description="who writes the drafts; corrupted = the right answer with a slip (lab only)"
     )
-    draft: Sampling = Sampling()
+    draft: Sampling = Field(Sampling(), description="how drafts are sampled")
     teacher: Teacher = Teacher()
-    keep: Literal["all", "wrong", "right"] = Field(
-        "all", description="drafts to train on, by the critique's conclusion"
+    keep: Literal["all", "wrong", "right"] = Field("all", description="drafts to train on, by `keep_by`")
+    keep_by: Literal["conclusion", "truth"] = Field(
+        "conclusion", description="who says that a draft is wrong: the critique, or the problem's answer"
     )
-    seed: int = 0
+    right_share: Share | None = Field(
+        None,
+        description="share of records whose draft is right by `keep_by`; the scarcer kind limits their number; None = as they come",
+    )
+    leave_out: list[Literal["no_conclusion", "disagrees", "truncated", "leaks"]] = Field(
+        [],
+        description="records left out: no conclusion could be read; it contradicts the truth; a teacher's text was cut; the critique tells the answer",
+    )
+    seed: int = Field(0, description="of corrupted drafts and of the exact teacher's knobs")
 
 
 METHODS = (
@@ -155,12 +187,19 @@ METHODS = (
 )  # fmt: skip
 
 
+def _known_methods(value: list[str]) -> list[str]:
+    for m in value:
+        if m.partition("(")[0] not in METHODS:
+            raise ValueError(f"unknown method {m!r}{_nearest(m, METHODS)}; known: {', '.join(METHODS)}")
+    return value
+
+
 class Lora(_Section):
     """The adapter of modes lora and qlora."""
 
     r: Positive = Field(16, description="rank")
-    alpha: Positive = 32
-    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    alpha: Positive = Field(32, description="scale: alpha / r")
+    dropout: Annotated[float, Field(ge=0, lt=1)] = Field(0.0, description="on the adapter's input")
     target_modules: str | list[str] = Field(
         "all-linear", description="'all-linear' = every linear layer but the head, or names such as [q_proj, v_proj]"
     )
@@ -172,9 +211,14 @@ class Lora(_Section):
 class Training(_Section):
     """One fine-tuning run for every method and seed."""
 
-    methods: list[str] = ["sft", "distilled_sft", "refined_sft", "cft", "cgd"]
+    methods: list[str] = Field(
+        ["sft", "distilled_sft", "refined_sft", "cft", "cgd"],
+        description="rows of methods.METHODS to train and compare",
+    )
     seeds: list[int] = Field([0, 1, 2], description="each draws its own rows and order; the same for every method")
-    mode: Literal["full", "lora", "qlora"] = "qlora"
+    mode: Literal["full", "lora", "qlora"] = Field(
+        "qlora", description="all weights, an adapter, or an adapter on 4-bit weights"
+    )
     lora: Lora = Lora()
     rows: Count = Field(0, description="rows drawn for a seed; 0 = all")
     right_share: Share | None = Field(
@@ -187,12 +231,12 @@ class Training(_Section):
     equal_to: str = Field("cgd", description="equal: tokens – the method whose trained tokens every method gets")
     validation_rows: Count = Field(0, description="rows held out of a seed's draw; 0 = none")
     validation_steps: Count = Field(0, description="optimizer steps between validations; 0 = at the end only")
-    learning_rate: Annotated[float, Field(gt=0, le=0.1)] = 1e-4
-    lr_scheduler: Literal["linear", "cosine", "constant"] = "linear"
+    learning_rate: Annotated[float, Field(gt=0, le=0.1)] = Field(1e-4, description="peak")
+    lr_scheduler: Literal["linear", "cosine", "constant"] = Field("linear", description="after the warmup")
     warmup: Share = Field(0.05, description="share of the steps")
-    weight_decay: Annotated[float, Field(ge=0)] = 0.0
-    max_grad_norm: Annotated[float, Field(gt=0)] = 1.0
-    epochs: Annotated[float, Field(gt=0)] = 1.0
+    weight_decay: Annotated[float, Field(ge=0)] = Field(0.0, description="AdamW's")
+    max_grad_norm: Annotated[float, Field(gt=0)] = Field(1.0, description="gradients are clipped to this norm")
+    epochs: Annotated[float, Field(gt=0)] = Field(1.0, description="passes over the rows")
     batch_size: Positive = Field(64, description="rows an optimizer step, over all processes")
     micro_batch_size: Positive = Field(8, description="rows a forward pass")
     max_length: Positive = Field(4096, description="tokens of prompt + completion; longer rows are left out and listed")
@@ -214,11 +258,9 @@ class Training(_Section):
     @field_validator("methods")
     @classmethod
     def _known(cls, value: list[str]) -> list[str]:
-        for m in value:
-            _check_method(m)
         if not value:
             raise ValueError("name at least one method")
-        return value
+        return _known_methods(value)
 
     @field_validator("seeds")
     @classmethod
@@ -243,34 +285,32 @@ class Training(_Section):
             )
         if self.validation_steps and not self.validation_rows:
             raise ValueError(f"validation_steps = {self.validation_steps} but validation_rows = 0: hold some rows out")
-        _check_method(self.equal_to)
+        _known_methods([self.equal_to])
         return self
-
-
-def _check_method(name: str) -> None:
-    if name.partition("(")[0] not in METHODS:
-        raise ValueError(f"unknown method {name!r}{_nearest(name, METHODS)}; known: {', '.join(METHODS)}")
 
 
 class Benchmark(_Section):
     """A benchmark file of the user's: JSONL, CSV or Parquet."""
 
-    name: str
-    path: str
+    name: str = Field(description="in tables and results")
+    path: str = Field(description="the file")
     fields: dict[str, str] = Field({}, description="our field (question, answer, id) -> the file's column")
-    rule: Literal["math", "relative", "exact"] = "math"
+    rule: Literal["math", "relative", "exact"] = Field("math", description="grading rule")
     rows: Count = Field(0, description="first rows to use; 0 = all")
 
 
 class Evaluation(_Section):
     """What is asked of every model, and how answers are graded."""
 
-    benchmarks: list[str | Benchmark] = ["lab-k2", "lab-k3", "lab-k4", "lab-k5", "lab-k6", "lab-instructions"]
+    benchmarks: list[str | Benchmark] = Field(
+        ["lab-k2", "lab-k3", "lab-k4", "lab-k5", "lab-k6", "lab-instructions"],
+        description="names or files, see Benchmark",
+    )
     lab_rows: Positive = Field(200, description="questions of each lab benchmark")
     benchmark_dir: str | None = Field(
         None, description="folder of named benchmarks' files; else CGD_BENCHMARK_DIR, else the hub"
     )
-    sampling: Sampling = Sampling()
+    sampling: Sampling = Field(Sampling(), description="how answers are sampled")
     execute_code: bool = Field(False, description="run code that the model wrote (humaneval), in a sandbox; Linux only")
     headline: list[str] = Field([], description="benchmarks averaged in the headline table; empty = all graded ones")
     level: Annotated[float, Field(gt=0.5, lt=1)] = Field(0.95, description="level of the intervals")
@@ -279,15 +319,65 @@ class Evaluation(_Section):
 class Ablations(_Section):
     """Grids of notebook 05; each name is an entry in ablations.GRIDS."""
 
-    grids: list[str] = ["critique_content"]
+    grids: list[str] = Field(["critique_content"], description="entries of ablations.GRIDS; empty = none")
     seeds: list[int] = Field([], description="empty = training.seeds")
+    families: list[str] = Field([], description="families that get every grid; empty = all of models.students")
+    everywhere: list[str] = Field([], description="grids that the other families get too")
+
+
+class Judge(_Section):
+    """A model that rates critiques by `prompts.JUDGE`; several runs, or several judges, show how far ratings agree."""
+
+    model: str | None = Field(None, description="'lab:<name>', a folder or a hub id; None with the openai engine")
+    revision: str | None = Field(None, description="commit of a hub model")
+    runs: Positive = Field(2, description="times each critique is rated, each with a seed of its own")
+    sampling: Sampling = Field(Sampling(temperature=0.7, max_new_tokens=512), description="its n is not used")
+    generation: Engine | None = Field(None, description="the judge's own engine; None = the run's")
+
+    @model_validator(mode="after")
+    def _named(self) -> Judge:
+        if not self.model and not (self.generation and self.generation.server_model):
+            raise ValueError("name the judge: model, or generation.server_model with the openai engine")
+        return self
+
+
+class Analyses(_Section):
+    """What notebook 06 measures."""
+
+    methods: list[str] = Field(
+        ["distilled_sft", "cgd"], description="trained methods looked into; those the run does not train are left out"
+    )
+    seeds: Positive = Field(3, description="how many of training.seeds, from the first")
+    rows: Positive = Field(100, description="records a seed: likelihoods, attention, drift")
+    batch_size: Positive = Field(25, description="rows a forward pass")
+    max_length: Positive = Field(
+        2048,
+        description="tokens of prompt and ŷ; longer rows are left out and counted (attention needs memory by their square)",
+    )
+    benchmarks: list[str] = Field(
+        [],
+        description="asked for Pass@k and cost; empty = the lab's longest trained and longest untrained step count, else AIME and AMC",
+    )
+    samples: Count = Field(8, description="answers a question for Pass@k; 0 = no sampling")
+    temperature: Annotated[float, Field(gt=0, le=5)] = Field(0.7, description="of those answers")
+    sample_rows: Positive = Field(40, description="first questions of each benchmark, for Pass@k")
+    cost_rows: Count = Field(
+        60, description="first questions of each benchmark, for self-refine against one pass; 0 = none"
+    )
+    judges: list[Judge] = Field([], description="who rates critiques; none in the lab, where quality is known exactly")
+    judge_rows: Positive = Field(200, description="critiques that each judge rates")
+
+    @field_validator("methods")
+    @classmethod
+    def _known(cls, value: list[str]) -> list[str]:
+        return _known_methods(value)
 
 
 class Profile(_Section):
     """Every setting of a run."""
 
-    name: str
-    description: str = ""
+    name: str = Field(description="the run's folder under outputs; the file's name if left out")
+    description: str = Field("", description="one line, shown when a run starts")
     data: Data = Data()
     models: Models = Models()
     synthesis: Synthesis = Synthesis()
@@ -295,17 +385,21 @@ class Profile(_Section):
     generation: Engine = Engine()
     evaluation: Evaluation = Evaluation()
     ablations: Ablations = Ablations()
+    analyses: Analyses = Analyses()
 
     @model_validator(mode="after")
     def _consistent(self) -> Profile:
-        if self.data.source != "lab":
+        if not self.data.is_lab:
             if self.synthesis.teacher.kind == "exact":
                 raise ValueError(
                     f"synthesis.teacher.kind = 'exact' knows only the lab's problems, and data.source is "
                     f"{self.data.source!r}: set synthesis.teacher.kind: model and synthesis.teacher.model"
                 )
             if self.synthesis.draft_source == "corrupted":
-                raise ValueError("synthesis.draft_source = 'corrupted' needs data.source: lab; use student or weaker")
+                raise ValueError("synthesis.draft_source = 'corrupted' needs a lab source; use student or weaker")
+        unknown = [f for f in self.ablations.families if f not in self.models.students]
+        if unknown:
+            raise ValueError(f"ablations.families names {', '.join(unknown)}, which models.students lacks")
         t = self.training
         if t.lora.dora and t.mode != "full" and self.generation.engine == "vllm":
             raise ValueError(
@@ -400,11 +494,34 @@ def _read(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
         raise ProfileError(f"profile file {path} is its own base")
     base = own.pop("base", None)
     own.setdefault("name", path.stem)
+    _anchor(own, path.parent)
     if base is None:
         return own
     merged = _read(find(base), (*seen, path))
     merged.pop("description", None)
     return _merge(merged, own)
+
+
+def _anchor(settings: Mapping[str, Any], folder: Path) -> None:
+    """Makes relative paths absolute, in place: notebooks run elsewhere than where the profile lies."""
+
+    def absolute(value: Any) -> Any:
+        looks_it = isinstance(value, str) and (value.startswith(("./", "../")) or (folder / value).is_file())
+        return str((folder / value).resolve()) if looks_it else value
+
+    data, models, evaluation = (settings.get(s) or {} for s in ("data", "models", "evaluation"))
+    if isinstance(data, dict) and "source" in data:
+        data["source"] = absolute(data["source"])
+    for family in ("students", "weaker"):
+        named = models.get(family) if isinstance(models, dict) else None
+        if isinstance(named, dict):
+            named.update({k: absolute(v) for k, v in named.items()})
+    if isinstance(evaluation, dict):
+        if "benchmark_dir" in evaluation:
+            evaluation["benchmark_dir"] = absolute(evaluation["benchmark_dir"])
+        for b in evaluation.get("benchmarks") or []:
+            if isinstance(b, dict) and "path" in b:
+                b["path"] = absolute(b["path"])
 
 
 # fields whose value is one mapping, replaced as a whole
@@ -444,6 +561,8 @@ def parse_assignments(pairs: list[str]) -> dict[str, Any]:
             raise ProfileError(f"setting {pair!r}: write it as field=value, for example training.epochs=2")
         try:
             out[name.strip()] = _number(yaml.safe_load(value))
+            if name.strip() in ("data.source", "evaluation.benchmark_dir") and Path(value).exists():
+                out[name.strip()] = str(Path(value).resolve())  # a notebook's working directory is another
         except yaml.YAMLError:
             raise ProfileError(f"setting {pair!r}: {value!r} is not valid YAML") from None
     return out

@@ -6,9 +6,11 @@ short `lab` layout; language models get the `standard` one. At inference a stude
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 Message = dict[str, str]
+Spans = dict[str, tuple[int, int]]
 
 
 @dataclass(frozen=True)
@@ -35,17 +37,28 @@ class Layout:
             return _user(self.refine_without_critique, question=question, draft=draft)
         return _user(self.refine, question=question, draft=draft, critique=critique)
 
+    def spans(self, question: str, draft: str | None = None, critique: str | None = None) -> Spans:
+        """Where question, draft and critique lie in the turn that `ask` or `ask_refined` writes: name -> (start, end)."""
+        parts = {"question": question, "draft": draft, "critique": critique}
+        given = {n: t for n, t in parts.items() if t is not None}
+        template = {1: self.answer, 2: self.refine_without_critique, 3: self.refine}[len(given)]
+        return _fill(template, given)[1]
+
 
 def _user(template: str, **parts: str) -> list[Message]:
-    # replace() and not format(): questions and drafts contain braces
-    text = template
-    for name in ("question", "draft", "critique"):
-        head, mark, tail = text.rpartition("{" + name + "}")
-        if mark and name in parts:
-            text = head + "\0" + name + "\0" + tail
-    for name, value in parts.items():
-        text = text.replace("\0" + name + "\0", value, 1)
-    return [{"role": "user", "content": text}]
+    return [{"role": "user", "content": _fill(template, parts)[0]}]
+
+
+def _fill(template: str, parts: dict[str, str]) -> tuple[str, Spans]:
+    # not format(): questions and drafts contain braces
+    places = sorted((template.rindex("{" + n + "}"), n) for n in parts if "{" + n + "}" in template)
+    text, spans, at = "", {}, 0
+    for start, name in places:
+        text += template[at:start]
+        spans[name] = (len(text), len(text) + len(parts[name]))
+        text += parts[name]
+        at = start + len(name) + 2
+    return text + template[at:], spans
 
 
 LAYOUTS = {
@@ -97,3 +110,38 @@ def layout(name: str) -> Layout:
     if name not in LAYOUTS:
         raise ValueError(f"prompt layout {name!r}: use one of {', '.join(LAYOUTS)}")
     return LAYOUTS[name]
+
+
+JUDGE = (
+    "You are rating a critique that a teacher wrote of a student's draft.\n\n"
+    "## Question\n{question}\n\n## Draft\n{draft}\n\n## Critique\n{critique}\n\n"
+    "Give two ratings from 1 to 5.\n"
+    "Informativeness: how much would the critique help the student to reach the right answer?\n"
+    "1 = it says nothing beyond right or wrong; 3 = it hints at what to change; 5 = it explains what fails, why, and what "
+    "should stand there.\n"
+    "Specificity: how closely is it tied to this very draft?\n"
+    "1 = it would fit any draft; 3 = it points to a part of this draft; 5 = it names exact steps, values or words of it.\n"
+    "Judge the critique alone, not how hard the question is. Reply with these two lines and nothing after them:\n"
+    "Informativeness: <number>\nSpecificity: <number>"
+)
+RATINGS = ("informativeness", "specificity")
+
+
+def ask_judge(question: str, draft: str, critique: str) -> list[Message]:
+    """What a judge is asked about one critique."""
+    return _user(JUDGE, question=question, draft=draft, critique=critique)
+
+
+def ratings(reply: str) -> dict[str, int] | None:
+    """The two ratings of a judge's reply (the last of each counts), however it is formatted.
+
+    Returns:
+        ``{informativeness, specificity}``, each 1 to 5; None where one is missing or out of range.
+    """
+    out = {}
+    for name in RATINGS:
+        found = re.findall(rf"{name}\W*?(\d+(?:\.\d+)?)", reply, re.IGNORECASE)
+        if not found or float(found[-1]) not in (1, 2, 3, 4, 5):
+            return None
+        out[name] = int(float(found[-1]))
+    return out

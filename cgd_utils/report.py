@@ -3,45 +3,57 @@
 from __future__ import annotations
 
 import base64
-import difflib
 import json
 from typing import Any
 
 import pandas as pd
 import yaml
 
-from . import audit, claims, reporting, runner, synthesis
-from .artifacts import BadInput, Run, write_text
+from . import audit, claims, explorer, measurements, paper_tables, reporting, runner, synthesis, verdicts
+from .artifacts import PROJECT, BadInput, Run, write_text
 
 Record = dict[str, Any]
 
 _PAGE = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
 <title>CGD: {{ run.profile.name }}</title><style>
-body{font:16px/1.5 system-ui,sans-serif;max-width:64rem;margin:0 auto;padding:1rem;color:#222}
+body{font:16px/1.5 system-ui,sans-serif;max-width:64rem;margin:0 auto;padding:1rem;color:#222;overflow-wrap:anywhere}
 h1,h2{line-height:1.2}h2{margin-top:2.5rem;border-bottom:1px solid #ccc}
-table{border-collapse:collapse;font-size:.85rem}th,td{padding:.25rem .6rem;text-align:left;border-bottom:1px solid #ddd;vertical-align:top}
-.scroll{overflow-x:auto}img{max-width:100%}pre,.text{white-space:pre-wrap;font:0.85rem/1.45 ui-monospace,monospace;background:#f6f6f6;padding:.6rem}
-ins{background:#cdeccd;text-decoration:none}del{background:#f6cccc}.muted{color:#666}
-@media print{h2{break-after:avoid}figure,table,.example{break-inside:avoid}}
-</style></head><body>
+table{border-collapse:collapse;font-size:.85rem;overflow-wrap:normal}th,td{padding:.25rem .6rem;text-align:left;border-bottom:1px solid #ddd;vertical-align:top;min-width:3rem}
+.scroll{overflow-x:auto}img{max-width:100%;height:auto}figure{margin:1.5rem 0}pre{white-space:pre-wrap;font:0.85rem/1.45 ui-monospace,monospace;background:#f6f6f6;padding:.6rem}
+.muted{color:#666}summary{cursor:pointer;padding:.2rem 0}
+.supported{color:#117733;font-weight:600}.contradicted{color:#882255;font-weight:600}
+#departures h1,#departures h2,#departures h3{font-size:1rem;border:0;margin-top:1rem}
+@media(max-width:600px){body{padding:.7rem;font-size:15px}h1{font-size:1.5rem}h2{font-size:1.2rem}th,td{padding:.2rem .4rem}}
+@media print{body{max-width:none;font-size:10pt}nav{display:none}table{font-size:6.5pt}th,td{padding:.1rem .25rem;min-width:0}
+details::details-content{content-visibility:visible;block-size:auto}.scroll{overflow:visible}h2,h3{break-after:avoid}figure,tr,.cgd-example{break-inside:avoid}img{max-height:14cm}}
+</style>{{ style }}</head><body>
 <h1>Critique-Guided Distillation: {{ run.profile.name }}</h1>
 <p>{{ run.profile.description }}</p>
-<nav><a href="#headline">Headline</a> · <a href="#claims">Claims</a> · <a href="#figures">Figures</a> · <a href="#tables">Tables</a> ·
-<a href="#examples">Examples</a> · <a href="#audit">Published tables</a> · <a href="#settings">Settings</a></nav>
-<h2 id="headline">Headline</h2><p>Mean over seeds ± half of the 95% t interval, percent.</p><div class="scroll">{{ headline }}</div>
-<h2 id="claims">Claims</h2><p>{{ rules }}</p><div class="scroll">{{ claims }}</div>
+<nav><a href="#summary">Summary</a> · <a href="#headline">Headline</a> · <a href="#claims">Claims</a> · <a href="#published">Published tables</a> ·
+<a href="#figures">Figures</a> · <a href="#tables">Tables</a> · <a href="#examples">Examples</a> · <a href="#audit">Audit</a> ·
+<a href="#departures">Departures</a> · <a href="#settings">Settings</a></nav>
+<h2 id="summary">Summary</h2><ul>{% for s in summary %}<li>{{ s }}</li>{% endfor %}</ul>
+<h2 id="headline">Headline</h2><p>Mean over seeds ± half of the {{ "%g" | format(100 * run.profile.evaluation.level) }}% t interval, percent. {{ sizes }}</p>
+<div class="scroll">{{ headline }}</div>
+<h2 id="claims">Claims</h2><p>{{ rules }}</p><ul>{% for w in ways %}<li>{{ w }}</li>{% endfor %}</ul><div class="scroll">{{ verdicts }}</div>
+<h3>What each verdict rests on</h3>
+{% for c in claims %}<details><summary>{{ c.id }}: {{ c.statement }}</summary><p class="muted">Rule: {{ c.rule }}.{% if c.published %} Published: {{ c.published }}.{% endif %}
+{% if c.audit %} It rests on printed averages that do not follow from their rows: {{ c.audit }}.{% endif %}</p><div class="scroll">{{ c.html }}</div>
+{% if c.command %}<p class="muted">Made by <code>{{ c.command }}</code></p>{% endif %}</details>{% endfor %}
+<h2 id="published">The published tables, with this run beside them</h2>
+{% for t in published %}<details><summary>{{ t.name }}</summary><div class="scroll">{{ t.html }}</div></details>{% endfor %}
 <h2 id="figures">Figures</h2>
-{% for f in figures %}<figure><img alt="{{ f.name }}: its numbers are in figures/{{ f.name }}.csv" src="data:image/png;base64,{{ f.data }}">
-<figcaption class="muted">{{ f.name }}</figcaption></figure>{% endfor %}
+{% for f in figures %}<figure><img alt="{{ f.caption }}" src="data:image/png;base64,{{ f.data }}">
+<figcaption class="muted">{{ f.caption }} <small>(numbers: figures/{{ f.name }}.csv)</small></figcaption></figure>{% endfor %}
 <h2 id="tables">Tables</h2>
 {% for t in tables %}<details><summary>{{ t.name }}</summary><div class="scroll">{{ t.html }}</div></details>{% endfor %}
 <h2 id="examples">Examples</h2>
-{% for e in examples %}<section class="example"><h3>{{ e.id }} ({{ e.family }})</h3><p>{{ e.question }} <span class="muted">right answer: {{ e.answer }}</span></p>
-<p class="muted">draft y′ ({{ "right" if e.draft_correct else "wrong" }})</p><div class="text">{{ e.draft }}</div>
-<p class="muted">critique c</p><div class="text">{{ e.critique }}</div>
-<p class="muted">refined ŷ; changes from the draft are marked</p><div class="text">{{ e.changes }}</div></section>{% endfor %}
-<h2 id="audit">Published tables</h2><p>Printed averages that do not follow from their printed rows.</p><div class="scroll">{{ audit }}</div>
+{% for family, training, outcomes in examples %}<h3>{{ family }}: training problems</h3>{{ training }}
+<h3>{{ family }}: benchmark questions by outcome</h3>{{ outcomes }}{% endfor %}
+<h2 id="audit">Audit of the published tables</h2><p>Printed averages that do not follow from their printed rows, and the claims that rest on them.</p>
+<div class="scroll">{{ audit }}</div>
+<h2 id="departures">Departures from the paper</h2>{{ departures }}
 <h2 id="settings">Settings and provenance</h2><pre>{{ settings }}</pre><pre>{{ provenance }}</pre>
 </body></html>
 """
@@ -56,19 +68,24 @@ def write(run: Run, examples: int = 6) -> Any:
     import jinja2
     from markupsafe import Markup
 
-    results = reporting.read_results(run)
-    made = claims.claims(results, run.profile.name, run.profile.evaluation.level)
+    results, measured = reporting.read_results(run), measurements.read(run)
+    made = claims.claims(results, run.profile, measured)
     reporting.save_csv(made, run.folder / "claims.csv")
     if not (run.tables / "headline.csv").exists():
         raise BadInput(f"{run.tables}: no headline table; run 07_tables_and_figures first")
+    table = reporting.headline(results, run.profile.evaluation.headline, run.profile.evaluation.level)
     page = jinja2.Environment(autoescape=True).from_string(_PAGE).render(
-        run=run, rules=" ".join((claims.__doc__ or "").split("\n\n", 1)[1].replace("``", "").split()),
+        run=run, rules=_plain((claims.__doc__ or "").split("\n\n", 1)[1]), ways=_ways(),
+        summary=summary(run, results, table, made), sizes=reporting.sizes(table),
         headline=Markup(_html(pd.read_csv(run.tables / "headline.csv", keep_default_na=False))),
-        claims=Markup(_html(made.round(2).astype(object).where(made.notna(), ""))),
-        figures=[{"name": p.stem, "data": base64.b64encode(p.read_bytes()).decode()} for p in sorted(run.figures.glob("*.png"))],
-        tables=[{"name": p.stem, "html": Markup(_html(pd.read_csv(p, keep_default_na=False)))} for p in sorted(run.tables.glob("*.csv"))],
-        examples=_examples(run, examples),
-        audit=Markup(_html(pd.DataFrame(audit.rows()))),
+        verdicts=Markup(_coloured(claims.summary(made))), claims=_claims(made),
+        published=[{"name": n, "html": Markup(_html(t))} for n, t in paper_tables.rebuilt(run, results, measured).items()],
+        figures=[{"name": p.stem, "caption": reporting.caption_of(p), "data": base64.b64encode(p.read_bytes()).decode()}
+                 for p in sorted(run.figures.glob("*.png"))],
+        tables=[{"name": p.stem, "html": Markup(_html(pd.read_csv(p, keep_default_na=False)))} for p in sorted(run.tables.glob("*.csv"))
+                if not p.stem.startswith("published_")],
+        examples=_examples(run, examples), style=Markup(explorer.STYLE),
+        audit=Markup(_html(pd.DataFrame(audit.rows()))), departures=Markup(_departures()),
         settings=yaml.safe_dump(run.profile.model_dump(mode="json"), sort_keys=False, allow_unicode=True),
         provenance=_provenance(run),
     )  # fmt: skip
@@ -77,39 +94,105 @@ def write(run: Run, examples: int = 6) -> Any:
     return path
 
 
+def summary(run: Run, results: pd.DataFrame, table: pd.DataFrame, made: pd.DataFrame) -> list[str]:
+    """The run in sentences, all made from its frames: what was asked, the headline of each family, the count of verdicts."""
+    about = claims.audience(run.profile)
+    graded = results[results["metric"] == "accuracy"].groupby("benchmark")["n"].max()
+    out = [
+        f"Asked: {int(graded.sum())} questions of {len(graded)} accuracy benchmarks a model; every figure below is about {about}."
+    ]
+    out += [
+        s
+        for family in dict.fromkeys(table["family"])
+        for s in _family(table[table["family"] == family], family, run.profile)
+    ]
+    for letter, what in (("C", "claims of the paper"), ("Q", "questions of its reviewers")):
+        mine = made[made["id"].str.startswith(letter)]
+        each = mine.groupby("id", sort=False)["verdict"].agg(
+            lambda v: verdicts.joint(dict.fromkeys(v)) if verdicts.NOT_MEASURED not in set(v) else verdicts.NOT_MEASURED
+        )
+        told = [f"{len(ids)} {v} ({', '.join(ids)})" for v, ids in each.groupby(each, sort=False).groups.items()]
+        out.append(f"Of the {len(each)} {what}: {'; '.join(told)}. They are about {about}.")
+    return out
+
+
+def _family(table: pd.DataFrame, family: str, profile: Any) -> list[str]:
+    mine = table[(table["benchmark"] == "mean") & table["method"].isin(["base", *profile.training.methods])].set_index(
+        "method"
+    )
+    if "cgd" not in mine.index:
+        return []
+    c = mine.loc["cgd"]
+    interval = f" [{c['ci_low']:.1f}, {c['ci_high']:.1f}]" if c["ci_low"] == c["ci_low"] else ""
+    seeds = int(c["n_seeds"])
+    told = f"{family}: CGD reaches {c['mean']:.1f}%{interval} on the mean of the accuracy benchmarks ({seeds} seed{'s' if seeds != 1 else ''})"
+    known = mine.dropna(subset=["difference"]) if "difference" in mine else mine.iloc[:0]
+    parts = [
+        f"{r['difference']:+.1f}" + (f" [{r['difference_low']:+.1f}, {r['difference_high']:+.1f}]" if r["difference_low"] == r["difference_low"] else "")
+        + f" against {reporting.LABELS.get(m, m)}"
+        for m, r in known.iterrows()
+    ]  # fmt: skip
+    return [told + (": " + ", ".join(parts) + " points." if parts else ".")]
+
+
+def _plain(text: str) -> str:
+    """A docstring's paragraph without its marks, its constants filled in."""
+    return " ".join(text.replace("`MARGIN`", f"{verdicts.MARGIN:g} points").replace("`", "").replace("*", "").split())
+
+
+def _ways() -> list[str]:
+    """The ways of judging an interval, as `verdicts` states them."""
+    return [_plain(line[2:]) for line in (verdicts.__doc__ or "").splitlines() if line.startswith("- ")]
+
+
+def _claims(made: pd.DataFrame) -> list[Record]:
+    """One entry a claim, with the table of its measurements."""
+    from markupsafe import Markup
+
+    told = claims.readable(made)
+    return [
+        {**rows.iloc[0][["id", "statement", "rule", "published", "audit", "command"]],
+         "html": Markup(_coloured(told[told["id"] == name].drop(columns="id"))) if (told["id"] == name).any() else verdicts.NOT_MEASURED}
+        for name, rows in made.groupby("id", sort=False)
+    ]  # fmt: skip
+
+
+def _coloured(frame: pd.DataFrame) -> str:
+    """A table whose verdicts carry a class."""
+    page = _html(frame)
+    for verdict in (verdicts.SUPPORTED, verdicts.CONTRADICTED):
+        page = page.replace(f"<td>{verdict}</td>", f'<td class="{verdict}">{verdict}</td>')
+    return page
+
+
+def _departures() -> str:
+    """``docs/departures.md`` as HTML, its own HTML escaped; a word instead where the checkout has no docs."""
+    import mistune
+
+    path = PROJECT / "docs" / "departures.md"
+    text = (
+        path.read_text(encoding="utf-8")
+        if path.exists()
+        else "They are told in `docs/departures.md` of the kit's repository."
+    )
+    page = mistune.create_markdown(escape=True, plugins=["table"])(text)
+    return str(page).replace("<table>", '<div class="scroll"><table>').replace("</table>", "</table></div>")
+
+
 def _html(frame: pd.DataFrame) -> str:
     return frame.to_html(index=False, escape=True, border=0, na_rep="")
 
 
-def _examples(run: Run, n: int) -> list[Record]:
-    """Records with a wrong draft first: the critique has something to say there."""
-    out = []
-    for family in run.profile.models.students:
-        rows = sorted(synthesis.records(run, family).rows(), key=lambda r: bool(r["draft_correct"]))
-        spread = rows[:: max(1, len(rows) // n)][:n]
-        out += [{**r, "family": family, "changes": changes(r["draft"], r["refined"])} for r in spread]
-    return out
-
-
-def changes(before: str, after: str) -> Any:
-    """``after`` as safe HTML, what is new in ``<ins>`` and what is gone in ``<del>``, word by word."""
-    from markupsafe import Markup, escape
-
-    a, b = _words(before), _words(after)
-    out = Markup("")
-    for kind, i, j, k, m in difflib.SequenceMatcher(None, a, b, autojunk=False).get_opcodes():
-        if kind != "equal" and i < j:
-            out += Markup("<del>") + escape("".join(a[i:j])) + Markup("</del>")
-        if k < m:
-            new = escape("".join(b[k:m]))
-            out += new if kind == "equal" else Markup("<ins>") + new + Markup("</ins>")
-    return out
-
-
-def _words(text: str) -> list[str]:
-    import re
-
-    return re.findall(r"\s+|[^\s]+", text)
+def _examples(run: Run, n: int) -> list[tuple[str, Any, Any]]:
+    """Family, training examples, and benchmark questions by outcome."""
+    return [
+        (
+            f,
+            explorer.training_page(synthesis.records(run, f).rows(), n),
+            explorer.outcome_page(explorer.outcomes(run, f)),
+        )
+        for f in run.profile.models.students
+    ]
 
 
 def _provenance(run: Run) -> str:

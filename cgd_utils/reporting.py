@@ -29,10 +29,16 @@ MARKERS = "osD^vP*X<>"
 
 
 def write_results(run: Run, *parts: Sequence[Record]) -> pd.DataFrame:
-    """Writes ``results.csv``: the rows of all parts, each (family, method, seed, benchmark, metric) once, in a fixed order."""
-    frame = pd.DataFrame([r for part in parts for r in part], columns=COLUMNS)
+    """Writes ``results.csv``: the rows of all parts, each (family, method, seed, benchmark, metric) once, in a fixed order.
+
+    Where parts hold the same row, the last one's values count, at the first one's place.
+    """
+    rows = {}
+    for r in (r for part in parts for r in part):
+        seed = None if pd.isna(r["seed"]) else int(r["seed"])
+        rows[(r["family"], r["method"], seed, r["benchmark"], r["metric"])] = {**r, "seed": seed}
+    frame = pd.DataFrame(list(rows.values()), columns=COLUMNS)
     frame["seed"] = frame["seed"].astype("Int64")
-    frame = frame.drop_duplicates(COLUMNS[:5]).reset_index(drop=True)
     with atomic(run.results_csv) as path:
         frame.to_csv(path, index=False, float_format="%.6g", lineterminator="\n")
     return frame
@@ -68,10 +74,13 @@ def headline(
 ) -> pd.DataFrame:
     """Mean over seeds, sd, t interval, and the paired difference ``reference`` − method with interval and p.
 
-    All in percentage points; ``n_seeds`` models a row. The base is one model, so it has no sd, and its difference is to
-    each seed of the reference.
+    All in percentage points; ``n_seeds`` models and ``n_questions`` a row. The base is one model, so it has no sd, and its
+    difference is to each seed of the reference. ``interval_over`` says what an interval resamples: ``seeds``, or with one
+    model, or seeds that agree to the last digit, ``questions`` (the result's own interval; for the mean and for differences the
+    half-widths' root sum of squares, as for independent samples, which is on the wide side).
     """
     wide = per_seed(results, benchmarks)
+    single = _single_models(results, benchmarks)
     columns = [c for c in wide.columns if c not in ("family", "method", "seed")]
     out = []
     for (family, method), group in wide.groupby(["family", "method"], sort=False):
@@ -81,9 +90,12 @@ def headline(
             if not len(values):  # no benchmark of this kind: a mean of nothing, or one that a method was not asked
                 continue
             interval = statistics.mean_t_interval(values, level)
-            row = {"family": family, "method": method, "benchmark": column, "n_seeds": len(values), "mean": values.mean(),
-                   "sd": values.std(ddof=1) if len(values) > 1 else None,
-                   "ci_low": interval.low, "ci_high": interval.high}  # fmt: skip
+            n, low, high = single[family, method, column]
+            alone = len(values) == 1 or float(values.std()) < 1e-9  # no spread to see is no certainty
+            row = {"family": family, "method": method, "benchmark": column, "n_seeds": len(values), "n_questions": n,
+                   "mean": values.mean(), "sd": values.std(ddof=1) if len(values) > 1 else None,
+                   "ci_low": low if alone else interval.low, "ci_high": high if alone else interval.high,
+                   "interval_over": "questions" if alone else "seeds"}  # fmt: skip
             if method != reference and len(ours):
                 theirs = group.set_index("seed")[column].dropna() if method != "base" else None
                 mine = ours[column].dropna()
@@ -95,12 +107,76 @@ def headline(
                 if both:
                     d = statistics.paired_difference([a for a, _ in both], [b for _, b in both], level)
                     row |= {"difference": d.difference, "difference_low": d.low, "difference_high": d.high, "p": d.p}
+                    if pd.isna(d.low) or (d.low == d.high):  # Newcombe's combination of the two intervals
+                        _, ours_low, ours_high = single[family, reference, column]
+                        (a, b), width = both[0], lambda x, y: (x**2 + y**2) ** 0.5
+                        row["difference_low"] = d.difference - width(a - ours_low, high - b)
+                        row["difference_high"] = d.difference + width(ours_high - a, b - low)
             out.append(row)
     return pd.DataFrame(out)
 
 
+def _single_models(
+    results: pd.DataFrame, benchmarks: Sequence[str]
+) -> dict[tuple[str, str, str], tuple[int, float, float]]:
+    """(family, method, benchmark or ``mean``) → questions, and the interval over them of the first model of each."""
+    quality = results[results["metric"].isin(QUALITY)]
+    quality = quality.drop_duplicates(["family", "method", "benchmark"])
+    out = {(r.family, r.method, r.benchmark): (int(r.n), r.ci_low, r.ci_high) for r in quality.itertuples()}
+    graded = quality[quality["metric"] == "accuracy"]
+    averaged = quality[quality["benchmark"].isin(benchmarks)] if len(benchmarks) else graded
+    for (family, method), rows in averaged.groupby(["family", "method"], sort=False):
+        k, mean = len(rows), rows["value"].mean()
+        down, up = (((rows[c] - rows["value"]) ** 2).sum() ** 0.5 / k for c in ("ci_low", "ci_high"))
+        out[family, method, "mean"] = (int(rows["n"].sum()), mean - down, mean + up)
+    return out
+
+
+def answers_table(results: pd.DataFrame, statuses: Sequence[str]) -> pd.DataFrame:
+    """Beside every accuracy: what was cut off or not graded, a row a (family, method, benchmark), all seeds' answers together.
+
+    ``accuracy`` (or the benchmark's own metric) and each of ``statuses`` as ``percent [interval]``, Wilson's at 95% over
+    ``answers``. Answers to one question by several seeds are not independent, so these intervals are a little narrow.
+    """
+    keys = ["family", "method", "benchmark"]
+    out = []
+    for key, rows in results[results["metric"].isin([*QUALITY, *statuses])].groupby(keys, sort=False):
+        row = dict(zip(keys, key, strict=True))
+        for metric, mine in rows.groupby("metric", sort=False):
+            n = int(mine["n"].sum())
+            i = statistics.wilson(round(float((mine["value"] * mine["n"]).sum()) / 100), n)
+            row.setdefault("answers", n)
+            row[metric] = f"{100 * i.estimate:.1f} [{100 * i.low:.1f}, {100 * i.high:.1f}]"
+        out.append(row)
+    return pd.DataFrame(out).fillna("")
+
+
+def length_table(results: pd.DataFrame, metrics: Sequence[str] = ("words", "tokens", "steps")) -> pd.DataFrame:
+    """Reasoning length beside accuracy and Pass@k: a row a (family, method, benchmark), ``mean [interval]`` over ``seeds``.
+
+    With one model, or seeds that agree to the last digit, the interval is the first model's own, over its answers (``n``).
+    """
+    keys = ["family", "method", "benchmark"]
+    samples = [m for m in dict.fromkeys(results["metric"]) if m.startswith("pass@")]
+    out = []
+    for key, rows in results.groupby(keys, sort=False):
+        row = {**dict(zip(keys, key, strict=True)), "seeds": max(1, rows["seed"].nunique())}
+        for metric in (*QUALITY, *samples, *metrics):
+            mine = rows[rows["metric"] == metric]
+            if mine.empty:
+                continue
+            low, high = mine["ci_low"].iloc[0], mine["ci_high"].iloc[0]
+            if len(mine) > 1 and mine["value"].std() > 1e-9:
+                i = statistics.mean_t_interval(mine["value"].to_numpy(float))
+                low, high = i.low, i.high
+            row["n"] = int(mine["n"].max())
+            row[metric] = f"{mine['value'].mean():.1f} [{low:.1f}, {high:.1f}]"
+        out.append(row)
+    return pd.DataFrame(out).fillna("")
+
+
 def printed(table: pd.DataFrame, family: str, benchmarks: Sequence[str] | None = None) -> pd.DataFrame:
-    """The headline table as people read it: ``mean ± half-width`` a benchmark, difference and p on the mean."""
+    """The headline table as people read it: ``mean ± half-width (n=questions)`` a benchmark, difference and p on the mean."""
     mine = table[table["family"] == family]
     shown = list(benchmarks or dict.fromkeys(mine["benchmark"]))
     rows = []
@@ -111,7 +187,8 @@ def printed(table: pd.DataFrame, family: str, benchmarks: Sequence[str] | None =
             if b not in cells.index:
                 continue
             half = (cells.loc[b, "ci_high"] - cells.loc[b, "ci_low"]) / 2
-            row[b] = f"{cells.loc[b, 'mean']:.1f}" + (f" ± {half:.1f}" if half == half else "")
+            told = f"{b} (n={cells.loc[b, 'n_questions']:.0f})"
+            row[told] = f"{cells.loc[b, 'mean']:.1f}" + (f" ± {half:.1f}" if half == half else "")
         c = cells.loc["mean"] if "mean" in cells.index else {}
         has = "difference" in c and c["difference"] == c["difference"]
         row["CGD − method (mean)"] = (
@@ -150,14 +227,40 @@ def style() -> None:
     })  # fmt: skip
 
 
-def save_figure(figure: Any, folder: Path, name: str, plotted: pd.DataFrame) -> None:
-    """Writes a figure as PNG and PDF, and the numbers it shows as CSV."""
+def save_figure(figure: Any, folder: Path, name: str, plotted: pd.DataFrame, caption: str = "") -> str:
+    """Writes a figure as PNG and PDF, the numbers it shows as CSV, and its caption as text; returns the caption.
+
+    The caption ends with what the numbers say of themselves: seeds and n.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     for kind in ("png", "pdf"):
         with atomic(folder / f"{name}.{kind}") as path:
             figure.savefig(path, format=kind, metadata={"CreationDate": None} if kind == "pdf" else {"Software": None})
-    with atomic(folder / f"{name}.csv") as path:
-        plotted.to_csv(path, index=False, float_format="%.6g", lineterminator="\n")
+    save_csv(plotted, folder / f"{name}.csv")
+    told = f"{caption or name.replace('_', ' ').capitalize()}. {sizes(plotted)}".strip()
+    write_text(folder / f"{name}.txt", told + "\n")
+    return told
+
+
+def sizes(plotted: pd.DataFrame) -> str:
+    """How many seeds and items the rows of a figure or table rest on, as a sentence; '' where they do not say."""
+    parts = []
+    names = {"n_seeds": "seed", "seeds": "seed", "n_questions": "question", "n": "item"}
+    for column, name in names.items():
+        if column in plotted and plotted[column].notna().any():
+            low, high = int(plotted[column].min()), int(plotted[column].max())
+            what = f"{low}" if low == high else f"{low} to {high}"
+            told = f"{what} {name}{'s' if high != 1 else ''}"
+            parts.append(f"n = {told} a model" if column.startswith("n") and column != "n_seeds" else told)
+    if not parts:
+        return ""
+    return f"{'; '.join(parts)}; bars and bands are 95% intervals, over seeds where there are several."
+
+
+def caption_of(picture: Path) -> str:
+    """The caption beside a saved figure; its name where there is none."""
+    path = picture.with_suffix(".txt")
+    return path.read_text(encoding="utf-8").strip() if path.exists() else picture.stem.replace("_", " ")
 
 
 def plot_by_steps(
@@ -178,7 +281,7 @@ def plot_by_steps(
             table[(table["family"] == family) & (table["method"] == method)].set_index("benchmark").reindex(benchmarks)
         )
         shift = (i - (len(shown) - 1) / 2) * 0.06
-        low, high = cells["mean"] - cells["ci_low"], cells["ci_high"] - cells["mean"]
+        low, high = (cells["mean"] - cells["ci_low"]).clip(lower=0), (cells["ci_high"] - cells["mean"]).clip(lower=0)
         axes.errorbar([j + shift for j in range(len(benchmarks))], cells["mean"], yerr=[low.fillna(0), high.fillna(0)],
                       marker=MARKERS[i % len(MARKERS)], capsize=2, lw=1.4, ms=5, color=COLOURS.get(method),
                       label=LABELS.get(method, method))  # fmt: skip
@@ -198,7 +301,7 @@ def plot_by_steps(
     axes.set_ylabel("accuracy (%)")
     axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
     seeds = int(table["n_seeds"].max())
-    axes.set_title(f"{family}: accuracy by benchmark ({seeds} seeds, 95% t intervals)", fontsize=10)
+    axes.set_title(f"{family}: accuracy by benchmark ({seeds} seeds; 95% intervals)", fontsize=10)
     return figure
 
 
@@ -213,13 +316,17 @@ def plot_gain(table: pd.DataFrame, family: str, methods: Sequence[str] = ()) -> 
     figure, axes = plt.subplots(figsize=(7, 0.45 * len(shown) + 1.2))
     for y, method in enumerate(shown):
         c = mine.loc[method]
-        half = [[c["mean"] - c["ci_low"]], [c["ci_high"] - c["mean"]]] if c["ci_low"] == c["ci_low"] else None
+        half = (
+            [[max(0, c["mean"] - c["ci_low"])], [max(0, c["ci_high"] - c["mean"])]]
+            if c["ci_low"] == c["ci_low"]
+            else None
+        )
         axes.errorbar(c["mean"] - base, y, xerr=half, fmt="o", capsize=3, color=COLOURS.get(method, "#333333"))
     axes.axvline(0, color="#555555", lw=1)
     axes.set_yticks(range(len(shown)), [LABELS.get(m, m) for m in shown])
     axes.set_ylim(-0.6, len(shown) - 0.4)
     axes.set_xlabel(f"gain over the base student (points; base {base:.1f}%)")
-    axes.set_title(f"{family}: mean gain, {int(mine['n_seeds'].max())} seeds, 95% t intervals", fontsize=10)
+    axes.set_title(f"{family}: mean gain, {int(mine['n_seeds'].max())} seeds; 95% intervals", fontsize=10)
     return figure
 
 
@@ -242,7 +349,8 @@ def plot_doses(table: pd.DataFrame, family: str, lines: dict[str, list[tuple[flo
         for i, (name, points) in enumerate(lines.items()):
             known = sorted((x, m) for x, m in points if m in cells.index)
             mean = cells.loc[[m for _, m in known], "mean"]
-            half = (mean - cells.loc[[m for _, m in known], "ci_low"]).fillna(0)
+            low, high = (cells.loc[[m for _, m in known], c] for c in ("ci_low", "ci_high"))
+            half = [(mean - low).fillna(0).clip(lower=0), (high - mean).fillna(0).clip(lower=0)]
             axes.errorbar([x for x, _ in known], mean, yerr=half, marker=MARKERS[i], capsize=2, lw=1.4, ms=5,
                           color=COLOURS.get(name, "#D55E00" if not i else None), label=LABELS.get(name, name))  # fmt: skip
         axes.set_xlabel(axis)
@@ -251,7 +359,7 @@ def plot_doses(table: pd.DataFrame, family: str, lines: dict[str, list[tuple[flo
             axes.set_xscale("log")
     if len(lines) > 1:
         panels[0][0].legend()
-    figure.suptitle(f"{family}: {int(table['n_seeds'].max())} seeds, 95% t intervals", fontsize=10)
+    figure.suptitle(f"{family}: {int(table['n_seeds'].max())} seeds; 95% intervals", fontsize=10)
     figure.tight_layout()
     return figure
 
@@ -305,7 +413,7 @@ def grid_table(table: pd.DataFrame, family: str, names: Sequence[str]) -> pd.Dat
     """A grid's cells on the mean of the accuracy benchmarks: mean, interval, CGD − cell, p, and p Holm-corrected in the grid."""
     mine = table[(table["family"] == family) & (table["benchmark"] == "mean")].set_index("method")
     out = mine.loc[[n for n in names if n in mine.index]].reset_index()
-    keep = [c for c in ("method", "n_seeds", "mean", "sd", "ci_low", "ci_high", "difference", "difference_low", "difference_high", "p")
+    keep = [c for c in ("method", "n_seeds", "n_questions", "mean", "sd", "ci_low", "ci_high", "difference", "difference_low", "difference_high", "p")
             if c in out]  # fmt: skip
     out = out[keep]
     if "p" in out:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from . import artifacts, profiles
+from . import artifacts, profiles, progress
 from .artifacts import PROJECT, BadInput, Run
 
 Record = dict[str, Any]
@@ -33,7 +33,7 @@ class Stage:
         return NOTEBOOKS / f"{self.name}.ipynb"
 
 
-_GENERATE = ("generation", "quantization", "prompts")
+_GENERATE = ("generation", "decoding", "quantization", "prompts")
 _TRAIN = ("training", "trainer", "tokenization", "adapters", "methods")
 _RUN = ("profiles",)
 STAGES = (
@@ -42,10 +42,10 @@ STAGES = (
                                      "synthesis.seed"), (), ("data", "decontamination", "benchmarks", "synthesis", "lab", *_GENERATE)),
     Stage("02_critiques_and_refinements", ("synthesis",), ("01_problems_and_drafts",), ("synthesis", "grading", "lab", *_GENERATE)),
     Stage("03_train", ("training",), ("02_critiques_and_refinements",), (*_TRAIN, *_GENERATE)),
-    Stage("04_evaluate", ("evaluation",), ("03_train",), ("evaluation", "benchmarks", "general_benchmarks", "code_execution", "decontamination", "compare", "grading", "reporting", "statistics", *_GENERATE)),
-    Stage("05_ablations", ("ablations",), ("04_evaluate",), ("ablations", *_TRAIN, "evaluation", "reporting")),
-    Stage("06_analyses", (), ("05_ablations",), ("synthesis", "reporting")),
-    Stage("07_tables_and_figures", (), ("06_analyses",), ("reporting", "statistics", "claims", "audit")),
+    Stage("04_evaluate", ("evaluation", "analyses.samples", "analyses.sample_rows"), ("03_train",), ("evaluation", "inference", "figures", "measurements", "subjects", "benchmarks", "general_benchmarks", "code_execution", "decontamination", "compare", "grading", "reporting", "statistics", *_GENERATE)),
+    Stage("05_ablations", ("ablations",), ("04_evaluate",), ("ablations", "ablation_grids", "ablation_tables", "drift", *_TRAIN, "evaluation", "reporting", "statistics")),
+    Stage("06_analyses", ("analyses",), ("05_ablations",), ("analysis", "subjects", "failures", "critiques", "inference", "measurements", "figures", "explorer", "synthesis", "reporting", "statistics", *_GENERATE)),
+    Stage("07_tables_and_figures", (), ("06_analyses",), ("reporting", "figures", "measurements", "paper_tables", "statistics", "verdicts", "claim_measures", "claims", "audit")),
 )  # fmt: skip
 NAMES = tuple(s.name for s in STAGES)
 
@@ -121,11 +121,26 @@ def status(run: Run) -> list[Record]:
             else:
                 row["state"] = "done"
         out.append(row)
+    row = next(r for r in out if r["stage"] == "05_ablations")
+    if row["state"] != "done" and (counted := _cells(run)):
+        row["why"] = f"{row['why']}; {counted}".removeprefix("; ")
     unfinished = _unfinished(run)
     for row in out:
         if row["state"] == "missing" and unfinished and (run.folder / "notebooks" / f"{row['stage']}.ipynb").exists():
             row |= {"state": "partial", "why": "; ".join(unfinished)}
     return out
+
+
+def _cells(run: Run) -> str:
+    """How many cells of the ablation grids are done, in words; nothing where the profile has none."""
+    from . import ablations
+
+    try:
+        states = [r["state"] for r in ablations.states(run)]
+    except BadInput:  # a student that is not there: `cgd check` says so
+        return ""
+    told = f"cells: {states.count('done')} of {len(states)} done" if states else ""
+    return told + (f", {states.count('stale')} stale" if "stale" in states else "")
 
 
 def _difference(have: Record, want: Record) -> str:
@@ -219,7 +234,8 @@ def run_chain(
                 out.append({"stage": s.name, "action": "skipped", "wall_seconds": state["wall_seconds"]})
                 continue
             tell(f"{s.name}: running" + (f" ({state['why']})" if state["why"] else ""))
-            seconds = _execute(run, s, parameters)
+            with progress.following(s.name):
+                seconds = _execute(run, s, parameters)
             tell(f"{s.name}: done in {seconds:.0f} s")
             out.append({"stage": s.name, "action": "ran", "wall_seconds": seconds})
     return out
@@ -270,11 +286,12 @@ def _outputs(run: Run, stage: Stage) -> list[str]:
     places = {
         "04_evaluate": ["results.csv"],
         "05_ablations": ["results.csv"],
+        "06_analyses": ["analyses.csv"],
         "07_tables_and_figures": ["results.csv", "claims.csv"],
     }
     found = [run.folder / p for p in places.get(stage.name, [])]
-    if stage.name.startswith(("05", "07")):
-        own = "ablation_" if stage.name.startswith("05") else ""
+    if stage.name.startswith(("05", "06", "07")):
+        own = {"05": "ablation_", "06": "analysis_"}.get(stage.name[:2], "")
         found += [p for d in (run.tables, run.figures) for p in sorted(d.glob(f"{own}*"))]
     return [p.relative_to(run.folder).as_posix() for p in found if p.is_file()]
 
@@ -293,7 +310,7 @@ def keep_reference(run: Run, folder: Path, command: str) -> None:
     shutil.rmtree(folder, ignore_errors=True)
     for place in (run.tables, run.figures):
         shutil.copytree(place, folder / place.name)
-    for name in ("results.csv", "claims.csv"):
+    for name in ("results.csv", "analyses.csv", "claims.csv"):
         shutil.copy(run.folder / name, folder)
     manifests = [json.loads(_manifest_path(run, name).read_text(encoding="utf-8")) for name in NAMES]
     artifacts.write_json(folder / "manifest.json", {

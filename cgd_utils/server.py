@@ -58,6 +58,11 @@ class ServerGenerator:
         self.counts: Counter[str] = Counter()
         self.cost = 0.0
 
+    @property
+    def identity(self) -> Any:
+        """The model's name alone, as `generation.ModelRef.identity` has it: what the server holds, the server knows."""
+        return [self.name, None, False, []]
+
     def close(self) -> None:
         """Nothing to give back: the server has the model."""
 

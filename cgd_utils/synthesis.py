@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -13,26 +15,33 @@ from .artifacts import Artifact, BadInput, Run, write_jsonl
 from .generation import ModelRef, Request
 from .grading import grade
 from .methods import leaks
-from .profiles import Engine, Sampling, Teacher
+from .profiles import Engine, Sampling, Synthesis, Teacher
 
 Record = dict[str, Any]
-CODE = ("synthesis", "generation", "prompts", "lab", "methods", "grading")
-_CONCLUSION = re.compile(r"conclusion\W*(right|wrong|correct|incorrect)\b", re.IGNORECASE)
+CODE = ("synthesis", "generation", "decoding", "prompts", "lab", "methods", "grading")
+# a mark or a new line must follow "conclusion": "in conclusion, right triangles …" is none
+_CONCLUSION = re.compile(
+    r"conclusion[ \t]*(?=[^\w\s,]|\n)(?:\W|\\\w+(?=\{))*?"
+    r"(?:(?:the |this )?(?:student['’]s )?(?:final )?(?:draft|answer|solution|response)(?: is|:)?\W*)?"
+    r"(?P<negated>(?:is )?not |isn['’]t )?(?P<said>right|wrong|correct|incorrect)\b(?!\W*(?:or|/|\|)\W*(?:right|wrong|correct|incorrect)\b)",
+    re.IGNORECASE,
+)
 
 
 def conclusion(critique: str) -> str | None:
     """'right' or 'wrong' from the last ``Conclusion: …`` of a critique, however it is formatted; None if it has none."""
-    found = _CONCLUSION.findall(critique)
+    found = list(_CONCLUSION.finditer(critique.replace("_", "*")))
     if not found:
         return None
-    return {"correct": "right", "incorrect": "wrong"}.get(found[-1].lower(), found[-1].lower())
+    right = found[-1]["said"].lower() in ("right", "correct")
+    return "right" if right != bool(found[-1]["negated"]) else "wrong"
 
 
-def model_ref(run: Run, model: str, name: str, *, adapter: str | None = None) -> ModelRef:
+def model_ref(run: Run, model: str, name: str, *, adapter: str | None = None, revision: str | None = None) -> ModelRef:
     """A model of the run, to be loaded as ``profile.models`` says."""
     m = run.profile.models
     return ModelRef(
-        generation.resolve(model), name, adapter, m.revision, m.dtype, m.device, m.trust_remote_code,
+        generation.resolve(model), name, adapter, revision or m.revision, m.dtype, m.device, m.trust_remote_code,
         run.profile.training.mode == "qlora" and adapter is not None,
     )  # fmt: skip
 
@@ -49,7 +58,7 @@ def model_key(path: str) -> str:
 
 def rule_of(run: Run) -> str:
     """The grading rule for the training problems."""
-    return "exact" if run.profile.data.source == "lab" else "math"
+    return "exact" if run.profile.data.is_lab else "math"
 
 
 def student(run: Run, family: str) -> str:
@@ -85,7 +94,7 @@ def drafts(run: Run, family: str) -> Artifact:
         return _facts(made)
 
     settings = {"source": source, "sampling": sampling.model_dump(), "models": p.models.model_dump(exclude={"students", "weaker"}),
-                "model": model_key(ref.path), "seed": p.synthesis.seed, "batch": p.generation.model_dump()}  # fmt: skip
+                "model": model_key(ref.path), "seed": p.synthesis.seed, "engine": p.generation.identity()}  # fmt: skip
     return run.make("drafts", family, build, settings=settings, inputs=[problems.key], code=CODE, rows=p.data.rows)
 
 
@@ -137,29 +146,96 @@ def records(run: Run, family: str) -> Artifact:
         ]  # fmt: skip
         if teacher.kind == "exact":
             _teach_exactly(rows, teacher, p.synthesis.seed)
+            if teacher.critic == "student":
+                _criticise(run, student_ref(run, family), rows, teacher.sampling, folder)
         else:
-            _teach_by_model(run, rows, teacher, folder)
+            _teach_by_model(run, family, rows, teacher, folder)
         _swap_irrelevant(rows, teacher.relevance, p.synthesis.seed)
         for text in ("draft", "refined", "direct"):
             for row, score in zip(rows, grade(_answers(rows, text), rule_of(run)), strict=True):
                 row[f"{text}_correct"] = score["correct"]
-        kept = [r for r in rows if p.synthesis.keep in ("all", r["conclusion"])]
-        complete = [
-            r
-            for r in kept
-            if r["draft"].strip() and r["critique"].strip() and r["refined"].strip() and r["direct"].strip()
-        ]
-        if not complete:
-            raise BadInput(f"synthesis.keep = {p.synthesis.keep!r} leaves no record of {len(rows)}; use 'all'")
-        write_jsonl(folder / "rows.jsonl", complete)
-        return {"rows": len(complete), "filtered": len(rows) - len(kept), "incomplete": len(kept) - len(complete),
-                "no_conclusion": sum(r["conclusion"] is None for r in rows),
-                "leaks": sum(leaks(r["critique"], r["answer"]) for r in complete)}  # fmt: skip
+        kept, left_out = select(rows, p.synthesis)
+        write_jsonl(folder / "rows.jsonl", kept)
+        return {"rows": len(kept), "of": len(rows), "left_out": left_out,
+                **{fault: sum(found(r) for r in rows) for fault, found in FAULTS.items()}}  # fmt: skip
 
-    settings = {"synthesis": p.synthesis.model_dump(exclude={"draft", "draft_source"}), "layout": p.models.layout}
+    settings = {"synthesis": p.synthesis.model_dump(exclude={"draft": True, "draft_source": True, "teacher": {"generation"}}),
+                "layout": p.models.layout, "teacher": _teacher_key(run)}  # fmt: skip
+    if teacher.critic == "student":
+        settings["critic"] = model_key(student_ref(run, family).path)
     return run.make(
         "records", family, build, settings=settings, inputs=[problems.key, made.key], code=CODE, rows=p.data.rows
     )
+
+
+def _truth(r: Record) -> str:
+    return "right" if r["draft_correct"] else "wrong"
+
+
+# what may be wrong with a record, counted in the manifest; `synthesis.leave_out` names those to leave out
+FAULTS: dict[str, Callable[[Record], bool]] = {
+    "no_conclusion": lambda r: r["conclusion"] is None,
+    "disagrees": lambda r: r["conclusion"] not in (None, _truth(r)),
+    "truncated": lambda r: any(r.get(f"{t}_finish") == "length" for t in ("critique", "refined", "direct")),
+    "leaks": lambda r: leaks(r["critique"], r["answer"]),
+}
+TEXTS = ("draft", "critique", "refined", "direct")
+
+
+def select(rows: Sequence[Record], s: Synthesis) -> tuple[list[Record], Record]:
+    """The records that a profile keeps, in their order, and how many were left out for what.
+
+    Left out are: records without one of the texts (``incomplete``), those with a fault that ``leave_out`` names, drafts
+    that ``keep`` does not want, and what is over the mix ``right_share`` (the first records of each kind stay).
+
+    Raises:
+        BadInput: nothing is left.
+    """
+    left_out: Counter[str] = Counter()
+    kinds: dict[str, list[int]] = {"right": [], "wrong": []}
+    kept = []
+    for i, r in enumerate(rows):
+        kind = r["conclusion"] if s.keep_by == "conclusion" else _truth(r)
+        why = (
+            "incomplete"
+            if not all(r[t].strip() for t in TEXTS)
+            else next((f for f in s.leave_out if FAULTS[f](r)), None)
+        )
+        if why is None and s.keep not in ("all", kind):
+            why = "keep"
+        if why is None and s.right_share is not None and kind is None:
+            why = "no_conclusion"
+        if why:
+            left_out[why] += 1
+            continue
+        kept.append(i)
+        if kind:
+            kinds[kind].append(i)
+    if s.right_share is not None:
+        chosen = set(_mix(kinds["right"], kinds["wrong"], s.right_share))
+        left_out["right_share"] = len(kept) - len(chosen)
+        kept = [i for i in kept if i in chosen]
+    if not kept:
+        raise BadInput(f"synthesis.keep = {s.keep!r}, keep_by = {s.keep_by!r}, right_share = {s.right_share}, leave_out = {s.leave_out} "
+                       f"leave no record of {len(rows)} ({dict(left_out)}); loosen them")  # fmt: skip
+    return [rows[i] for i in kept], {k: n for k, n in left_out.items() if n}
+
+
+def _mix(right: list[int], wrong: list[int], share: float) -> list[int]:
+    """As many as there are for a share of right ones."""
+    size = min(len(right) / share if share else math.inf, len(wrong) / (1 - share) if share < 1 else math.inf)
+    n = min(round(size * share), len(right))
+    return right[:n] + wrong[: min(round(size) - n, len(wrong))]
+
+
+def _teacher_key(run: Run) -> Any:
+    """What decides the teacher's texts beside the settings: its weights, and how its engine names and stores them."""
+    t = run.profile.synthesis.teacher
+    if t.kind == "exact":
+        return None
+    engine = t.generation or run.profile.generation
+    served = engine.engine == "openai" or not t.model
+    return [engine.identity(), None if served else model_key(generation.resolve(t.model)), run.profile.models.dtype]
 
 
 def _answers(rows: Sequence[Record], text: str) -> list[Record]:
@@ -179,21 +255,40 @@ def _teach_exactly(rows: list[Record], teacher: Teacher, seed: int) -> None:
         }  # fmt: skip
 
 
-def _teach_by_model(run: Run, rows: list[Record], teacher: Teacher, folder: Path) -> None:
+def student_ref(run: Run, family: str) -> ModelRef:
+    """How to load a family's untrained student."""
+    return model_ref(run, student(run, family), family)
+
+
+def _criticise(
+    run: Run, ref: ModelRef, rows: list[Record], sampling: Sampling, folder: Path, engine: Engine | None = None
+) -> None:
+    """Has a model write every critique, from question and draft."""
+    layout = prompts.layout(run.profile.models.layout)
+    requests = [Request(r["id"], layout.ask_critique(r["question"], r["draft"])) for r in rows]
+    for r, g in zip(rows, _generate(run, ref, requests, sampling, folder, "critique", engine), strict=True):
+        r |= {"critique": g["text"], "critique_finish": g["finish_reason"], "critique_tokens": g["n_tokens"],
+              "critic": ref.name, "conclusion": conclusion(g["text"])}  # fmt: skip
+
+
+def _teach_by_model(run: Run, family: str, rows: list[Record], teacher: Teacher, folder: Path) -> None:
     layout = prompts.layout(run.profile.models.layout)
     engine = teacher.generation
     if engine is not None and engine.engine == "openai":
         ref = ModelRef("", engine.server_model or "")
     else:
-        ref = model_ref(run, teacher.model or "", (teacher.model or "").rpartition("/")[2])
+        ref = model_ref(run, teacher.model or "", (teacher.model or "").rpartition("/")[2], revision=teacher.revision)
 
     def ask(what: str, requests: list[Request]) -> None:
         for r, g in zip(rows, _generate(run, ref, requests, teacher.sampling, folder, what, engine), strict=True):
             r |= {what: g["text"], f"{what}_finish": g["finish_reason"], f"{what}_tokens": g["n_tokens"]}
 
-    ask("critique", [Request(r["id"], layout.ask_critique(r["question"], r["draft"])) for r in rows])
+    if teacher.critic == "student":
+        _criticise(run, student_ref(run, family), rows, teacher.sampling, folder)
+    else:
+        _criticise(run, ref, rows, teacher.sampling, folder, engine)
     for r in rows:
-        r |= {"teacher": ref.name, "conclusion": conclusion(r["critique"])}
+        r["teacher"] = ref.name
     ask("refined", [Request(r["id"], layout.ask_refined(r["question"], r["draft"], r["critique"])) for r in rows])
     ask("direct", [Request(r["id"], layout.ask(r["question"])) for r in rows])
 

@@ -187,3 +187,18 @@ def trained_ref(run: Run, family: str, model: Artifact, name: str) -> ModelRef:
     if (folder / "adapter_config.json").exists():
         return synthesis.model_ref(run, synthesis.student(run, family), name, adapter=str(folder))
     return synthesis.model_ref(run, str(folder), name)
+
+
+def whole(run: Run, family: str, model: Artifact, label: str) -> Path:
+    """The folder of a trained model that can be loaded by itself; an adapter is merged into its base (16 or 32 bits)."""
+    ref = trained_ref(run, family, model, label)
+    if ref.adapter is None:
+        return Path(ref.path)
+
+    def build(folder: Path) -> None:
+        from dataclasses import replace
+
+        generation.load_model(replace(ref, quantize=False)).merge_and_unload().save_pretrained(folder / "model")
+        generation.load_tokenizer(ref).save_pretrained(folder / "model")
+
+    return run.make("merged", label, build, inputs=[model.key], code=("generation",)).folder / "model"

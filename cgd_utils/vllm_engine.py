@@ -29,13 +29,29 @@ class VLLMGenerator:
 
     def __init__(self, ref: Any, settings: Engine, tokenizer: Any) -> None:
         self.ref, self.settings, self.tokenizer = ref, settings, tokenizer
+        self.seconds: dict[str, float] = {}
+        self._adapter = self._served(ref.adapter) if ref.adapter else None
+        self._has_gpus()
         self.python = str(Path(settings.vllm_python).expanduser()) if settings.vllm_python else sys.executable
-        if subprocess.run(
-            [self.python, "-c", "import importlib.util as u, sys; sys.exit(u.find_spec('vllm') is None)"], check=False
-        ).returncode:
+        look = [self.python, "-c", "import importlib.util as u, sys; sys.exit(u.find_spec('vllm') is None)"]
+        try:
+            found = subprocess.run(look, check=False, capture_output=True).returncode == 0
+        except OSError:
+            found = False
+        if not found:
             raise BadInput(f"generation.engine = 'vllm' but {self.python} has no vllm: pip install 'cgd-kit[gpu]', or name another "
                            "interpreter in generation.vllm_python")  # fmt: skip
-        self._adapter = self._served(ref.adapter) if ref.adapter else None
+
+    def _has_gpus(self) -> None:
+        import torch
+
+        have, need = torch.cuda.device_count(), self.settings.tensor_parallel_size
+        if have and have < need:
+            raise BadInput(f"generation.tensor_parallel_size = {need} but this machine has {have} GPUs; lower it")
+
+    @property
+    def identity(self) -> Any:
+        return self.ref.identity
 
     def close(self) -> None:
         """Nothing to give back: the worker has ended."""
@@ -54,18 +70,25 @@ class VLLMGenerator:
     def stream(self, wanted: Sequence[tuple[Any, int]], sampling: Sampling) -> Iterator[list[Record]]:
         """Rows as the worker writes them.
 
+        `seconds` then holds how long loading and generating took.
+
         Raises:
+            BadInput: ``max_new_tokens`` alone fills ``max_model_len``.
             GenerationFailed: the worker ended early; the rows before are with the caller.
         """
+        limit = self.settings.max_model_len
+        if limit is not None and sampling.max_new_tokens >= limit:
+            raise BadInput(f"max_new_tokens = {sampling.max_new_tokens} leaves no room for a prompt in generation.max_model_len = {limit}; "
+                           "lower the one or raise the other")  # fmt: skip
         tok, order = self.tokenizer, list(wanted)
         with tempfile.TemporaryDirectory() as folder:
-            out, log = Path(folder) / "rows.jsonl", Path(folder) / "log.txt"
+            out, log, took = (Path(folder) / name for name in ("rows.jsonl", "log.txt", "seconds.json"))
             out.touch()
             prompts = [{"at": i, "seed": row_seed(sampling.seed, r.id, s) % 2**31,
                         "ids": tok.apply_chat_template(r.messages, add_generation_prompt=True, tokenize=True, return_dict=True)["input_ids"]}
                        for i, (r, s) in enumerate(order)]  # fmt: skip
             task = {"engine": self._engine(), "adapter": self._adapter, "sampling": self._sampling(sampling, tok), "prompts": prompts,
-                    "chunk": self.settings.batch_size * 8, "out": str(out)}  # fmt: skip
+                    "chunk": self.settings.batch_size * 8, "out": str(out), "seconds": str(took)}  # fmt: skip
             (Path(folder) / "task.json").write_text(json.dumps(task), encoding="utf-8")
             with log.open("wb") as told:
                 process = subprocess.Popen(
@@ -79,6 +102,7 @@ class VLLMGenerator:
                     process.wait(timeout=60)
             if process.returncode:
                 raise GenerationFailed(_why(log.read_text(encoding="utf-8", errors="replace"), process.returncode))
+            self.seconds = json.loads(took.read_text(encoding="utf-8"))
 
     def _rows(self, process: Any, out: Path, order: list[Any]) -> Iterator[list[Record]]:
         with out.open(encoding="utf-8") as f:

@@ -6,6 +6,7 @@ It imports nothing of the kit, so it also runs in an environment that holds only
 
 import json
 import sys
+import time
 
 
 def main(path):
@@ -14,9 +15,10 @@ def main(path):
     from vllm import LLM, SamplingParams
     from vllm.lora.request import LoRARequest
 
-    adapter = task["adapter"]
+    adapter, started = task["adapter"], time.monotonic()
     engine = LLM(**task["engine"], **({"enable_lora": True, "max_lora_rank": adapter["rank"]} if adapter else {}))
     lora = LoRARequest(adapter["name"], 1, adapter["path"]) if adapter else None
+    loaded = time.monotonic()
     limit = engine.llm_engine.model_config.max_model_len
     with open(task["out"], "a", encoding="utf-8") as out:  # noqa: PTH123
 
@@ -46,6 +48,8 @@ def main(path):
                         "n_tokens": len(said.token_ids),
                     }
                 )
+    with open(task["seconds"], "w", encoding="utf-8") as out:  # noqa: PTH123
+        json.dump({"load": loaded - started, "generate": time.monotonic() - loaded}, out)
 
 
 if __name__ == "__main__":

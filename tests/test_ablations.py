@@ -5,7 +5,7 @@ from random import Random
 
 import pytest
 
-from cgd_utils import ablations, artifacts, methods, prompts, reporting, training
+from cgd_utils import ablations, artifacts, drift, methods, prompts, reporting, training
 from cgd_utils.artifacts import BadInput
 from cgd_utils.profiles import changed
 
@@ -85,3 +85,106 @@ def test_a_grid_reuses_the_main_comparison_and_shares_the_synthesis(smoke_run):
     table = reporting.headline(reporting.pd.DataFrame(rows, columns=reporting.COLUMNS))
     shown = reporting.grid_table(table, "llama", [c.name for c in ablations.GRIDS["answer_leakage"].cells])
     assert len(shown) == 4
+
+
+def _artifacts(run):
+    return Counter(p.parent.parent.name for p in run.folder.glob("artifacts/*/*/manifest.json"))
+
+
+def test_a_cell_that_changes_nothing_is_loaded_with_its_evaluation(smoke_run):
+    small = artifacts.open_run("smoke", smoke_run.folder.parent, {"ablations.seeds": [0]})
+    before = _artifacts(small)
+    cell = next(c for c in ablations.GRIDS["learning_rate"].cells if c.method == "cgd" and c.x == 1)
+    assert cell.name in ablations.plain(small, "learning_rate", "llama")
+    rows = ablations.run_cell(small, "llama", cell, 0)
+    assert _artifacts(small) == before
+    main = {
+        (r["benchmark"], r["metric"]): r["value"]
+        for r in ablations.run_cell(small, "llama", ablations.Cell("cgd", "cgd"), 0)
+    }
+    assert {(r["benchmark"], r["metric"]): r["value"] for r in rows} == main
+    assert {r["method"] for r in rows} == {"cgd [learning rate ×1]"}
+
+
+def test_a_second_round_drafts_anew_and_shares_the_rest(smoke_run):
+    small = artifacts.open_run("smoke", smoke_run.folder.parent, {"ablations.seeds": [0]})
+    before = _artifacts(small)
+    rows = ablations.run_grid(small, "llama", "second_round")
+    new = _artifacts(small) - before
+    assert {r["method"] for r in rows} == {"cgd", "cgd [second round]", "cgd [same records again]"}
+    assert (new["models"], new["drafts"], new["records"]) == (2, 1, 1)
+    assert not new["problems"] and not new["merged"]
+
+
+def test_own_critiques_replace_the_teachers_and_nothing_else(smoke_run):
+    from cgd_utils import synthesis
+    from cgd_utils.artifacts import Run
+
+    own = Run(changed(smoke_run.profile, {"synthesis.teacher.critic": "student"}), smoke_run.folder)
+    theirs, mine = synthesis.records(smoke_run, "llama").rows(), synthesis.records(own, "llama").rows()
+    assert [r["refined"] for r in theirs] == [r["refined"] for r in mine]
+    assert [r["draft"] for r in theirs] == [r["draft"] for r in mine]
+    assert {r["critic"] for r in mine} == {"llama"}
+    assert any(a["critique"] != b["critique"] for a, b in zip(theirs, mine, strict=True))
+
+
+def test_drift_is_measured_where_a_grid_asks(smoke_run):
+    small = artifacts.open_run("smoke", smoke_run.folder.parent, {"ablations.seeds": [0]})
+    cell = ablations.Cell("cgd", "cgd")
+    rows = {
+        r["metric"]: r["value"]
+        for r in ablations.run_cell(small, "llama", cell, 0, drifts=True)
+        if r["benchmark"] == "all"
+    }
+    assert set(rows) == set(drift.METRICS)
+    assert 0 < rows["weight_distance"] < 100
+    base = synthesis_ref(small)
+    assert drift.weight_distance(base, base) == 0
+
+
+def synthesis_ref(run):
+    from cgd_utils import synthesis
+
+    return synthesis.student_ref(run, "llama")
+
+
+def test_progress_tells_done_stale_and_to_do(smoke_run):
+    grid = {"ablations.grids": ["critique_content", "data_size"]}
+    run = artifacts.open_run("smoke", smoke_run.folder.parent, grid)
+    states = {(r["grid"], r["cell"]): r["state"] for r in ablations.states(run)}
+    assert {s for (g, _), s in states.items() if g == "critique_content"} == {"done"}
+    assert states["data_size", "distilled_sft [8% of the rows]"] == "to do"
+    other = artifacts.open_run("smoke", smoke_run.folder.parent, {**grid, "training.learning_rate": 2e-4})
+    assert {r["state"] for r in ablations.states(other) if r["grid"] == "critique_content"} == {"stale"}
+
+
+def test_only_the_named_families_get_every_grid(tmp_path):
+    run = artifacts.open_run("lab-full", tmp_path)
+    plan = ablations.plan(run)
+    assert len(plan) == len(set(plan))
+    grids = Counter(family for family, _ in plan)
+    assert grids["llama"] == len(run.profile.ablations.grids) == len(ablations.GRIDS)
+    assert all(grids[f] == 1 for f in run.profile.models.students if f != "llama")
+    assert all(r["state"] == "to do" for r in ablations.states(run))
+    for family, grid in plan:
+        assert set(ablations.plain(run, grid, family)) < {c.name for c in ablations.cells(run, grid, family)}
+
+
+def test_a_family_of_the_grids_must_be_a_student(tmp_path):
+    with pytest.raises(ValueError, match="families names nobody"):
+        artifacts.open_run("lab", tmp_path, {"ablations.families": ["nobody"]})
+
+
+def test_the_second_world_leaves_out_what_it_cannot_have(tmp_path):
+    run = artifacts.open_run("lab-misconception", tmp_path)
+    names = {c.name for g in ablations.GRIDS for c in ablations.cells(run, g, "llama")}
+    assert "cgd [learned teacher]" not in names and "cgd [weaker drafts]" not in names
+    assert "cgd_biased" in names
+
+
+def test_a_false_critique_turns_the_operation_too():
+    text = (
+        "Step 2 is wrong. To return things means to give them away: subtract. Step 2 must be 17-3=14. Conclusion: wrong"
+    )
+    false = methods.falsify(text, Random(0))
+    assert "give them away: add" in false and false.endswith("Conclusion: right")

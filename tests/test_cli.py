@@ -1,9 +1,13 @@
 """Bad input ends before long work with exit code 2 and one clear message."""
 
 import json
+import shlex
+import subprocess
+import sys
 
 import pytest
 
+from cgd_utils import __main__ as cli
 from cgd_utils import artifacts
 from cgd_utils.__main__ import main
 
@@ -82,3 +86,51 @@ def test_grade(tmp_path, capsys):
     assert main(["grade", str(answers), "--out", str(tmp_path / "scores.jsonl"), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["accuracy"] == 0.5
     assert main(["grade", str(tmp_path / "none.jsonl"), "--out", str(tmp_path / "s.jsonl")]) == 2
+
+
+def test_files_that_cannot_be_used_are_named(tmp_path, capsys):
+    latin = tmp_path / "latin.jsonl"
+    latin.write_bytes('{"id": 1, "gold": "é", "text": "é"}\n'.encode("latin-1"))
+    assert main(["compare", str(latin), str(latin)]) == 2
+    assert main(["grade", str(tmp_path), "--out", str(tmp_path / "s.jsonl")]) == 2
+    assert main(["export", "--profile", "smoke", "--outputs", str(tmp_path), "--method", "cgd", "--format", "trl",
+                 "--out", str(latin)]) == 2  # fmt: skip
+    errors = capsys.readouterr().err
+    assert errors.count("latin.jsonl") >= 2 and "Traceback" not in errors and "not UTF-8" in errors
+
+
+def test_a_missing_extra_is_named(capsys, monkeypatch):
+    def gone(options):
+        raise ModuleNotFoundError("No module named 'lm_eval'", name="lm_eval")
+
+    monkeypatch.setitem(cli._COMMANDS, "audit", gone)
+    assert main(["audit"]) == 2
+    assert "cgd-kit[eval]" in capsys.readouterr().err
+
+
+def test_a_closed_pipe_is_no_error():
+    command = [sys.executable, "-m", "cgd_utils", "audit", "--json"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        process.stdout.close()
+        error = process.stderr.read()
+    assert b"Traceback" not in error and b"Broken" not in error
+
+
+@pytest.mark.parametrize("command", sorted(cli._COMMANDS))
+def test_help_has_an_example_that_the_command_line_accepts(command, capsys):
+    with pytest.raises(SystemExit):
+        main([command, "--help"])
+    example = " ".join(capsys.readouterr().out.split()).rpartition("example: cgd ")[2]
+    assert cli._parser().parse_args(shlex.split(example)).command == command
+
+
+def test_a_user_error_in_a_notebook_is_one_line(tmp_path):
+    import nbclient
+    import nbformat
+
+    cell = nbformat.v4.new_code_cell("from cgd_utils import artifacts\nartifacts.open_run('labb')")
+    notebook = nbformat.v4.new_notebook(cells=[cell])
+    with pytest.raises(nbclient.exceptions.CellExecutionError):
+        nbclient.NotebookClient(notebook, kernel_name="python3").execute()
+    (error,) = notebook.cells[0].outputs
+    assert error["ename"] == "ProfileError" and error["traceback"] == [f"ProfileError: {error['evalue']}"]

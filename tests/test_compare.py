@@ -1,6 +1,7 @@
 """Paired comparison of two methods."""
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -22,6 +23,23 @@ def test_two_score_files_are_paired_by_id(tmp_path):
     assert (row["a"], row["b"], row["difference"], row["n"]) == (75, 50, pytest.approx(25), 40)
     assert row["p_mcnemar"] == pytest.approx(statistics.mcnemar([1] * 30 + [0] * 10, [1] * 20 + [0] * 20).p)
     assert 0 < row["low"] < 25 < row["high"]
+
+
+def test_what_only_one_side_has_is_told(tmp_path, capsys):
+    a, b = scores(tmp_path / "a.jsonl", [1, 0, 1]), scores(tmp_path / "b.jsonl", [1, 1, 1])
+    with Path(a).open("a", encoding="utf-8") as file:
+        file.write('{"benchmark": "other", "id": "1", "correct": true}\n')
+    assert main(["compare", a, b, "--json"]) == 0
+    out, err = capsys.readouterr()
+    assert [r["benchmark"] for r in json.loads(out)] == ["b"]
+    assert "on one side only: other" in err
+
+
+def test_a_seed_without_the_benchmark_is_named():
+    one, two = {"b": {"1": (1.0, "")}}, {"c": {"1": (1.0, "")}}
+    side = compare.Side("x", {0: one, 1: two}, {})
+    with pytest.raises(BadInput, match="not every seed has benchmark 'b'"):
+        compare.compare(side, compare.Side("y", {0: one, 1: one}, {}))
 
 
 def test_a_method_against_itself_does_not_differ(tmp_path):

@@ -33,6 +33,16 @@ def test_a_short_question_counts_only_as_a_whole():
     assert index.find("What is 2 + 2, and why is it so, dear reader of this?") is None
 
 
+def test_general_benchmarks_are_looked_at_where_their_files_are_here(tmp_path):
+    shared = "How many of the nine planets have no moon at all, would you say?"
+    artifacts.write_jsonl(tmp_path / "ifeval.jsonl", [{"key": 1, "prompt": shared}])
+    chosen = {"evaluation.benchmarks": ["ifeval", "mmlu_pro"], "evaluation.benchmark_dir": str(tmp_path)}
+    run = artifacts.open_run("smoke", tmp_path, chosen)
+    rows = {r["benchmark"]: r for r in decontamination.report(run, [{"id": "1", "question": shared}])}
+    assert (rows["ifeval"]["questions"], rows["ifeval"]["exact"]) == (1, 1)
+    assert rows["mmlu_pro"]["questions"] == 0  # on the hub alone
+
+
 def test_overlapping_problems_are_removed_from_a_run(tmp_path):
     first = data.load_problems(artifacts.open_run("smoke", tmp_path).profile.data)[0][:5]
     own = tmp_path / "own.jsonl"

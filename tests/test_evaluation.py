@@ -3,6 +3,7 @@
 import pytest
 
 from cgd_utils import benchmarks, evaluation
+from cgd_utils.artifacts import BadInput
 
 
 def loaded(rule="exact"):
@@ -31,6 +32,68 @@ def test_several_samples_give_pass_and_majority_at_k():
     assert [found[m].estimate for m in ("accuracy", "pass@2", "pass@4")] == pytest.approx([25, 50, 100])
     assert found["maj@4"].estimate == 0  # three wrong votes agree
     assert all(i.n == 10 for i in found.values())
+
+
+def test_answers_that_are_equal_vote_together():
+    rows = [
+        {"id": "0", "sample": i, "correct": a != "3", "extracted": a, "status": "ok"}
+        for i, a in enumerate(["0.5", "1/2", "3", "3"])
+    ]
+    rows[3] |= {"extracted": "4", "correct": False}
+    assert evaluation._quality(loaded(), rows, 0.95)["maj@4"].estimate == 100
+
+
+def test_steps_are_those_a_text_numbers_else_its_lines():
+    assert evaluation.steps("1. Add.\n2. Subtract.\nSo the\nanswer is\n3") == 2
+    assert evaluation.steps("**Step 1:** a\n\n**Step 2:** b\nc") == 2
+    assert evaluation.steps("12+5=17\n\n17-3=14\nAnswer: 14") == 3
+    assert evaluation.steps("") == 0
+
+
+QUESTIONS = [
+    {"id": "1", "question": "What is 1 + 1?", "answer": "2"},
+    {"id": "2", "question": "What is 2 + 2?", "answer": "4"},
+]
+
+
+def generation(i, **changes):
+    asked = QUESTIONS[i]["question"] + "\nAnswer in a box."
+    return {"benchmark": "b", "id": QUESTIONS[i]["id"], "sample": 0, "prompt": asked, "text": "Answer: 2"} | changes
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        ([generation(0), generation(1, prompt="What is 2 + 3?")], "'2' was asked another question"),
+        ([generation(0)], "question '2' has no answer"),
+        ([generation(0), generation(1), generation(1, id="9")], "has no question '9'"),
+        ([generation(0), generation(1), generation(1)], "sample 0, occurs twice"),
+        ([generation(0), generation(1, benchmark="c")], "benchmark 'c'|has no answer"),
+    ],
+)
+def test_generations_of_another_version_are_refused(rows, message):
+    known = {"b": benchmarks.Loaded("b", QUESTIONS, "exact", "accuracy", "")}
+    with pytest.raises(BadInput, match=message):
+        evaluation.check_version(rows, known)
+        evaluation.score(rows, known)
+
+
+def test_stored_generations_of_another_version_are_refused(tmp_path, monkeypatch):
+    """The same ids, another question: the hash of the questions differs."""
+    from cgd_utils import artifacts
+
+    chosen = {"evaluation.benchmarks": ["lab-k2"], "evaluation.lab_rows": 4}
+    run = artifacts.open_run("smoke", tmp_path, chosen)
+    (before,) = evaluation.benchmarks(run)
+    changed = [{**q, "question": q["question"] + " "} for q in before.problems]
+    folder = tmp_path / "made"
+    folder.mkdir()
+    artifacts.write_json(folder / evaluation.VERSIONS, {"lab-k2": before.version})
+    made = artifacts.Artifact(folder=folder, key="k", manifest={})
+    after = benchmarks.Loaded("lab-k2", changed, "exact", "accuracy", "")
+    monkeypatch.setattr(evaluation, "benchmarks", lambda run: [after])
+    with pytest.raises(BadInput, match="another version of benchmark 'lab-k2'"):
+        evaluation.scores(run, "llama-base", made)
 
 
 def test_every_result_row_has_n_and_an_interval(smoke_run):

@@ -14,9 +14,17 @@ from cgd_utils import profiles, runner
 from cgd_utils.artifacts import PACKAGE, PROJECT
 
 # module -> modules it may import, as in the architecture; the order is the data's way
-ORDER = ["profiles", "artifacts", "statistics", "prompts", "lab", "grading", "audit", "instruction_following", "compare",
-         "methods", "data", "seeds", "server", "vllm_worker", "vllm_engine", "quantization", "generation", "prompt_files", "sandbox", "code_execution", "general_benchmarks", "benchmarks", "decontamination", "synthesis", "memory", "adapters", "tokenization", "trainer", "training",
-         "evaluation", "ablations", "reporting", "claims", "checks", "runner", "report", "__main__"]  # fmt: skip
+ORDER = """
+progress profiles artifacts statistics prompts lab grading audit instruction_following compare methods data seeds
+request_log decoding server vllm_worker vllm_engine ray_engine quantization generation prompt_files
+sandbox code_execution general_benchmarks benchmarks decontamination
+synthesis
+memory adapters tokenization trainer training export
+evaluation drift measurements subjects analysis failures critiques inference
+ablation_grids ablations
+reporting ablation_tables figures paper_tables explorer verdicts claim_measures claims
+checks runner report exercises course __main__
+""".split()
 
 
 def _imports(module):
@@ -65,6 +73,22 @@ def test_versions_agree():
     assert not [k for k in locked if k.startswith(("nvidia", "cuda", "vllm"))]
 
 
+def test_the_lock_can_be_installed_on_the_oldest_python():
+    """One locked version that wants a later Python sends pip searching for many minutes, and then it fails."""
+    import tomllib
+    from importlib import metadata
+
+    from packaging.specifiers import SpecifierSet
+
+    oldest = tomllib.loads((PROJECT / "pyproject.toml").read_text())["project"]["requires-python"].removeprefix(">=")
+    lock = dict(re.findall(r"^([\w.-]+)==(\S+)$", (PROJECT / "requirements.lock").read_text(), re.MULTILINE))
+    lock = {k.lower().replace("_", "-"): v for k, v in lock.items()}
+    for found in metadata.distributions():
+        name, wanted = found.metadata["Name"].lower().replace("_", "-"), found.metadata["Requires-Python"]
+        if lock.get(name) == found.version and wanted:
+            assert SpecifierSet(wanted).contains(f"{oldest}.0"), f"{name} {found.version} needs Python {wanted}"
+
+
 NOTEBOOKS = sorted((PROJECT / "notebooks").rglob("*.ipynb"))
 
 
@@ -79,6 +103,25 @@ def test_notebooks_are_committed_clean(path):
     first, last = ("".join(notebook["cells"][i]["source"]) for i in (0, -1))
     assert "**Shows**" in first and "**Needs**" in first
     assert "next" in last.lower()
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
+def test_notebooks_use_public_names_and_no_paths_of_a_machine(path):
+    for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]:
+        source = "".join(cell["source"])
+        assert not re.search(r"(?<![\w/])(/home/|/Users/|/tmp/|/work/|/root/|[A-Z]:\\)", source), source
+        if cell["cell_type"] != "code":
+            continue
+        for node in ast.walk(
+            ast.parse("".join(line for line in source.splitlines(keepends=True) if not line.startswith(("%", "!"))))
+        ):
+            names = (
+                [node.attr]
+                if isinstance(node, ast.Attribute)
+                else [a.name for a in getattr(node, "names", []) if hasattr(a, "name")]
+            )
+            private = [n for n in names if n.startswith("_") and not n.startswith("__")]
+            assert not private, f"{path.name} uses the private name {private[0]}"
 
 
 def test_the_chain_names_every_numbered_notebook():

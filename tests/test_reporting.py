@@ -6,7 +6,7 @@ import pytest
 from cgd_utils import reporting
 
 RESULTS = pd.DataFrame(
-    [("f", m, s, b, "accuracy", v, 100, 0.0, 1.0)
+    [("f", m, s, b, "accuracy", v, 100, max(0.0, v - 9), v + 9.0)
      for m, seeds in {"base": [None], "sft": [0, 1, 2], "cgd": [0, 1, 2]}.items()
      for s in seeds for b, v in (("a", 10 + 10 * (m == "cgd") + (s or 0) * (1 + (m == "cgd"))), ("b", 30))],
     columns=reporting.COLUMNS,
@@ -21,6 +21,47 @@ def row(method, benchmark="mean"):
 def test_the_headline_averages_benchmarks_then_seeds():
     assert row("sft")["mean"] == pytest.approx((10.0 + 11.0 + 12.0) / 3 / 2 + 15.0)
     assert row("sft")["n_seeds"] == 3
+
+
+def test_one_model_has_an_interval_over_questions():
+    cell = row("base", "a")
+    assert (cell["interval_over"], cell["n_questions"], cell["ci_low"], cell["ci_high"]) == ("questions", 100, 1, 19)
+    mean = row("base")
+    assert mean["n_questions"] == 200
+    assert mean["ci_low"] == pytest.approx(20 - (2 * 9**2) ** 0.5 / 2)
+    one = RESULTS[RESULTS["seed"].isna() | (RESULTS["seed"] == 0)]
+    cells = reporting.headline(one).set_index(["method", "benchmark"])
+    cell = cells.loc["sft", "a"]  # 20 − 10, each ± 9
+    assert (cell["difference"], cell["difference_low"]) == (10, pytest.approx(10 - (2 * 9**2) ** 0.5))
+    assert pd.isna(cell["p"])
+
+
+def test_seeds_that_agree_to_the_last_digit_are_no_certainty():
+    assert row("cgd", "b")["interval_over"] == "questions"
+    assert row("cgd", "b")["ci_low"] < 30 < row("cgd", "b")["ci_high"]
+
+
+def test_every_number_of_the_printed_table_has_n_and_an_interval():
+    shown = reporting.printed(reporting.headline(RESULTS), "f")
+    columns = [c for c in shown if "(n=" in c]
+    assert columns == ["mean (n=200)", "a (n=100)", "b (n=100)"]
+    assert shown[columns].map(lambda cell: "±" in cell).all().all()
+
+
+def test_statuses_stand_beside_the_accuracy_with_all_seeds_answers():
+    shares = RESULTS[RESULTS["benchmark"] == "a"].assign(metric="no_answer", value=4.0)
+    shown = reporting.answers_table(pd.concat([RESULTS, shares]), ["no_answer"]).set_index(["method", "benchmark"])
+    assert shown.loc[("cgd", "a"), "answers"] == 300
+    assert shown.loc[("cgd", "a"), "no_answer"].startswith("4.0 [2.3, 6.9")  # Wilson, 12 of 300
+    assert shown.loc[("cgd", "b"), "no_answer"] == ""
+
+
+def test_length_stands_beside_accuracy():
+    words = RESULTS.assign(metric="words", value=50.0, ci_low=48.0, ci_high=52.0)
+    shown = reporting.length_table(pd.concat([RESULTS, words])).set_index(["method", "benchmark"])
+    assert shown.loc[("base", "a"), "words"] == "50.0 [48.0, 52.0]"
+    assert shown.loc[("sft", "a"), "accuracy"].startswith("11.0 [8.5, 13.5")
+    assert shown.loc[("sft", "a"), "seeds"] == 3
 
 
 def test_the_difference_is_paired_by_seed():
@@ -83,3 +124,13 @@ def test_pass_at_k_is_drawn_where_there_are_samples(tmp_path):
     assert [len(line.get_xdata()) for line in figure.axes[0].lines] == [3, 3, 3]
     reporting.save_figure(figure, tmp_path, "p", more)
     assert (tmp_path / "p.png").stat().st_size > 0
+
+
+def test_a_caption_says_seeds_and_n(tmp_path):
+    plotted = pd.DataFrame({"n_seeds": [1, 5], "n": [200, 200], "value": [1.0, 2.0]})
+    told = reporting.save_figure(
+        reporting.plot_gain(reporting.headline(RESULTS), "f"), tmp_path, "gain_f", plotted, "f: gain"
+    )
+    assert told.startswith("f: gain. 1 to 5 seeds; n = 200 items a model")
+    assert reporting.caption_of(tmp_path / "gain_f.png") == told
+    assert {p.suffix for p in tmp_path.iterdir()} == {".png", ".pdf", ".csv", ".txt"}

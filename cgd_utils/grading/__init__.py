@@ -26,13 +26,14 @@ unparsable   the answer is no mathematics that math-verify reads: false; or the 
 timeout      the comparison ran out of its wall clock or memory: null
 ===========  =========================================================================================================
 
-Layout: `extraction` (text → answer), `notation` (one spelling for an answer; numbers, lists, words read without sympy),
-`arithmetic` (values of simple formulas), `rules` (are two answers equal), `pool` and `worker` (killable processes
+Layout: `extraction` (text → answer), `notation` (one spelling for an answer), `kinds` (numbers, lists, words, … read without
+sympy), `arithmetic` (values of simple formulas), `rules` (are two answers equal), `pool` and `worker` (killable processes
 around math-verify), `records` (rows and files).
 """
 
 from .extraction import extract
+from .kinds import canonical
 from .records import disagreements, grade, grade_file
 from .rules import RULES, equivalent
 
-__all__ = ["RULES", "disagreements", "equivalent", "extract", "grade", "grade_file"]
+__all__ = ["RULES", "canonical", "disagreements", "equivalent", "extract", "grade", "grade_file"]

@@ -8,7 +8,12 @@ _BOX_OR_BRACE = re.compile(r"\\(?:boxed|fbox|framebox)\s*\{|\\.|\{|\}", re.DOTAL
 _OPEN_BOX = re.compile(r"\\(?:boxed|fbox|framebox)(?![A-Za-z])")
 _BARE_BOX = re.compile(r"\\boxed\s*([^\s{}\\$]+)")
 _ANCHOR = re.compile(
-    r"(?:\banswers?\b[\s*_]*(?:to [^\n.:]{0,80}?|of [^\n.:]{0,80}?)?[\s*_]*(?:is|are|:|=)(?:\s*:)?|####)[ \t*_]*",
+    r"(?:\banswers?\b[\s*_]*(?:to [^\n.:]{0,80}?|of [^\n.:]{0,80}?)?[\s*_]*(?:is|are|:|：|=)(?:\s*:)?|####|<answer>|答案[是为：:]+"
+    r"|\b(?:correct|right|best) (?:option|choice)[\s*_]*(?:is|:))[ \t*_]*",
+    re.IGNORECASE,
+)
+_HEDGE = re.compile(
+    r"(?:(?:therefore|thus|hence|so|then|indeed|simply|just|exactly|clearly|given by|equal to|the number|approximately|about)\b,?\s*)+",
     re.IGNORECASE,
 )
 _MATH = re.compile(  # each kind stops at its own opening mark, so that unclosed ones cost no more than one look
@@ -23,8 +28,8 @@ _NUMBER = re.compile(
 _CHOICE = re.compile(r"\(([A-J])\)|\b(?:option|choice)\s+([A-J])\b|(?:^|\n)\s*\**([A-J])\**[.):]?\s*$", re.IGNORECASE)
 _TRUTH = re.compile(r"\b(yes|no|true|false)\b", re.IGNORECASE)
 _AFTERTHOUGHT = re.compile(
-    r"\s*(?:\.\s*)?(?:I hope (?:it|this) is correct|,?\s*\b(?:because|since|which|where|so that|as required)\b)"
-    r"|[.!?]\s+(?=[A-Z*\\(])|\s*#{2,}|<\|",
+    r"\s*(?:\.\s*)?(?:I hope (?:it|this) is correct|,?\s*\(?\b(?:because|since|which|where|so that|as required)\b|,\s*but\b)|(?<=[\d})%])\s+\((?=[A-Za-z]{3})"
+    r"|[.!?]\s+(?=[A-Z*\\(])|\s*#{2,}|<\||</?[A-Za-z][\w|]*>",
 )
 _PROSE = re.compile(r"[A-Za-z]{2,}\s+[A-Za-z]{2,}|[A-Za-z]{2,}\W+\s[A-Za-z]{2,}")
 
@@ -79,7 +84,10 @@ def _boxed(text: str) -> str | None:
 def _anchored(text: str) -> str | None:
     for match in reversed(list(_ANCHOR.finditer(text))):
         rest = text[match.end() :].lstrip(" \t*_:\n")
-        answer = rest if rest.startswith("\\[") else rest.split("\n", 1)[0]
+        if "\n" in text[match.end() : len(text) - len(rest)]:
+            rest = re.sub(r"^[-*•] +", "", rest)  # a list's bullet is no minus sign
+        answer = rest if rest.startswith(("\\[", "$$")) else rest.split("\n", 1)[0]
+        answer = _HEDGE.sub("", answer, count=1) if _HEDGE.match(answer) else answer
         if not _OPEN_BOX.search(answer) and (answer := _trim(answer)):  # that box is empty or cut off
             return answer
     return None
@@ -87,9 +95,10 @@ def _anchored(text: str) -> str | None:
 
 def _bare(text: str) -> str | None:
     line = text.strip()
-    if not line or "\n" in line or len(line) > 200 or _OPEN_BOX.search(line) or _PROSE.search(line):
+    if not line or "\n" in line or len(line) > 200 or _OPEN_BOX.search(line) or _ANCHOR.search(line):
         return None
-    return _trim(line)
+    line = re.sub(r"^(?:Therefore|Thus|Hence|So)\b,?\s*", "", line)
+    return None if _PROSE.search(line) else _trim(line)
 
 
 def _guess(text: str) -> str | None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import sys
 import tempfile
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -64,7 +66,7 @@ def _grade(rows: list[dict], rule: str, workers: int | None, timeout_s: float, p
         if answer is not None and (gold, answer) not in verdicts:
             verdicts[gold, answer] = quick(gold, answer, rule)
         head = {"benchmark": row["benchmark"]} if "benchmark" in row else {}
-        scores.append({**head, "id": row["id"], "sample": row.get("sample", 0), "extracted": answer, "gold": gold})
+        scores.append({**head, "id": row["id"], "sample": _sample(row), "extracted": answer, "gold": gold})
     _ask_math_verify(verdicts, rule, workers, timeout_s, progress)
     for score in scores:
         answer = score["extracted"]
@@ -82,10 +84,10 @@ def _ask_math_verify(verdicts: dict, rule: str, workers: int | None, timeout_s: 
         workers = min(os.cpu_count() or 1, 8, 1 + len(open_pairs) // PAIRS_PER_WORKER)
     tasks = [(gold, answer, rule) for gold, answer in open_pairs]
     if progress:
-        from tqdm.auto import tqdm
+        from ..progress import bar
 
-        with tqdm(total=len(tasks), desc="grading", unit="answer", mininterval=1) as bar:
-            done = judge_all(tasks, workers, timeout_s, lambda: bar.update())
+        with bar(total=len(tasks), desc="grading", unit="answer", mininterval=1) as shown:
+            done = judge_all(tasks, workers, timeout_s, lambda: shown.update())
     else:
         done = judge_all(tasks, workers, timeout_s)
     verdicts.update(zip(open_pairs, done, strict=True))
@@ -93,6 +95,11 @@ def _ask_math_verify(verdicts: dict, rule: str, workers: int | None, timeout_s: 
 
 def _text(gold: Any) -> str:
     return gold if isinstance(gold, str) else json.dumps(gold) if isinstance(gold, list) else str(gold)
+
+
+def _sample(row: dict[str, Any]) -> Any:
+    sample = row.get("sample")
+    return 0 if sample is None else sample
 
 
 def _checked(rows: Iterable[tuple[str, Any]]) -> Iterator[dict[str, Any]]:
@@ -105,13 +112,15 @@ def _checked(rows: Iterable[tuple[str, Any]]) -> Iterator[dict[str, Any]]:
             if column not in row:
                 have = ", ".join(map(str, row)) or "none"
                 raise ValueError(f"{where}: column {column!r} is missing (it has: {have}) – rename or add it")
-        if row["gold"] is None or not _text(row["gold"]).strip():
+        if isinstance(row["gold"], dict) or row["gold"] != row["gold"]:
+            raise ValueError(f"{where}: gold of id {row['id']!r} is {row['gold']!r} – give a text, a number or a list")
+        if row["gold"] is None or row["gold"] == [] or not _text(row["gold"]).strip(" \t\r\n\0$"):
             raise ValueError(f"{where}: gold of id {row['id']!r} is empty – give the gold answer or leave the row out")
         if not isinstance(row["text"], str):
             raise ValueError(
                 f"{where}: text of id {row['id']!r} is {row['text']!r} – must be a string ('' for no text)"
             )
-        key = tuple(json.dumps(part) for part in (row.get("benchmark"), row["id"], row.get("sample", 0)))
+        key = tuple(json.dumps(part) for part in (row.get("benchmark"), row["id"], _sample(row)))
         if key in seen:
             raise ValueError(
                 f"{where}: (benchmark, id, sample) = ({', '.join(key)}) was given before, in {seen[key]} – "
@@ -142,7 +151,10 @@ def grade_file(path: str | Path, out: str | Path, rule: str = "math", workers: i
         raise FileNotFoundError(f"{path}: no such file – give a JSONL file of rows with id, gold and text")
     if not out.absolute().parent.is_dir():
         raise FileNotFoundError(f"{out}: the folder {out.absolute().parent} does not exist – make it first")
-    scores = _grade(list(_checked(_read(path))), rule, workers, timeout_s=5.0, progress=False)
+    if out.is_dir() or out.resolve() == path.resolve():
+        why = "is a folder" if out.is_dir() else "is the input too"
+        raise ValueError(f"{out}: {why} – choose another name for the scores")
+    scores = _grade(list(_checked(_read(path))), rule, workers, timeout_s=5.0, progress=sys.stderr.isatty())
     _write(out, scores)
     return summary(scores)
 
@@ -160,8 +172,8 @@ def summary(scores: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def _read(path: Path) -> Iterator[tuple[str, Any]]:
-    with path.open(encoding="utf-8-sig") as lines:
-        for i, line in enumerate(lines, 1):
+    with path.open(encoding="utf-8-sig", errors="strict") as lines:
+        for i, line in enumerate(_decoded(path, lines), 1):
             if not line.strip():
                 continue
             try:
@@ -170,11 +182,28 @@ def _read(path: Path) -> Iterator[tuple[str, Any]]:
                 raise ValueError(f"{path} line {i}: no valid JSON ({error}) – each line must be one object") from None
 
 
+def _decoded(path: Path, lines: Iterable[str]) -> Iterator[str]:
+    try:
+        yield from lines
+    except UnicodeDecodeError as error:
+        raise ValueError(
+            f"{path}: not UTF-8 ({error.reason} in {error.object[error.start :][:1]!r}) – save it as UTF-8"
+        ) from None
+
+
+def _line(score: dict[str, Any]) -> str:
+    """One line of JSON: also for readers that split at Unicode's other line ends, and with half a surrogate pair in it."""
+    text = json.dumps(score, ensure_ascii=False)
+    if not text.isascii() and re.search("[\x85\u2028\u2029\ud800-\udfff]", text):
+        text = json.dumps(score)
+    return text + "\n"
+
+
 def _write(out: Path, scores: list[dict[str, Any]]) -> None:
     handle, temporary = tempfile.mkstemp(dir=out.absolute().parent, prefix=f".{out.name}.", suffix=".part")
     try:
         with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.writelines(json.dumps(score, ensure_ascii=False) + "\n" for score in scores)
+            file.writelines(map(_line, scores))
         Path(temporary).replace(out)
     except BaseException:
         Path(temporary).unlink(missing_ok=True)

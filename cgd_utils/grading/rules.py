@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import logging
 import math
+import re
 from collections.abc import Callable, Iterable
 from fractions import Fraction
 from functools import lru_cache
 from typing import Any
 from zlib import crc32
 
-from . import arithmetic, notation
-from .notation import Listing, Number
+from . import arithmetic, kinds, notation
+from .kinds import Listing, Number
 
 RULES = ("math", "relative", "exact")
 RELATIVE_TOLERANCE = Fraction(1, 10_000)
@@ -76,8 +77,8 @@ def _verdict(gold: str, answer: str, rule: str, leaf: Leaf) -> Verdict:
 
 def _equal(gold: str, answer: str, rule: str, leaf: Leaf) -> bool | None:
     """True, False, or None where `leaf` has returned None. The gold answer's kind decides what is compared."""
-    if gold.strip() == answer.strip():
-        return True
+    if gold.strip() == answer.strip() or ("," in gold and re.sub(", +", ",", gold) == re.sub(", +", ",", answer)):
+        return True  # 100,200 could be a number too
     for side, text in (("gold", gold), ("answer", answer)):
         if len(text) > MAX_CHARS:
             raise Unparsable(side)
@@ -88,31 +89,40 @@ def _equal(gold: str, answer: str, rule: str, leaf: Leaf) -> bool | None:
         return False
     if notation.squeeze(gold) == notation.squeeze(answer):
         return True
+    if "m" in (gold[-1:], answer[-1:]) and (verdict := _same_time(kinds.clock(gold), kinds.clock(answer))) is not None:
+        return verdict
 
     wanted, given = _number(gold), _number(answer)
     if wanted and not given:
-        given = _number(notation.without_short_unit(answer))
+        given = next(filter(None, map(_number, _as_a_number(gold, answer))), None)
     if wanted and given:
         return _numbers_equal(wanted, given, rule)
 
-    if (text := notation.words(gold)) is not None:
-        if (truth := notation.truth(gold)) is not None and text in ("true", "false", "yes", "no"):
-            return notation.truth(answer) == truth
-        return notation.words(answer) == text
-    if letter := notation.choice(gold):
+    if "=" not in gold and "=" in answer and (kinds.words(gold) or kinds.choice(gold) or kinds.based(gold)):
+        answer = notation.clean(named[1]) if (named := kinds.assignment(answer)) else answer  # x = Evelyn
+    if (text := kinds.words(gold)) is not None:
+        if (truth := kinds.truth(gold)) is not None and text in ("true", "false", "yes", "no"):
+            return kinds.truth(answer) == truth
+        return kinds.words(answer) == text or answer.lower() == text
+    if letter := kinds.choice(gold):
         if len(gold) > 1 and len(answer) == 1:
             return answer.upper() == letter
-        if other := notation.choice(answer):
+        if other := kinds.choice(answer):
             return other == letter
-    if rule == "exact" or (wanted and notation.words(answer) is not None):
+    if rule == "exact" or (wanted and kinds.words(answer) is not None):
         return False
 
-    if (based := notation.based(gold)) or notation.based(answer):
-        return _same_in_base(based, notation.based(answer), gold, answer)
-    decided = _lists_equal(notation.listing(gold), notation.listing(answer), gold, answer, rule, leaf)
+    if (based := kinds.based(gold)) or kinds.based(answer):
+        return _same_in_base(based, kinds.based(answer), gold, answer)
+    if "\\cup" in gold and (joined := kinds.union(answer)):
+        answer = joined
+    decided = _grids_equal(gold, answer, rule, leaf)
     if decided != "open":
         return decided
-    named, other = notation.assignment(gold), notation.assignment(answer)
+    decided = _lists_equal(kinds.listing(gold), kinds.listing(answer), gold, answer, rule, leaf)
+    if decided != "open":
+        return decided
+    named, other = kinds.assignment(gold), kinds.assignment(answer)
     if named and other and notation.squeeze(named[0]) == notation.squeeze(other[0]):
         return _equal(named[1], other[1], rule, leaf)
     if named and "=" not in answer:
@@ -124,10 +134,18 @@ def _equal(gold: str, answer: str, rule: str, leaf: Leaf) -> bool | None:
     return leaf(gold, answer, rule)
 
 
+def _as_a_number(gold: str, answer: str) -> Iterable[str]:
+    """Readings of an answer that are safe where the gold answer is a number: elsewhere ``5m`` may hold a variable."""
+    yield notation.without_short_unit(answer)
+    yield kinds.without_choice(answer)
+    if "=" not in gold and (last := kinds.last_of_chain(answer)) is not None:
+        yield last
+
+
 def _number(answer: str) -> Number | None:
-    plain = notation.number(answer)
-    if plain is None and "=" in answer and (named := notation.assignment(answer)):
-        plain = notation.number(notation.clean(named[1]))
+    plain = kinds.number(answer)
+    if plain is None and "=" in answer and (named := kinds.assignment(answer)):
+        plain = kinds.number(notation.clean(named[1]))
     return plain
 
 
@@ -142,7 +160,7 @@ def _numbers_equal(gold: Number, answer: Number, rule: str) -> bool:
     if gold.percent != answer.percent:
         either.append(y * 100 if gold.percent else y / 100)
     rounded = gold.decimal or answer.decimal
-    margin = Fraction(1, 2) / Fraction(10) ** notation.decimals(x, y) if rounded else 0
+    margin = Fraction(1, 2) / Fraction(10) ** kinds.decimals(x, y) if rounded else 0
     return any(abs(x - v) <= margin for v in either)
 
 
@@ -160,25 +178,47 @@ def _same_in_base(gold: tuple[str, int] | None, answer: tuple[str, int] | None, 
     return (gold[0] if gold else g.lower()) == (answer[0] if answer else a.lower())
 
 
+def _same_time(gold: tuple[int, int, str] | None, answer: tuple[int, int, str] | None) -> bool | None:
+    """``2:30pm`` equals ``2:30pm`` and ``2:30``, not ``2:30am``; None where one is no time or neither has am or pm."""
+    if not gold or not answer or not (gold[2] or answer[2]):
+        return None
+    return gold[:2] == answer[:2] and (gold[2] == answer[2] or "" in (gold[2], answer[2]))
+
+
+def _grids_equal(gold: str, answer: str, rule: str, leaf: Leaf) -> bool | str | None:
+    """`_equal` for a matrix in one spelling and in another; "open" for anything else."""
+    if ("\\begin" in gold) == ("\\begin" in answer) or not (x := kinds.grid(gold)) or not (y := kinds.grid(answer)):
+        return "open"
+    if [len(r) for r in x] != [len(r) for r in y]:
+        return False
+    return _all(
+        _equal(notation.clean(a), notation.clean(b), rule, leaf)
+        for r, s in zip(x, y, strict=True)
+        for a, b in zip(r, s, strict=True)
+    )
+
+
 def _lists_equal(gold: Listing | None, answer: Listing | None, g: str, a: str, rule: str, leaf: Leaf):
     """`_equal` for several answers in one; "open" if they are no lists, or of kinds that only math-verify compares."""
     if gold and answer is None and len(gold.elements) == 1:
         return _equal(gold.elements[0], a, rule, leaf)
     if answer and gold is None and len(answer.elements) == 1:
         return _equal(g, answer.elements[0], rule, leaf)
+    if answer and gold is None and not answer.brackets and _all(_equal(g, e, rule, leaf) for e in answer.elements):
+        return True  # 1/2 or 0.5
     if gold is None or answer is None:
         several = bool(gold or answer)
-        return False if several and (notation.number(g) or notation.number(a)) else "open"
+        return False if several and (kinds.number(g) or kinds.number(a)) else "open"
     n = len(gold.elements)
     if n != len(answer.elements) or n > 64:
         return "open"
-    kinds = {gold.brackets, answer.brackets}
-    if kinds <= {"", "{}"}:
+    brackets = {gold.brackets, answer.brackets}
+    if brackets <= {"", "{}"}:
         return _match(gold.elements, answer.elements, rule, leaf)
-    if len(kinds) == 1 or "" in kinds or (n > 2 and "{}" not in kinds):
+    if len(brackets) == 1 or "" in brackets or (n > 2 and "{}" not in brackets):
         pairs = zip(gold.elements, answer.elements, strict=True)
         return _all(_equal(x, y, rule, leaf) for x, y in pairs)
-    return "open" if "{}" in kinds else False  # (1,2) and [1,2] are different intervals
+    return "open" if "{}" in brackets else False  # (1,2) and [1,2] are different intervals
 
 
 def _all(verdicts: Iterable[bool | None]) -> bool | None:
@@ -192,7 +232,7 @@ def _match(gold: Iterable[str], answer: Iterable[str], rule: str, leaf: Leaf) ->
     for element in gold:
         verdicts = []
         for i, candidate in enumerate(left):
-            verdicts.append(_equal(element, candidate, rule, leaf))
+            verdicts.append(not _other_names(element, candidate) and _equal(element, candidate, rule, leaf))
             if verdicts[-1]:
                 del left[i]
                 break
@@ -201,6 +241,12 @@ def _match(gold: Iterable[str], answer: Iterable[str], rule: str, leaf: Leaf) ->
                 return False
             undecided = True
     return None if undecided else True
+
+
+def _other_names(gold: str, answer: str) -> bool:
+    """Whether both are assignments, to different names: in a list, ``x=1, y=2`` is not ``x=2, y=1``."""
+    named, other = kinds.assignment(gold), kinds.assignment(answer)
+    return bool(named and other and notation.squeeze(named[0]) != notation.squeeze(other[0]))
 
 
 # ---- math-verify --------------------------------------------------------------------------------------------------
@@ -276,7 +322,7 @@ def _numerically(expected: Any, actual: Any, rule: str) -> bool | None:
     if rule == "relative":
         return difference <= float(RELATIVE_TOLERANCE) * size
     if expected.has(Float) or actual.has(Float):
-        return difference <= 0.5 * 10.0 ** -notation.decimals(Fraction(abs(x)), Fraction(abs(y)))
+        return difference <= 0.5 * 10.0 ** -kinds.decimals(Fraction(abs(x)), Fraction(abs(y)))
     return False if difference > 1e-9 * size else None
 
 

@@ -30,7 +30,7 @@ def main() -> None:
         return
     print(json.dumps("ready"), file=replies, flush=True)
     for line in sys.stdin:
-        _alarm(2 * timeout_s + 5)  # should the parent die, a worker that hangs in C code ends too
+        _alarm(8 * timeout_s + 5)  # should the parent die, a worker that hangs in C code ends too
         try:
             verdict = rules.judge(*json.loads(line))
         except MemoryError:  # what is left of the address space may not do for the next one: a fresh worker will

@@ -6,9 +6,10 @@ import json
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from random import Random
 from typing import Any
 
-from .. import statistics
+from .. import prompts, statistics
 from ..artifacts import write_text
 from . import students, teacher, world
 
@@ -24,14 +25,14 @@ tags: [cgd-kit, lab]
 ---
 # {name}
 
-A tiny pretrained student of the CGD kit's lab world; it stands for {stands_for}. It answers word problems of that world and
+A tiny pretrained model of the CGD kit's world `{world}`; it stands for {stands_for}. It answers word problems of that world and
 nothing else.
 
 | | |
 | --- | --- |
 | architecture | {model_type}, {layers} layers, hidden size {hidden} |
 | parameters | {parameters:,} |
-| pretraining | {tokens:.1f}M tokens, {hours} on {threads}; Muon and AdamW, bf16 autocast |
+| pretraining | {tokens:.1f}M tokens {start}, {hours} on {threads}; Muon and AdamW, bf16 autocast |
 | mixture | {mixture} |
 | ways of answering in the mixture | {styles} |
 | saved as | float16 safetensors |
@@ -42,7 +43,7 @@ Greedy answers, {n} held-out problems a cell, accuracy in percent with 95% Wilso
 
 {accuracy}
 
-Instructions followed ({n_instructions} instructed problems, k = 1–3): {instructions}.
+{rule}Instructions followed ({n_instructions} instructed problems, k = 1–3): {instructions}.
 
 Single steps that are right, in its sampled drafts written in steps: {single}.
 
@@ -52,27 +53,35 @@ Single steps that are right, in its sampled drafts written in steps: {single}.
 
 {examples}
 
+## Its critiques and refined answers
+
+What it makes of {n_refined} drafts of its own (sampled, k = 2–4) as a teacher or as a student, greedy; a refined answer is right if its number is.
+
+{refining}
+
 ## How it was chosen
 
 World, mixture, size and number of tokens were chosen by numbers like those on this page, never by which training method does better
-with it. Made by `notebooks/lab/build_lab.ipynb`; the curve is in `curve.jsonl`.
+with it.{frozen} Made by `notebooks/lab/build_lab.ipynb`; the curve is in `curve.jsonl`.
 """
 
 
-def measure(answer: Answer, n: int = 300) -> Record:
-    """Measures an untrained student: accuracy by step count and way of asking, instructions, kinds of errors.
+def measure(answer: Answer, n: int = 300, source: str = "lab") -> Record:
+    """Measures an untrained student: accuracy by step count and way of asking, instructions, kinds of errors, refining.
 
     Args:
         answer: (questions, temperature) → the student's answers; temperature 0 is greedy.
         n: problems a cell.
+        source: its world, see `world.WORLDS`.
 
     Returns:
         ``accuracy`` {(k, asked): (right, n)}, ``instructions`` {name: (followed, n)}, ``drafts`` [(question, text, kind,
-        style)], ``single`` (right steps, steps written).
+        style)], ``single`` (right steps, steps written), ``refining`` {what: (right, n)}; in the world of the misconception
+        ``phrase`` {(k, with it?): (right, right by the wrong rule, n)}.
     """
     accuracy = {}
     for k in STEPS:
-        problems = world.make_problems(n, [k], 7, "card")
+        problems = world.make_problems(n, [k], 7, "card", source=source)
         for asked, instruction in ASKED.items():
             questions = [
                 p["question"] if instruction is None else world.instruct(p, instruction)["question"] for p in problems
@@ -81,11 +90,11 @@ def measure(answer: Answer, n: int = 300) -> Record:
             accuracy[k, asked] = sum(
                 world.read(t).answer == int(p["answer"]) for t, p in zip(texts, problems, strict=True)
             )
-    instructed = world.make_instruction_set(n, [1, 2, 3], 7, "card")
+    instructed = world.make_instruction_set(n, [1, 2, 3], 7, "card", source)
     followed: dict[str, list[bool]] = {}
     for text, p in zip(answer([p["question"] for p in instructed], 0.0), instructed, strict=True):
         followed.setdefault(p["meta"]["instruction"], []).append(world.follows(text, p["meta"]))
-    problems = world.make_problems(n, [2, 3, 4], 7, "card-drafts")
+    problems = world.make_problems(n, [2, 3, 4], 7, "card-drafts", source=source)
     texts = answer([p["question"] for p in problems], 1.0)
     readings = [world.read(t) for t in texts]
     steps = [s for r in readings for s in r.steps]
@@ -96,7 +105,42 @@ def measure(answer: Answer, n: int = 300) -> Record:
         "drafts": [(p["question"], t, teacher.diagnose(t, p["meta"]).kind, r.style)
                    for p, t, r in zip(problems, texts, readings, strict=True)],
         "single": (sum(world.apply(s.op, s.a, s.b) == s.result for s in steps), len(steps)),
+        "refining": _refining(answer, problems, texts),
+        "phrase": _phrase(answer, n, source) if world.WORLDS[source] else {},
     }  # fmt: skip
+
+
+def _refining(answer: Answer, problems: list[Record], drafts: list[str]) -> dict[str, tuple[int, int]]:
+    """How well it judges its drafts, and improves the wrong ones with the exact teacher's critique, a vague one, and none."""
+    layout = prompts.LAYOUTS["lab"]
+    exact = [teacher.critique(d, p["meta"], Random(0)) for d, p in zip(drafts, problems, strict=True)]
+    asked = [layout.ask_critique(p["question"], d)[0]["content"] for p, d in zip(problems, drafts, strict=True)]
+    judged = answer(asked, 0.0)
+    out = {"conclusion of its critique is right": (
+        sum(f"Conclusion: {c.conclusion}" in t for t, c in zip(judged, exact, strict=True)), len(drafts))}  # fmt: skip
+    wrong = [i for i, c in enumerate(exact) if c.conclusion == "wrong"]
+    shown = {"with the exact critique": [exact[i].text for i in wrong],
+             "with a critique that only says that there is a mistake": [f"{teacher.GENERIC['wrong']} Conclusion: wrong" for _ in wrong],
+             "without a critique": [None for _ in wrong]}  # fmt: skip
+    for what, critiques in shown.items():
+        asked = [layout.ask_refined(problems[i]["question"], drafts[i], c)[0]["content"] for i, c in zip(wrong, critiques, strict=True)]  # fmt: skip
+        texts = answer(asked, 0.0) if asked else []
+        right = sum(world.read(t).answer == int(problems[i]["answer"]) for t, i in zip(texts, wrong, strict=True))
+        out[f"wrong draft improved {what}"] = (right, len(wrong))
+    return out
+
+
+def _phrase(answer: Answer, n: int, source: str) -> dict[tuple[int, bool], tuple[int, int, int]]:
+    """Plain questions with and without the misconceived phrase: right answers, and answers that the wrong rule gives."""
+    out = {}
+    for k in STEPS:
+        for holds in (True, False):
+            problems = world.make_problems(n, [k], 7, "card-phrase", source=source, holds_phrase=holds)
+            said = [world.read(t).answer for t in answer([p["question"] for p in problems], 0.0)]
+            right = sum(a == int(p["answer"]) for a, p in zip(said, problems, strict=True))
+            by_rule = sum(a == world.values(world.misread(p["meta"]))[-1] for a, p in zip(said, problems, strict=True))
+            out[k, holds] = (right, by_rule, n)
+    return out
 
 
 def write(name: str, folder: Path, measured: Record) -> None:
@@ -108,7 +152,10 @@ def write(name: str, folder: Path, measured: Record) -> None:
     styles = Counter(style for *_, style in measured["drafts"])
     single, written = measured["single"]
     text = _CARD.format(
-        name=name, stands_for=student.stands_for, model_type=student.model_type, layers=student.size["num_hidden_layers"],
+        name=name, world=built.get("world", "lab"), rule=_phrase_table(measured["phrase"]), refining=_refining_table(measured["refining"]),
+        n_refined=len(measured["drafts"]), start=f"from the `{built['start']}` student" if built.get("start") else "from nothing",
+        frozen=" The design was written down before any method was trained on it." if measured["phrase"] else "",
+        stands_for=student.stands_for, model_type=student.model_type, layers=student.size["num_hidden_layers"],
         hidden=student.size["hidden_size"], parameters=built["parameters"], tokens=built["tokens"] / 1e6,
         hours=f"{curve[-1]['seconds'] / 60:.0f} minutes", threads=f"{built['threads']} CPU thread(s)",
         mixture=_shares(built["mixture"]), styles=_shares(built["styles"]), n=measured["n"], accuracy=_table(measured),
@@ -132,6 +179,25 @@ def _table(measured: Record) -> str:
         f"| {k} | " + " | ".join(_cell(measured["accuracy"][k, a], measured["n"]) for a in ASKED) + " |" for k in STEPS
     ]
     return "\n".join([f"| k | {' | '.join(ASKED)} |", "| --- " * (len(ASKED) + 1) + "|", *rows])
+
+
+def _refining_table(refining: dict[str, tuple[int, int]]) -> str:
+    rows = [f"| {what} | {_cell(*v)} | {v[1]} |" for what, v in refining.items()]
+    return "\n".join(["| | % | n |", "| --- | --- | --- |", *rows])
+
+
+def _phrase_table(phrase: dict[tuple[int, bool], tuple[int, int, int]]) -> str:
+    """With and without the misconceived phrase; nothing in a world without it."""
+    if not phrase:
+        return ""
+    names = ("with the phrase: right", "with the phrase: what the wrong rule gives", "without it: right")
+    rows = [
+        f"| {k} | {_cell(a, n)} | {_cell(b, n)} | {_cell(phrase[k, False][0], n)} |"
+        for (k, holds), (a, b, n) in phrase.items()
+        if holds
+    ]
+    head = [f"| k | {' | '.join(names)} |", "| --- " * 4 + "|"]
+    return "Plain questions, by whether they hold the misconceived phrase:\n\n" + "\n".join([*head, *rows]) + "\n\n"
 
 
 def _shares(shares: dict[str, float]) -> str:

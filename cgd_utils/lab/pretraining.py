@@ -28,6 +28,29 @@ INSTRUCTION_WEIGHTS = (3, 3, 1, 1, 1, 2)
 RETRY_RATE = 0.1
 LAYOUT = prompts.LAYOUTS["lab"]
 
+
+@dataclass(frozen=True)
+class Recipe:
+    """What a student reads: its world, its ways of answering, and the shares of the kinds of dialogue."""
+
+    source: str
+    styles: dict[str, float]
+    mixture: dict[str, float]
+
+
+RECIPES = {
+    "lab": Recipe("lab", STYLE_WEIGHTS, MIXTURE),
+    # steps by habit, so that the wrong rule and not terseness is what makes drafts wrong
+    "misconception": Recipe(
+        "lab-misconception", {"terse": 0.1, "steps": 0.7, "verify": 0.2},
+        {"plain": 0.25, "instructed": 0.30, "refine": 0.35, "critique": 0.10},
+    ),
+    # a teacher: never terse, and practised in critiques and refinements
+    "teacher": Recipe(
+        "lab", {"steps": 0.75, "verify": 0.25}, {"plain": 0.25, "instructed": 0.05, "refine": 0.30, "critique": 0.40}
+    ),
+}  # fmt: skip
+
 Segment = tuple[str, bool]
 
 
@@ -58,12 +81,18 @@ def _reply(rng: Random, meta: dict[str, Any], style: str) -> tuple[Segment, ...]
     )
 
 
-def dialogue(rng: Random) -> Dialogue:
-    """Draws one dialogue of the mixture."""
-    problem = world.make_problem(rng, rng.choices(*zip(*STEP_WEIGHTS.items(), strict=True))[0])
-    meta, question = problem["meta"], problem["question"]
-    style = rng.choices(*zip(*STYLE_WEIGHTS.items(), strict=True))[0]
-    kind = rng.choices(*zip(*MIXTURE.items(), strict=True))[0]
+def dialogue(rng: Random, recipe: Recipe = RECIPES["lab"]) -> Dialogue:
+    """Draws one dialogue of the mixture.
+
+    In the world of the misconception every reply follows the student's wrong rule, its own critiques too; only what a
+    critique says overrides it (`_told`).
+    """
+    rule = world.WORLDS[recipe.source]
+    problem = world.make_problem(rng, rng.choices(*zip(*STEP_WEIGHTS.items(), strict=True))[0], rule)
+    truth, question = problem["meta"], problem["question"]
+    meta = world.misread(truth)
+    style = rng.choices(*zip(*recipe.styles.items(), strict=True))[0]
+    kind = rng.choices(*zip(*recipe.mixture.items(), strict=True))[0]
     if kind == "plain":
         return Dialogue(kind, LAYOUT.ask(question)[0]["content"], _reply(rng, meta, style))
     if kind == "instructed":
@@ -75,13 +104,34 @@ def dialogue(rng: Random) -> Dialogue:
             else ((world.INSTRUCTIONS[name].obey(meta, style, word), True),)
         )
         return Dialogue(kind, LAYOUT.ask(asked["question"])[0]["content"], reply)
-    draft = draw_draft(rng, meta)
+    draft = draw_draft(rng, truth if rule and rng.random() < 0.2 else meta)
     settings = teacher.TeacherSettings(specificity=0.9, leakage=0.1)
-    critique = teacher.critique(draft, meta, rng, settings).text
+    judged_by = meta if kind == "critique" else truth
+    critique = teacher.critique(draft, judged_by, rng, settings).text
     if kind == "critique":
         return Dialogue(kind, LAYOUT.ask_critique(question, draft)[0]["content"], ((critique, True),))
     shown = critique if rng.random() < 0.8 else None
-    return Dialogue(kind, LAYOUT.ask_refined(question, draft, shown)[0]["content"], _reply(rng, meta, style))
+    told = _told(truth, draft, shown)
+    return Dialogue(kind, LAYOUT.ask_refined(question, draft, shown)[0]["content"], _reply(rng, told, style))
+
+
+def _told(truth: dict[str, Any], draft: str, critique: str | None) -> dict[str, Any]:
+    """The problem as a student with the wrong rule reads it once it has read a critique.
+
+    Right throughout if the critique explains the rule, says the answer, or finds nothing wrong with the steps; right up
+    to the step that it names; else the wrong rule.
+    """
+    own = world.misread(truth)
+    if critique is None or own is truth:
+        return own
+    found = teacher.diagnose(draft, truth)
+    vague = critique.startswith(teacher.GENERIC["wrong"])
+    if world.RETURNS.explanation in critique or "The answer is" in critique or found.kind == "right":
+        return truth
+    if found.kind == "answer" and not vague:
+        return truth
+    known = 0 if vague else found.step
+    return {**own, "steps": truth["steps"][:known] + own["steps"][known:]}
 
 
 def draw_draft(rng: Random, meta: dict[str, Any]) -> str:
@@ -103,10 +153,10 @@ def draw_draft(rng: Random, meta: dict[str, Any]) -> str:
     return world.write(changed, style)
 
 
-def corpus(seed: int, chunk: int, size: int) -> list[Dialogue]:
+def corpus(seed: int, chunk: int, size: int, recipe: Recipe = RECIPES["lab"]) -> list[Dialogue]:
     """Chunk number ``chunk`` of the endless pretraining text: ``size`` dialogues, a function of its arguments only."""
     rng = Random(f"pretraining/{seed}/{chunk}")
-    return [dialogue(rng) for _ in range(size)]
+    return [dialogue(rng, recipe) for _ in range(size)]
 
 
 def train_tokenizer(seed: int = 0) -> Any:
@@ -146,6 +196,7 @@ class PretrainingSettings:
         warmup: share of the tokens with a rising rate; it falls linearly to zero afterwards.
         chunk: dialogues generated at a time; a checkpoint is written between chunks.
         seed: of the weights and of the text.
+        recipe: what is read, a name in `RECIPES`.
     """
 
     tokens: int
@@ -155,6 +206,7 @@ class PretrainingSettings:
     warmup: float = 0.03
     chunk: int = 8192
     seed: int = 0
+    recipe: str = "lab"
 
 
 def _batches(
@@ -189,7 +241,9 @@ def _optimizers(model: Any, settings: PretrainingSettings) -> list[Any]:
     ]
 
 
-def pretrain(config: Any, tok: Any, settings: PretrainingSettings, folder: Path, log_every: int = 50) -> Any:
+def pretrain(
+    config: Any, tok: Any, settings: PretrainingSettings, folder: Path, log_every: int = 50, start: Path | None = None
+) -> Any:
     """Trains a model from its config on the mixture; goes on from ``folder/state.pt`` where it was stopped.
 
     The loss is on the replies only: questions are drawn at random, so there is nothing in them to learn. Writes one
@@ -200,6 +254,7 @@ def pretrain(config: Any, tok: Any, settings: PretrainingSettings, folder: Path,
         tok: the lab's tokenizer.
         settings: see `PretrainingSettings`.
         folder: where state and curve are written.
+        start: a checkpoint to go on from; None = random weights.
 
     Returns:
         The trained model, in evaluation mode, fp32.
@@ -209,7 +264,10 @@ def pretrain(config: Any, tok: Any, settings: PretrainingSettings, folder: Path,
     from transformers import AutoModelForCausalLM
 
     torch.manual_seed(settings.seed)
-    model = AutoModelForCausalLM.from_config(config, dtype=torch.float32, attn_implementation="sdpa")
+    if start is None:
+        model = AutoModelForCausalLM.from_config(config, dtype=torch.float32, attn_implementation="sdpa")
+    else:
+        model = AutoModelForCausalLM.from_pretrained(start, dtype=torch.float32, attn_implementation="sdpa").train()
     optimizers = _optimizers(model, settings)
     folder.mkdir(parents=True, exist_ok=True)
     state_file, curve_file = folder / "state.pt", folder / "curve.jsonl"
@@ -226,7 +284,7 @@ def pretrain(config: Any, tok: Any, settings: PretrainingSettings, folder: Path,
     started, batch_no, losses = time.time() - wall, 0, []
     pad = tok.pad_token_id
     while seen < settings.tokens:
-        rows = encode(corpus(settings.seed, chunk, settings.chunk), tok)
+        rows = encode(corpus(settings.seed, chunk, settings.chunk, RECIPES[settings.recipe]), tok)
         # one divisor for every batch of the chunk: a learnt token counts the same in short and in long batches
         for ids, labels in _batches(rows, settings, chunk, pad):
             share = seen / settings.tokens

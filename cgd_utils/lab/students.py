@@ -1,4 +1,5 @@
-"""The lab's pretrained students: five architectures and a weaker sibling, shipped as safetensors beside this file."""
+"""The lab's pretrained models, shipped as safetensors beside this file: students of five architectures, a weaker sibling,
+the student of the second world, and a learned teacher."""
 
 from __future__ import annotations
 
@@ -7,7 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from .pretraining import MIXTURE, STEP_WEIGHTS, STYLE_WEIGHTS, PretrainingSettings, pretrain, train_tokenizer
+from .pretraining import RECIPES, STEP_WEIGHTS, PretrainingSettings, pretrain, train_tokenizer
+from .tokenizer import load as load_tokenizer
 
 FOLDER = Path(__file__).parent / "checkpoints"
 
@@ -22,6 +24,7 @@ class Student:
         stands_for: the family of the paper it stands for.
         size: fields of the config.
         pretraining: how it was pretrained.
+        start: the student whose checkpoint it goes on from; None = from nothing.
     """
 
     name: str
@@ -29,6 +32,7 @@ class Student:
     stands_for: str
     size: dict[str, Any]
     pretraining: PretrainingSettings = field(default_factory=lambda: PretrainingSettings(tokens=9_000_000))
+    start: str | None = None
 
 
 def _size(layers: int, hidden: int = 128, heads: int = 4, mlp: int = 384, **more: Any) -> dict[str, Any]:
@@ -54,6 +58,16 @@ _FAMILIES = (
     Student("olmo", "olmo2", "OLMo-2-7B-Instruct", _size(3)),
     # S1.1-3B is a Qwen2.5 model; the lab gives it an architecture of its own so that five are exercised
     Student("s1", "qwen3", "S1.1-3B", _size(3, head_dim=32)),
+    Student(
+        "llama-misconception", "llama", "LLaMA3.1-8B-Instruct with one wrong rule", _size(4),
+        PretrainingSettings(tokens=2_500_000, learning_rate=1e-3, muon_learning_rate=1e-2, seed=1, recipe="misconception"),
+        start="llama",
+    ),
+    Student(
+        "teacher", "llama", "a learned teacher, such as LLaMA3.3-70B-Instruct", _size(4),
+        PretrainingSettings(tokens=1_500_000, learning_rate=1e-3, muon_learning_rate=1e-2, seed=2, recipe="teacher"),
+        start="llama",
+    ),
 )  # fmt: skip
 STUDENTS: dict[str, Student] = {s.name: s for s in _FAMILIES}
 
@@ -91,24 +105,29 @@ def config(student: Student, tok: Any) -> Any:
 
 
 def build(name: str, work: Path, out: Path = FOLDER, settings: PretrainingSettings | None = None) -> Path:
-    """Pretrains one student from nothing (or goes on in ``work/<name>``) and saves it under ``out/<name>``.
+    """Pretrains one student (or goes on in ``work/<name>``) and saves it under ``out/<name>``.
+
+    From nothing, or from the shipped checkpoint that its ``start`` names.
 
     Saved in float16: half the size, and rounding is 16 times finer than bfloat16's.
     """
     import torch
 
     student = STUDENTS[name]
-    tok = train_tokenizer()
-    model = pretrain(config(student, tok), tok, settings or student.pretraining, work / name)
+    settings = settings or student.pretraining
+    start = path(student.start) if student.start else None
+    tok = load_tokenizer(start) if start else train_tokenizer()
+    model = pretrain(config(student, tok), tok, settings, work / name, start=start)
     if student.model_type == "mixtral":
         model.config.output_router_logits = False  # needed in pretraining only, and slow in generation
     folder = out / name
     model.to(torch.float16).save_pretrained(folder)
     tok.save_pretrained(folder)
     (folder / "curve.jsonl").write_bytes((work / name / "curve.jsonl").read_bytes())
+    recipe = RECIPES[settings.recipe]
     built = {
-        "parameters": model.num_parameters(), "tokens": (settings or student.pretraining).tokens,
-        "threads": torch.get_num_threads(), "mixture": MIXTURE, "styles": STYLE_WEIGHTS, "step_counts": STEP_WEIGHTS,
+        "parameters": model.num_parameters(), "tokens": settings.tokens, "start": student.start, "world": recipe.source,
+        "threads": torch.get_num_threads(), "mixture": recipe.mixture, "styles": recipe.styles, "step_counts": STEP_WEIGHTS,
     }  # fmt: skip
     (folder / "pretraining.json").write_text(json.dumps(built, indent=1) + "\n", encoding="utf-8")
     return folder

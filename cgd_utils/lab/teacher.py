@@ -8,6 +8,10 @@ Example critiques::
     Step 2 is wrong: 17-3 is 14, not 15. Conclusion: wrong
     No step is shown and 15 is not the answer. Step 1 is 12+5=17. Conclusion: wrong
     All 2 steps are right. Conclusion: right
+
+and where a draft holds the misconception of the second world (`world.Misconception`)::
+
+    Step 2 is wrong. To return things means to give them away: subtract. Step 2 must be 17-3=14. Conclusion: wrong
 """
 
 from __future__ import annotations
@@ -18,7 +22,18 @@ from typing import Any
 
 from . import world
 
-KINDS = ("right", "arithmetic", "operation", "operand", "missing", "extra", "answer", "no_steps", "no_answer")
+KINDS = (
+    "right",
+    "arithmetic",
+    "operation",
+    "misconception",
+    "operand",
+    "missing",
+    "extra",
+    "answer",
+    "no_steps",
+    "no_answer",
+)
 
 
 @dataclass(frozen=True)
@@ -48,6 +63,9 @@ def diagnose(draft: str, meta: dict[str, Any]) -> Diagnosis:
     if not reading.steps:
         if answer is None:
             return Diagnosis("no_answer", 1, "", expected[0])
+        if meta.get("misread") and answer == world.values(world.misread(meta))[-1]:
+            i = meta["misread"][0]  # the bare number is what the wrong rule gives
+            return Diagnosis("misconception", i + 1, "", expected[i], answer)
         return Diagnosis(
             "right" if answer == right[-1] else "no_steps",
             *((1, "", expected[0]) if answer != right[-1] else ()),
@@ -60,6 +78,8 @@ def diagnose(draft: str, meta: dict[str, Any]) -> Diagnosis:
         if written == expected[i]:
             continue
         op, n = meta["steps"][i]
+        if i in meta.get("misread", ()) and (step.a, step.op, step.b) == (right[i], world.RETURNS.read_as, n):
+            return Diagnosis("misconception", i + 1, written, expected[i], answer)
         kind = "operation" if step.op != op else "operand" if (step.a, step.b) != (right[i], n) else "arithmetic"
         return Diagnosis(kind, i + 1, written, expected[i], answer)
     if len(reading.steps) < len(expected):
@@ -136,6 +156,9 @@ def _specific(found: Diagnosis, meta: dict[str, Any]) -> str:
             return f"All {meta['k']} steps are right." if found.answer is not None else "This is right."
         case "arithmetic":
             return f"Step {found.step} is wrong: {left} is {value}, not {found.written.partition('=')[2]}."
+        case "misconception":
+            start = f"Step {found.step} is wrong." if found.written else f"{found.answer} is not the answer."
+            return f"{start} {world.RETURNS.explanation} Step {found.step} must be {found.expected}."
         case "operation" | "operand":
             return f"Step {found.step} is wrong: it must be {found.expected}."
         case "missing":

@@ -8,7 +8,11 @@ from cgd_utils import artifacts, benchmarks, decontamination
 from cgd_utils.profiles import Evaluation
 
 settings = Evaluation(benchmark_dir=sys.argv[1])
-questions = {n: [p["question"] for p in benchmarks.load(n, settings).problems] for n in benchmarks.NAMED}
+questions = {
+    n: [p["question"] for p in benchmarks.load(n, settings).problems]
+    for n in benchmarks.NAMED
+    if benchmarks.local_file(n, settings)
+}
 rng, pool = Random(0), [w for texts in questions.values() for t in texts for w in decontamination.words(t)]
 problems = [{"id": i, "question": " ".join(rng.choices(pool, k=60))} for i in range(99_900)]
 planted = [{"id": f"p{i}", "question": f"Now then: {rng.choice(questions['gsm8k'])}"} for i in range(100)]

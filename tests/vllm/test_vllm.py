@@ -81,7 +81,9 @@ def agreement(a, b):
 
 
 def test_greedy_texts_agree_with_the_transformers_engine(own, tmp_path):
-    made = ask(Engine(**VLLM), tmp_path / "log")
+    long = Request("long", [{"role": "user", "content": "Mia has 3 cups. " * 200}])
+    made = ask(Engine(**VLLM), tmp_path / "log", [long, *REQUESTS])
+    assert made.pop("long")["finish_reason"] == "too_long", "a prompt that does not fit is told, not cut"
     assert agreement(own, made) >= 0.95
     assert {r["finish_reason"] for r in made.values()} == {"stop"}
     assert ask(Engine(**VLLM), tmp_path / "log") == made, "a second run costs nothing and changes nothing"
@@ -90,13 +92,6 @@ def test_greedy_texts_agree_with_the_transformers_engine(own, tmp_path):
 def test_the_server_agrees_too(own, served, tmp_path):
     engine = Engine(engine="openai", base_url=served, server_model="llama", concurrency=16)
     assert agreement(own, ask(engine, tmp_path / "log")) >= 0.95
-
-
-def test_a_prompt_that_does_not_fit_is_told_not_cut(tmp_path):
-    long = Request("long", [{"role": "user", "content": "Mia has 3 cups. " * 200}])
-    made = ask(Engine(**VLLM), tmp_path / "log", [long, REQUESTS[0]])
-    assert made["long"]["finish_reason"] == "too_long"
-    assert made[REQUESTS[0].id]["finish_reason"] == "stop"
 
 
 def test_a_lora_adapter_is_served_by_name(tmp_path):

@@ -1,0 +1,142 @@
+"""cgd export: what other trainers read back is what the kit would train on."""
+
+import json
+from pathlib import Path
+
+import pytest
+from datasets import load_dataset
+
+from cgd_utils import artifacts, export, methods, prompts, synthesis
+from cgd_utils.__main__ import main
+
+# the description of a data set as LLaMA-Factory's data/README.md documents it
+DOCUMENTED = {
+    "top": {"hf_hub_url", "ms_hub_url", "script_url", "file_name", "formatting", "ranking", "subset", "split", "folder",
+            "num_samples", "columns", "tags"},
+    "columns": {"prompt", "query", "response", "history", "messages", "system", "tools", "images", "videos", "audios", "chosen",
+                "rejected", "kto_tag"},
+    "tags": {"role_tag", "content_tag", "user_tag", "assistant_tag", "observation_tag", "function_tag", "system_tag"},
+}  # fmt: skip
+
+
+SMALL = {"data.rows": 10, "training.rows": 8, "training.batch_size": 8, "training.micro_batch_size": 8}
+
+
+def _command(run):
+    settings = [x for k, v in SMALL.items() for x in ("--set", f"{k}={v}")]
+    return ["export", "--profile", "smoke", "--outputs", str(run.folder.parent), *settings]
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """A run of which nothing was made yet: the first export makes the drafts and critiques."""
+    return artifacts.open_run("smoke", tmp_path_factory.mktemp("runs é"), SMALL)
+
+
+@pytest.fixture(scope="module")
+def exported(run, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("exports é")
+
+    def make(form, method="cgd", *options):
+        out = folder / f"{form}-{method}"
+        assert main([*_command(run), "--method", method, "--format", form, "--out", str(out), *options]) == 0
+        return out
+
+    return make
+
+
+@pytest.fixture(scope="module")
+def expected(run):
+    def rows(method):
+        records = synthesis.records(run, "llama").rows()
+        return methods.rows(method, records, prompts.layout("lab"))
+
+    return rows
+
+
+@pytest.mark.parametrize("method", ["sft", "cft", "cgd", "cgd_noisy(0.5)"])
+def test_datasets_reads_the_rows_back(exported, expected, method):
+    out = exported("trl", method)
+    rows = load_dataset(str(out), split="train", cache_dir=str(out.parent / "cache")).to_list()
+    assert [r["prompt"] for r in rows] == [r["prompt"] for r in expected(method)]
+    assert [r["completion"] for r in rows] == [r["completion"] for r in expected(method)]
+
+
+def test_trl_trains_on_the_same_tokens_as_the_kit(exported, expected, run, tmp_path):
+    """TRL's own preparation of the exported rows gives the kit's ids and loss positions."""
+    from trl import SFTConfig, SFTTrainer
+
+    from cgd_utils import generation, tokenization
+
+    base = synthesis.model_ref(run, "lab:llama", "llama")
+    tok = generation.load_tokenizer(base)
+    rows = load_dataset("json", data_files=str(exported("trl") / "train.jsonl"), split="train", cache_dir=str(tmp_path))
+    config = SFTConfig(output_dir=str(tmp_path / "out"), max_length=None, use_cpu=True, bf16=False, report_to="none", max_steps=1,
+                       per_device_train_batch_size=4)  # fmt: skip
+    trainer = SFTTrainer(model=generation.load_model(base), args=config, train_dataset=rows, processing_class=tok)
+    ours, _ = tokenization.tokenize(expected("cgd"), tok, 1024)
+    assert len(trainer.train_dataset) == len(ours)
+    for theirs, mine in zip(trainer.train_dataset, ours, strict=True):
+        assert [x for x in theirs["input_ids"] if tok.decode([x]).strip()] == [
+            x for x in mine["input_ids"] if tok.decode([x]).strip()
+        ]
+    batch = trainer.data_collator([trainer.train_dataset[0]])
+    learnt = tok.decode([x for x in batch["labels"][0].tolist() if x != tokenization.IGNORED])
+    assert learnt.strip() == tok.decode([x for x in ours[0]["labels"] if x != tokenization.IGNORED]).strip()
+    assert trainer.train().global_step == 1
+
+
+def test_llama_factory_description_follows_its_documentation(exported, expected):
+    out = exported("llama-factory")
+    info = json.loads((out / "dataset_info.json").read_text())
+    ((name, about),) = info.items()
+    assert set(about) <= DOCUMENTED["top"]
+    assert set(about["columns"]) <= DOCUMENTED["columns"] and set(about["tags"]) <= DOCUMENTED["tags"]
+    assert about["formatting"] == "sharegpt"
+    rows = json.loads((out / about["file_name"]).read_text())
+    tags = about["tags"]
+    for row, want in zip(rows, expected("cgd"), strict=True):
+        turns = row[about["columns"]["messages"]]
+        assert [t[tags["role_tag"]] for t in turns] == [tags["user_tag"], tags["assistant_tag"]]
+        assert [t[tags["content_tag"]] for t in turns] == [m["content"] for m in want["prompt"] + want["completion"]]
+    assert name in (out / "README.md").read_text()
+
+
+def test_the_card_tells_where_the_rows_are_from(exported):
+    from huggingface_hub import DatasetCard
+
+    out = exported("trl")
+    card = DatasetCard.load(out / "README.md")
+    manifest = json.loads((out / "manifest.json").read_text())
+    assert card.data.to_dict()["license"] == "mit"
+    assert f"| rows | {manifest['rows']} |" in card.text
+    assert "exact teacher" in card.text and "lab world" in card.text
+    for name, digest in manifest["outputs"].items():
+        assert artifacts.file_hash(out / name) == digest
+    assert "{" not in card.text.split("```json")[0], "a field of the card was not filled"
+
+
+def test_a_seed_exports_what_that_seed_trains_on(exported, run):
+    from cgd_utils import training
+
+    out = exported("trl", "sft", "--seed", "1")
+    records = synthesis.records(run, "llama").rows()
+    drawn = training.draw(records, run.profile.training.rows, 1)
+    assert [r["id"] for r in artifacts.read_jsonl(out / "train.jsonl")] == [r["id"] for r in drawn]
+
+
+def test_bad_input(exported, run, tmp_path, capsys):
+    command = [*_command(run), "--format", "trl"]
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.txt").write_text("dear")
+    assert main([*command, "--method", "cgd", "--out", str(tmp_path / "mine")]) == 2
+    assert (tmp_path / "mine" / "thesis.txt").read_text() == "dear"
+    assert main([*command, "--method", "cdg", "--out", str(tmp_path / "x")]) == 2
+    assert main([*command, "--method", "cgd", "--family", "qwen", "--out", str(tmp_path / "x")]) == 2
+    errors = capsys.readouterr().err
+    assert "something else" in errors and "'cdg'" in errors and "'qwen'" in errors
+    assert not Path(tmp_path / "x").exists()
+
+
+def test_sizes_are_the_hubs():
+    assert [export._size(n) for n in (1, 1000, 99_999, 100_000)] == ["n<1K", "1K<n<10K", "10K<n<100K", "100K<n<1M"]
