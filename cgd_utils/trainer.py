@@ -92,7 +92,8 @@ def train(
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         trainer.train(resume_from_checkpoint=last_checkpoint(checkpoints))
-        if validation and (trainer.state.global_step % t.validation_steps if t.validation_steps else True):
+        last = trainer.state.global_step
+        if validation and not any("eval_loss" in h and h["step"] == last for h in trainer.state.log_history):
             trainer.evaluate()
     history = read_jsonl(folder / "history.jsonl") if trainer.is_world_process_zero() else []
     _save(trainer, tok, folder)

@@ -29,6 +29,8 @@ ELSEWHERE = {
     r"\.venv/bin/python tests/refresh_docs\.py": "test_the_profiles_page_is_in_step",
     r"\.venv/bin/python tests/benchmarks/": "measures speed; takes minutes",
     r"\.venv/bin/python -m cgd_utils\.course": "tests/test_course.py::test_the_student_version_is_in_step",
+    r"torchrun ": "tests/test_trainer.py::test_two_processes_train_as_one",
+    r"cgd merge-adapter ": "tests/test_adapters.py::test_a_merged_model_answers_as_base_and_adapter",
     r"papermill notebooks/": "tests/test_chain.py::test_a_notebook_runs_by_papermill_alone_from_any_folder",
     r"cp -r docs/own-data ": "tests/test_own_data.py",
     r"(export|source|pip install|apt-get|conda|git clone|uv) ": "sets up a machine",

@@ -126,7 +126,7 @@ def test_the_update_does_not_depend_on_how_a_step_is_cut(mode, tmp_path):
 
 # ---------------------------------------------------------------- records
 def test_every_step_and_validation_is_recorded(tmp_path):
-    _tok, held = rows_of(3)
+    _, held = rows_of(3)
     seen = []
     facts = train(tmp_path, settings(validation_rows=3, validation_steps=2), validation=held, watch=seen.append)
     rows = history(tmp_path)
