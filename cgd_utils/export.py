@@ -102,7 +102,8 @@ def write(run: Run, method: str, form: str, out: Path, family: str | None = None
     records = synthesis.records(run, family)
     used = records.rows()
     if seed is not None:
-        used = training.draw(used, run.profile.training.rows, seed, run.profile.training.right_share)
+        t = run.profile.training
+        used = training.draw(used, t.rows, seed, t.right_share, t.validation_rows)
     rows = methods.rows(method, used, prompts.layout(run.profile.models.layout), seed or 0)
     name = re.sub(r"\W+", "_", f"{method}_{run.profile.name}_{family}").strip("_")
     part = out.with_name(f".{out.name}.part")

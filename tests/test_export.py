@@ -19,7 +19,13 @@ DOCUMENTED = {
 }  # fmt: skip
 
 
-SMALL = {"data.rows": 10, "training.rows": 8, "training.batch_size": 8, "training.micro_batch_size": 8}
+SMALL = {
+    "data.rows": 10,
+    "training.rows": 8,
+    "training.validation_rows": 2,
+    "training.batch_size": 8,
+    "training.micro_batch_size": 8,
+}
 
 
 def _command(run):
@@ -121,7 +127,8 @@ def test_a_seed_exports_what_that_seed_trains_on(exported, run):
 
     out = exported("trl", "sft", "--seed", "1")
     records = synthesis.records(run, "llama").rows()
-    drawn = training.draw(records, run.profile.training.rows, 1)
+    drawn = training.draw(records, 0, 1, held_out=run.profile.training.validation_rows)
+    assert len(drawn) == run.profile.training.rows
     assert [r["id"] for r in artifacts.read_jsonl(out / "train.jsonl")] == [r["id"] for r in drawn]
 
 

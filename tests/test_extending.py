@@ -10,7 +10,7 @@ from cgd_utils.artifacts import PROJECT
 
 PAGE = (PROJECT / "docs" / "extending.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"```python\n(# cgd_utils/(\w+)\.py\n.*?)```", PAGE, re.DOTALL)
-TABLES = [(methods, "METHODS"), (profiles, "METHODS"), (ablations, "GRIDS"), (benchmarks, "NAMED"), (data, "SOURCES")]
+TABLES = {"methods": methods.METHODS, "grids": ablations.GRIDS, "benchmarks": benchmarks.NAMED, "sources": data.SOURCES}
 
 
 def test_examples_are_short():
@@ -21,9 +21,8 @@ def test_examples_are_short():
 @pytest.fixture
 def extended(monkeypatch):
     """The package with every example of the page in it."""
-    for module, name in TABLES:
-        table = getattr(module, name)
-        monkeypatch.setattr(module, name, dict(table) if isinstance(table, dict) else table)
+    kept = {name: dict(table) for name, table in TABLES.items()}
+    monkeypatch.setattr(profiles, "METHODS", profiles.METHODS)
     for code, name in BLOCKS:
         module = importlib.import_module(f"cgd_utils.{name}")
         before = set(vars(module))
@@ -31,6 +30,10 @@ def extended(monkeypatch):
         for new in set(vars(module)) - before:
             value = vars(module).pop(new)
             monkeypatch.setattr(module, new, value, raising=False)
+    yield
+    for name, table in TABLES.items():  # the same objects: other modules hold them too
+        table.clear()
+        table.update(kept[name])
 
 
 RECORD = {

@@ -33,7 +33,7 @@ FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "-
 SHOTS = PROJECT / "outputs" / "browser"
 LIMIT = 900  # seconds a notebook may take before it counts as hung
 COURSE = "what_do_critiques_teach"  # as a student opens it; a small class
-TINY = {"data.rows": 32, "training.rows": 16, "training.seeds": [0], "training.epochs": 1, "evaluation.lab_rows": 4,
+TINY = {"data.rows": 32, "training.rows": 16, "training.validation_rows": 8, "training.seeds": [0], "training.epochs": 1, "evaluation.lab_rows": 4,
         "evaluation.benchmarks": ["lab-k2"], "evaluation.sampling.max_new_tokens": 24}  # fmt: skip
 FIGURES = {"03_train": 1, "05_ablations": 1, "07_tables_and_figures": 2}
 PANEL = ".jp-NotebookPanel:not(.lm-mod-hidden)"
