@@ -58,8 +58,8 @@ def _parser() -> argparse.ArgumentParser:
     add_run_options(p)
     p.add_argument("--gpu-gib", type=float, default=None, help="memory of the GPU in mind (default: this machine's)")
     p = add(
-        "train", "train models of a profile without the notebook; under torchrun on several GPUs",
-        "torchrun --nproc_per_node 2 -m cgd_utils train --profile gpu --method cgd",
+        "train", "train models of a profile without the notebook; on several GPUs: torchrun --nproc_per_node 2 -m cgd_utils train",
+        "cgd train --profile gpu --method cgd",
     )  # fmt: skip
     add_run_options(p)
     p.add_argument("--family", action="append", default=[], help="repeatable (default: all of the profile)")
@@ -67,7 +67,7 @@ def _parser() -> argparse.ArgumentParser:
     p.add_argument("--seed", action="append", type=int, default=[], help="repeatable (default: training.seeds)")
     p = add(
         "merge-adapter", "merge a LoRA adapter into its 16-bit base; logits are compared before and after",
-        "cgd merge-adapter outputs/gpu/artifacts/models/qwen-cgd-s0-0123456789/model --out merged",
+        "cgd merge-adapter ADAPTER_FOLDER --out merged",
     )  # fmt: skip
     p.add_argument("adapter", type=Path)
     p.add_argument("--out", type=Path, required=True)
@@ -79,7 +79,7 @@ def _parser() -> argparse.ArgumentParser:
     p.add_argument("--json", action="store_true", help="print the result as JSON")
     p = add(
         "push", "upload a model or adapter to the hub, with its card; needs a login of yours",
-        "cgd push outputs/gpu/artifacts/models/qwen-cgd-s0-0123456789/model me/qwen-cgd --profile gpu",
+        "cgd push ADAPTER_FOLDER me/qwen-cgd --profile gpu",
     )  # fmt: skip
     p.add_argument("folder", type=Path)
     p.add_argument("repository", metavar="OWNER/NAME")

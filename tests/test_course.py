@@ -51,7 +51,7 @@ def test_half_a_region_is_refused(text):
 def test_solutions_pass_and_the_student_version_fails_without_an_error(tmp_path):
     import papermill
 
-    tiny = {"data.rows": 32, "training.rows": 16, "training.seeds": [0], "training.epochs": 1, "evaluation.lab_rows": 4,
+    tiny = {"data.rows": 32, "training.rows": 16, "training.validation_rows": 8, "training.seeds": [0], "training.epochs": 1, "evaluation.lab_rows": 4,
             "evaluation.benchmarks": ["lab-k2"], "evaluation.sampling.max_new_tokens": 24}  # fmt: skip
 
     def execute(name, **parameters):

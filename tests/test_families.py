@@ -41,8 +41,9 @@ def test_the_prompt_is_what_evaluation_sends(ref, tok):
     """Default system prompts and dates are the same tokens in training and at inference."""
     [row] = methods.rows("sft", families.records(1), LAYOUT)
     [out], _ = tokenization.tokenize([row], tok, 8192)
-    asked = generation.TransformersGenerator(ref)._ids(
-        generation.Request("a", LAYOUT.ask(families.records(1)[0]["question"]))
+    [asked] = generation.prompt_ids(
+        generation.TransformersGenerator(ref).tokenizer,
+        [generation.Request("a", LAYOUT.ask(families.records(1)[0]["question"]))],
     )
     assert out["input_ids"][: len(asked)] == asked
     assert (

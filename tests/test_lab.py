@@ -131,11 +131,11 @@ def test_pretraining_goes_on_after_a_kill_to_the_same_weights(tmp_path, monkeypa
     whole = students.build("llama-weak", tmp_path / "a", tmp_path / "a-out", settings)
     real, calls = pretraining.corpus, []
 
-    def dies(seed, chunk, size):
+    def dies(seed, chunk, *more):
         if chunk == 1 and not calls:
             calls.append(chunk)
             raise KeyboardInterrupt
-        return real(seed, chunk, size)
+        return real(seed, chunk, *more)
 
     monkeypatch.setattr(pretraining, "corpus", dies)
     with pytest.raises(KeyboardInterrupt):
