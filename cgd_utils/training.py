@@ -79,14 +79,15 @@ def fine_tune(
     records = records or synthesis.records(run, family)
     base = synthesis.model_ref(run, synthesis.student(run, family), family)
     t = p.training
+    tok = generation.load_tokenizer(base)
     settings = {
         "training": t.model_dump(exclude={"methods", "seeds", "track"}), "method": method, "seed": seed,
         "models": p.models.model_dump(exclude={"students", "weaker"}), "base": synthesis.model_key(base.path),
-        "left_out_with": _compared(t, method),
+        # only these can take rows away: a method more in the profile trains nothing else again
+        "left_out_with": list(_long(run, _drawn(run, records.rows(), seed), method, seed, tok)),
     }  # fmt: skip
 
     def build(folder: Path) -> Record:
-        tok = generation.load_tokenizer(base)
         tokenised, too_long = training_rows(run, records.rows(), method, seed, tok)
         held = validation(records.rows(), t.validation_rows, seed)
         checked, _ = tokenization.tokenize(_rows(run, method, held, seed), tok, t.max_length)
@@ -124,8 +125,16 @@ def _join(run: Run, label: str, build: Callable[[Path], Record], about: Record) 
     return Artifact(folder, key, {})
 
 
-def _compared(t: Any, method: str) -> list[str]:
-    return list(dict.fromkeys([*t.methods, method]))
+def _drawn(run: Run, records: Sequence[Record], seed: int) -> list[Record]:
+    t = run.profile.training
+    return draw(records, t.rows, seed, t.right_share, t.validation_rows)
+
+
+def _long(run: Run, drawn: Sequence[Record], method: str, seed: int, tok: Any) -> dict[str, list[Record]]:
+    """The rows of the other compared methods, of those only that might have a row longer than ``training.max_length``."""
+    t = run.profile.training
+    others = {m: _rows(run, m, drawn, seed) for m in t.methods if m != method}
+    return {m: rows for m, rows in others.items() if rows and tokenization.may_be_too_long(rows, tok, t.max_length)}
 
 
 def _rows(run: Run, method: str, records: Sequence[Record], seed: int) -> list[Record]:
@@ -144,15 +153,13 @@ def training_rows(
         BadInput: nothing is left.
     """
     t = run.profile.training
-    drawn = draw(records, t.rows, seed, t.right_share, t.validation_rows)
+    drawn = _drawn(run, records, seed)
     rows = _rows(run, method, drawn, seed)
     tokenised, left_out = tokenization.tokenize(rows, tok, t.max_length)
     too_long = {r["id"]: {**r, "method": method} for r in left_out}
-    for other in _compared(t, method):
-        theirs = _rows(run, other, drawn, seed) if other != method else []
-        if theirs and tokenization.may_be_too_long(theirs, tok, t.max_length):
-            for r in tokenization.tokenize(theirs, tok, t.max_length)[1]:
-                too_long.setdefault(r["id"], {**r, "method": other})
+    for other, theirs in _long(run, drawn, method, seed, tok).items():
+        for r in tokenization.tokenize(theirs, tok, t.max_length)[1]:
+            too_long.setdefault(r["id"], {**r, "method": other})
     tokenised = [r for r in tokenised if r["id"] not in too_long]
     if not tokenised:
         raise BadInput(f"training.max_length = {t.max_length}: all {len(rows)} rows are longer; raise it")

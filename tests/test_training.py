@@ -110,3 +110,42 @@ def test_an_adapter_of_another_base_is_refused(tmp_path):
     (tmp_path / "adapter_config.json").write_text(json.dumps({"base_model_name_or_path": "somewhere/qwen"}))
     with pytest.raises(BadInput, match="was trained on"):
         generation.check_adapter(generation.ModelRef(generation.resolve("lab:llama"), "llama", str(tmp_path)))
+
+
+def test_a_question_too_long_for_one_method_is_left_out_of_all(tok, tmp_path):
+    chosen = {
+        "training.methods": ["sft", "cgd"],
+        "training.rows": 0,
+        "training.validation_rows": 0,
+        "training.max_length": 200,
+    }
+    run = artifacts.open_run("smoke", tmp_path, chosen)
+    records = [*RECORDS, {**RECORD, "id": "long", "critique": "many " * 300}]
+    for method in ("sft", "cgd"):
+        rows, left_out = training.training_rows(run, records, method, 0, tok)
+        assert sorted(r["id"] for r in rows) == [r["id"] for r in RECORDS]
+        assert [(r["id"], r["method"]) for r in left_out] == [("long", "cgd")]
+
+
+SMALL = {"data.rows": 40, "training.rows": 24, "training.validation_rows": 0, "training.batch_size": 4,
+         "training.micro_batch_size": 4}  # fmt: skip
+
+
+def test_methods_can_have_equal_steps_or_equal_trained_tokens(tmp_path):
+    facts = {}
+    for equal in ("steps", "tokens"):
+        run = artifacts.open_run("smoke", tmp_path, {**SMALL, "training.equal": equal})
+        for method in ("sft", "cgd"):
+            facts[equal, method] = training.fine_tune(run, "llama", method, 0).manifest["facts"]
+    assert facts["steps", "sft"]["steps"] == facts["steps", "cgd"]["steps"]
+    assert facts["steps", "sft"]["trained_tokens"] < facts["steps", "cgd"]["trained_tokens"] / 2
+    sft, cgd = facts["tokens", "sft"], facts["tokens", "cgd"]
+    assert cgd["steps"] == facts["steps", "cgd"]["steps"] < sft["steps"]
+    assert abs(sft["trained_tokens"] - cgd["trained_tokens"]) <= sft["trained_tokens"] / sft["steps"]
+
+
+def test_one_more_method_in_the_profile_trains_no_other_again(tmp_path):
+    first, second = (
+        artifacts.open_run("smoke", tmp_path, {**SMALL, "training.methods": m}) for m in (["sft"], ["sft", "cgd"])
+    )
+    assert training.fine_tune(first, "llama", "sft", 0).key == training.fine_tune(second, "llama", "sft", 0).key
