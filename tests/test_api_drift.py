@@ -151,13 +151,15 @@ def test_a_renamed_keyword_would_be_seen():
 
 
 def test_generation_settings_exist():
-    """What `decoding.decode` passes to model.generate is a field of GenerationConfig or a parameter of generate."""
-    from transformers import GenerationConfig, GenerationMixin
+    """What `decoding.decode` passes to model.generate is a field of GenerationConfig, a parameter of generate, or an input of the model."""
+    from transformers import GenerationConfig, GenerationMixin, LlamaForCausalLM
 
     tree = ast.parse((PACKAGE / "decoding.py").read_text())
     (call,) = [n for n in ast.walk(tree) if isinstance(n, ast.Call) and isinstance(n.func, ast.Attribute)
                and n.func.attr == "generate" and "eos_token_id" in [k.arg for k in n.keywords]]  # fmt: skip
-    takes = set(GenerationConfig().to_dict()) | set(inspect.signature(GenerationMixin.generate).parameters)
+    takes = set(GenerationConfig().to_dict())
+    for function in (GenerationMixin.generate, LlamaForCausalLM.forward):
+        takes |= set(inspect.signature(function).parameters)
     assert {k.arg for k in call.keywords if k.arg} <= takes
 
 
