@@ -117,6 +117,7 @@ def test_a_question_too_long_for_one_method_is_left_out_of_all(tok, tmp_path):
         "training.methods": ["sft", "cgd"],
         "training.rows": 0,
         "training.validation_rows": 0,
+        "training.validation_steps": 0,
         "training.max_length": 200,
     }
     run = artifacts.open_run("smoke", tmp_path, chosen)
@@ -127,7 +128,7 @@ def test_a_question_too_long_for_one_method_is_left_out_of_all(tok, tmp_path):
         assert [(r["id"], r["method"]) for r in left_out] == [("long", "cgd")]
 
 
-SMALL = {"data.rows": 40, "training.rows": 24, "training.validation_rows": 0, "training.batch_size": 4,
+SMALL = {"data.rows": 40, "training.rows": 24, "training.validation_rows": 0, "training.validation_steps": 0, "training.batch_size": 4,
          "training.micro_batch_size": 4}  # fmt: skip
 
 
