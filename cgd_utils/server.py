@@ -6,6 +6,7 @@ import asyncio
 import os
 import queue
 import threading
+import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -16,6 +17,8 @@ from .seeds import row_seed
 
 Record = dict[str, Any]
 Wanted = Sequence[tuple[Any, int]]
+# answers are handed on in portions: each goes to disk and competes with the client's loop for Python's lock
+GATHER_S = 0.05
 REASONS = {
     "stop": "stop",
     "length": "length",
@@ -91,6 +94,7 @@ class ServerGenerator:
             while (item := done.get()) is not None:
                 if isinstance(item, BaseException):
                     raise item
+                time.sleep(GATHER_S)
                 rows = [item]
                 while not done.empty() and isinstance(done.queue[0], dict):
                     rows.append(done.get())
