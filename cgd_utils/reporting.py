@@ -330,40 +330,6 @@ def plot_gain(table: pd.DataFrame, family: str, methods: Sequence[str] = ()) -> 
     return figure
 
 
-def plot_doses(table: pd.DataFrame, family: str, lines: dict[str, list[tuple[float, str]]], axis: str) -> Any:
-    """Mean accuracy and instruction following against a dose: a line a method, with t intervals over seeds.
-
-    Args:
-        table: `headline`'s.
-        family: whose rows.
-        lines: name of a line → its (dose, method in the table).
-        axis: what the dose is.
-    """
-    import matplotlib.pyplot as plt
-
-    style()
-    shown = [b for b in ("mean", *dict.fromkeys(table["benchmark"])) if b == "mean" or "instruction" in b]
-    figure, panels = plt.subplots(1, len(shown), figsize=(4.2 * len(shown), 3.4), squeeze=False)
-    for axes, benchmark in zip(panels[0], shown, strict=True):
-        cells = table[(table["family"] == family) & (table["benchmark"] == benchmark)].set_index("method")
-        for i, (name, points) in enumerate(lines.items()):
-            known = sorted((x, m) for x, m in points if m in cells.index)
-            mean = cells.loc[[m for _, m in known], "mean"]
-            low, high = (cells.loc[[m for _, m in known], c] for c in ("ci_low", "ci_high"))
-            half = [(mean - low).fillna(0).clip(lower=0), (high - mean).fillna(0).clip(lower=0)]
-            axes.errorbar([x for x, _ in known], mean, yerr=half, marker=MARKERS[i], capsize=2, lw=1.4, ms=5,
-                          color=COLOURS.get(name, "#D55E00" if not i else None), label=LABELS.get(name, name))  # fmt: skip
-        axes.set_xlabel(axis)
-        axes.set_ylabel("mean accuracy (%)" if benchmark == "mean" else f"{benchmark} (%)")
-        if "rate" in axis:
-            axes.set_xscale("log")
-    if len(lines) > 1:
-        panels[0][0].legend()
-    figure.suptitle(f"{family}: {int(table['n_seeds'].max())} seeds; 95% intervals", fontsize=10)
-    figure.tight_layout()
-    return figure
-
-
 def plot_pass_at_k(results: pd.DataFrame, family: str) -> Any:
     """Pass@k of each benchmark against k, a line a method: mean over seeds, and the mean of the intervals over questions.
 
@@ -407,18 +373,6 @@ def plot_pass_at_k(results: pd.DataFrame, family: str) -> Any:
     panels[0][0].set_ylabel("Pass@k (%)")
     panels[0][-1].legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
     return figure
-
-
-def grid_table(table: pd.DataFrame, family: str, names: Sequence[str]) -> pd.DataFrame:
-    """A grid's cells on the mean of the accuracy benchmarks: mean, interval, CGD − cell, p, and p Holm-corrected in the grid."""
-    mine = table[(table["family"] == family) & (table["benchmark"] == "mean")].set_index("method")
-    out = mine.loc[[n for n in names if n in mine.index]].reset_index()
-    keep = [c for c in ("method", "n_seeds", "n_questions", "mean", "sd", "ci_low", "ci_high", "difference", "difference_low", "difference_high", "p")
-            if c in out]  # fmt: skip
-    out = out[keep]
-    if "p" in out:
-        out = out.assign(p_holm=statistics.holm(out["p"].to_numpy(float)))
-    return out
 
 
 def coloured_row(row: Record, tok: Any) -> str:

@@ -5,7 +5,7 @@ from random import Random
 
 import pytest
 
-from cgd_utils import ablations, artifacts, drift, methods, prompts, reporting, training
+from cgd_utils import ablation_tables, ablations, artifacts, drift, methods, prompts, reporting, training
 from cgd_utils.artifacts import BadInput
 from cgd_utils.profiles import changed
 
@@ -82,9 +82,11 @@ def test_a_grid_reuses_the_main_comparison_and_shares_the_synthesis(smoke_run):
     assert after["drafts"] == before["drafts"]
     assert after["models"] == before["models"] + 2  # the two cells with leaking critiques; the others are loaded
     assert after["records"] == before["records"] + 1
-    table = reporting.headline(reporting.pd.DataFrame(rows, columns=reporting.COLUMNS))
-    shown = reporting.grid_table(table, "llama", [c.name for c in ablations.GRIDS["answer_leakage"].cells])
-    assert len(shown) == 4
+    grid = ablations.GRIDS["answer_leakage"]
+    shown = ablation_tables.grid_table(
+        reporting.pd.DataFrame(rows, columns=reporting.COLUMNS), "llama", grid, grid.cells
+    )
+    assert list(shown.loc[shown["on"] == "mean", "cell"]) == [c.name for c in grid.cells]
 
 
 def _artifacts(run):

@@ -102,20 +102,6 @@ def test_a_run_of_instruction_benchmarks_only_has_a_table():
     assert list(shown["method"]) == ["base", "SFT", "CGD"]
 
 
-def test_a_grid_table_is_corrected_over_its_cells():
-    shown = reporting.grid_table(reporting.headline(RESULTS), "f", ["cgd", "base", "sft"])
-    assert list(shown["method"]) == ["cgd", "base", "sft"]
-    known = shown.dropna(subset=["p"])
-    assert (known["p_holm"] >= known["p"]).all()
-
-
-def test_a_dose_curve_is_drawn_for_every_line():
-    lines = {"one": [(0.0, "base"), (1.0, "sft")], "two": [(0.0, "cgd")]}
-    figure = reporting.plot_doses(reporting.headline(RESULTS), "f", lines, "learning rate")
-    assert figure.axes[0].get_xscale() == "log"
-    assert [t.get_text() for t in figure.axes[0].get_legend().get_texts()] == ["one", "two"]
-
-
 def test_pass_at_k_is_drawn_where_there_are_samples(tmp_path):
     assert reporting.plot_pass_at_k(RESULTS, "f") is None
     more = pd.concat([RESULTS, *(RESULTS.assign(metric=f"pass@{k}", value=RESULTS["value"] + k) for k in (2, 4))])
