@@ -184,13 +184,14 @@ def main(argv: list[str] | None = None) -> int:
     from .progress import coloured
     from .runner import StageFailed
     from .trainer import TrainingFailed
+    from .workers import WorkerDied
 
     def told(message: str) -> None:
         print(f"{coloured('error:', 'red', sys.stderr)} {message}", file=sys.stderr)
 
     try:
         return _COMMANDS[options.command](options)
-    except (StageFailed, GenerationFailed, TrainingFailed) as e:
+    except (StageFailed, GenerationFailed, TrainingFailed, WorkerDied) as e:
         told(str(e))
         return 1
     except BrokenPipeError:  # the reader of a pipe has seen enough: cgd audit | head

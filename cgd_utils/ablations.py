@@ -10,12 +10,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from . import drift, evaluation, synthesis, training
+from . import drift, evaluation, synthesis, training, workers
 from .ablation_grids import GRIDS, Cell, Grid
 from .artifacts import Artifact, BadInput, Run, code_version, content_key, write_json
 from .methods import leaks
 from .profiles import Profile, changed
-from .progress import bar
 
 Record = dict[str, Any]
 # what determines a cell's numbers, for `states`
@@ -50,10 +49,33 @@ def run_grid(run: Run, family: str, grid: str) -> list[Record]:
     Raises:
         BadInput: unknown grid.
     """
-    drifts = _known(grid).drifts
-    plan = [(cell, seed) for cell in cells(run, grid, family) for seed in seeds(run)]
-    shown = bar(plan, desc=f"{grid} ({family})", unit="model")
-    return [row for cell, seed in shown for row in run_cell(run, family, cell, seed, drifts)]
+    return run_grids(run, [(family, grid)])[family, grid]
+
+
+def run_grids(run: Run, chosen: Sequence[tuple[str, str]]) -> dict[tuple[str, str], list[Record]]:
+    """`run_grid` of several (family, grid) pairs at once: cells train side by side where the profile has ``processes`` for it.
+
+    Raises:
+        BadInput: unknown grid. workers.WorkerDied: a process was killed.
+    """
+    wanted = {
+        (family, cell.name, seed, drifts): cell
+        for seed in seeds(run)  # seed by seed: neighbours differ in their records, so none waits for another's
+        for family, grid in chosen
+        for drifts in [_known(grid).drifts]
+        for cell in cells(run, grid, family)
+    }
+    jobs = [(family, cell, seed, drifts) for (family, _, seed, drifts), cell in wanted.items()]
+    made = dict(zip(wanted, workers.each(run, run_cell, jobs, "cells"), strict=True))
+    return {
+        (family, grid): [
+            row
+            for cell in cells(run, grid, family)
+            for seed in seeds(run)
+            for row in made[family, cell.name, seed, GRIDS[grid].drifts]
+        ]
+        for family, grid in chosen
+    }
 
 
 def seeds(run: Run) -> list[int]:
@@ -162,7 +184,7 @@ def _marker(run: Run, family: str, cell: Cell, seed: int) -> Any:
 
 def _cell_key(run: Run, family: str, cell: Cell, seed: int, base: str) -> str:
     p = _there(run, family, cell).profile
-    settings = p.model_dump(exclude={"name": True, "description": True, "ablations": True, "models": {"students", "weaker"},
+    settings = p.model_dump(exclude={"name": True, "description": True, "processes": True, "ablations": True, "models": {"students", "weaker"},
                                      "training": {"methods", "seeds"}})  # fmt: skip
     return content_key(settings, base, cell.name, cell.method, cell.after, seed, code_version(*CODE))
 
@@ -193,5 +215,5 @@ def states(run: Run) -> list[Record]:
 
 def train_and_evaluate(run: Run, family: str, methods: Sequence[str], seeds: Sequence[int]) -> list[Record]:
     """Every method with every seed, nothing changed: trains (or loads) and evaluates."""
-    shown = bar([(m, seed) for m in methods for seed in seeds], desc=f"models ({family})", unit="model")
-    return [row for m, seed in shown for row in run_cell(run, family, Cell(m, m), seed)]
+    jobs = [(family, Cell(m, m), seed) for m in methods for seed in seeds]
+    return [row for rows in workers.each(run, run_cell, jobs, f"models ({family})") for row in rows]

@@ -378,6 +378,11 @@ class Profile(_Section):
 
     name: str = Field(description="the run's folder under outputs; the file's name if left out")
     description: str = Field("", description="one line, shown when a run starts")
+    processes: Positive | Literal["auto"] = Field(
+        1,
+        description="models trained and evaluated side by side on a CPU, one thread each; auto = one for each core with 2 GiB of free memory; "
+        "1 = one after the other with all threads. No effect on CUDA",
+    )
     data: Data = Data()
     models: Models = Models()
     synthesis: Synthesis = Synthesis()
