@@ -21,7 +21,7 @@ $(STAMP): requirements.lock pyproject.toml
 reproduce: setup
 	$(BIN)/python -m cgd_utils run --profile $(PROFILE)
 
-# the tables and figures of a full run become the committed ones, and the README's table is theirs
+# the tables and figures of a full run become outputs/reference/$(PROFILE), and the README's table is theirs
 reference: reproduce
 	$(BIN)/python tests/refresh_reference.py $(PROFILE)
 

@@ -53,7 +53,7 @@ def uncertainty(rows: pd.DataFrame, family: str) -> Any:
     """NLL and entropy of ŷ's tokens under each condition, a line a model."""
     figure, panels = _panels(2, 4.2, 3.4)
     conditions = list(analysis.CONDITIONS)
-    for axes, metric, name in zip(panels, ("nll", "entropy"), ("negative log-likelihood", "entropy"), strict=True):
+    for axes, metric, name in zip(panels, ("nll", "entropy"), ("NLL", "entropy"), strict=True):
         mine = rows[(rows["metric"] == metric) & (rows["family"] == family)]
         methods = list(dict.fromkeys(mine["method"]))
         for i, m in enumerate(methods):

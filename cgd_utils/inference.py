@@ -110,6 +110,15 @@ def pass_at_k(run: Run, family: str) -> list[Record]:
     return out
 
 
+def recorded_pass_at_k(results: pd.DataFrame, family: str) -> list[Record]:
+    """The same measurements from result rows, where the evaluation itself took several samples a question; else none."""
+    mine = results[results["family"] == family]
+    curves = mine[mine["metric"].str.startswith("pass@")]
+    first = mine[mine["benchmark"].isin(curves["benchmark"]) & (mine["metric"] == "accuracy")].assign(metric="pass@1")
+    rows = pd.concat([first, curves]).rename(columns={"benchmark": "condition"}).assign(analysis="pass@k")
+    return rows.to_dict("records")
+
+
 # ---------------------------------------------------------------- cost
 def one_pass(run: Run, who: Subject) -> Artifact:
     """One greedy answer a question, timed: rows ``{benchmark, id, correct, tokens, seconds, …}``."""

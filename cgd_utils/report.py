@@ -25,7 +25,8 @@ table{border-collapse:collapse;font-size:.85rem;overflow-wrap:normal}th,td{paddi
 .supported{color:#117733;font-weight:600}.contradicted{color:#882255;font-weight:600}
 #departures h1,#departures h2,#departures h3{font-size:1rem;border:0;margin-top:1rem}
 @media(max-width:600px){body{padding:.7rem;font-size:15px}h1{font-size:1.5rem}h2{font-size:1.2rem}th,td{padding:.2rem .4rem}}
-@media print{body{max-width:none;font-size:10pt}nav{display:none}table{font-size:6.5pt}th,td{padding:.1rem .25rem;min-width:0}
+@page{margin:14mm}@page wide{size:landscape;margin:12mm}
+@media print{.wide{page:wide}.wide table{font-size:5.5pt}details .cgd-example~.cgd-example{display:none}body{max-width:none;font-size:10pt}nav{display:none}table{font-size:6.5pt}th,td{padding:.1rem .25rem;min-width:0}
 details::details-content{content-visibility:visible;block-size:auto}.scroll{overflow:visible}h2,h3{break-after:avoid}figure,tr,.cgd-example{break-inside:avoid}img{max-height:14cm}}
 </style>{{ style }}</head><body>
 <h1>Critique-Guided Distillation: {{ run.profile.name }}</h1>
@@ -41,13 +42,14 @@ details::details-content{content-visibility:visible;block-size:auto}.scroll{over
 {% for c in claims %}<details><summary>{{ c.id }}: {{ c.statement }}</summary><p class="muted">Rule: {{ c.rule }}.{% if c.published %} Published: {{ c.published }}.{% endif %}
 {% if c.audit %} It rests on printed averages that do not follow from their rows: {{ c.audit }}.{% endif %}</p><div class="scroll">{{ c.html }}</div>
 {% if c.command %}<p class="muted">Made by <code>{{ c.command }}</code></p>{% endif %}</details>{% endfor %}
-<h2 id="published">The published tables, with this run beside them</h2>
-{% for t in published %}<details><summary>{{ t.name }}</summary><div class="scroll">{{ t.html }}</div></details>{% endfor %}
+<section class="wide"><h2 id="published">The published tables, with this run beside them</h2>
+<p>Columns of the kit in which this run measured nothing are left out; <code>tables/published_*</code> holds them.</p>
+{% for t in published %}<details><summary>{{ t.name }}</summary><div class="scroll">{{ t.html }}</div></details>{% endfor %}</section>
 <h2 id="figures">Figures</h2>
 {% for f in figures %}<figure><img alt="{{ f.caption }}" src="data:image/png;base64,{{ f.data }}">
 <figcaption class="muted">{{ f.caption }} <small>(numbers: figures/{{ f.name }}.csv)</small></figcaption></figure>{% endfor %}
-<h2 id="tables">Tables</h2>
-{% for t in tables %}<details><summary>{{ t.name }}</summary><div class="scroll">{{ t.html }}</div></details>{% endfor %}
+<section class="wide"><h2 id="tables">Tables</h2>
+{% for t in tables %}<details><summary>{{ t.name }}</summary><div class="scroll">{{ t.html }}</div></details>{% endfor %}</section>
 <h2 id="examples">Examples</h2>
 {% for family, training, outcomes in examples %}<h3>{{ family }}: training problems</h3>{{ training }}
 <h3>{{ family }}: benchmark questions by outcome</h3>{{ outcomes }}{% endfor %}
@@ -79,7 +81,7 @@ def write(run: Run, examples: int = 6) -> Any:
         summary=summary(run, results, table, made), sizes=reporting.sizes(table),
         headline=Markup(_html(pd.read_csv(run.tables / "headline.csv", keep_default_na=False))),
         verdicts=Markup(_coloured(claims.summary(made))), claims=_claims(made),
-        published=[{"name": n, "html": Markup(_html(t))} for n, t in paper_tables.rebuilt(run, results, measured).items()],
+        published=[{"name": n, "html": Markup(_html(_measured(t)))} for n, t in paper_tables.rebuilt(run, results, measured).items()],
         figures=[{"name": p.stem, "caption": reporting.caption_of(p), "data": base64.b64encode(p.read_bytes()).decode()}
                  for p in sorted(run.figures.glob("*.png"))],
         tables=[{"name": p.stem, "html": Markup(_html(pd.read_csv(p, keep_default_na=False)))} for p in sorted(run.tables.glob("*.csv"))
@@ -181,6 +183,11 @@ def _departures() -> str:
 
 def _html(frame: pd.DataFrame) -> str:
     return frame.to_html(index=False, escape=True, border=0, na_rep="")
+
+
+def _measured(table: pd.DataFrame) -> pd.DataFrame:
+    """A published table without the kit's columns in which nothing was measured."""
+    return table[[c for c in table if not (c.endswith("(kit)") and set(table[c]) <= {paper_tables.MISSING, ""})]]
 
 
 def _examples(run: Run, n: int) -> list[tuple[str, Any, Any]]:

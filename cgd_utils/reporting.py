@@ -330,51 +330,6 @@ def plot_gain(table: pd.DataFrame, family: str, methods: Sequence[str] = ()) -> 
     return figure
 
 
-def plot_pass_at_k(results: pd.DataFrame, family: str) -> Any:
-    """Pass@k of each benchmark against k, a line a method: mean over seeds, and the mean of the intervals over questions.
-
-    Returns:
-        The figure, or None where every question was asked once (there is no curve).
-    """
-    import matplotlib.pyplot as plt
-
-    mine = results[results["family"] == family]
-    curves = mine[mine["metric"].str.startswith("pass@")]
-    if curves.empty:
-        return None
-    curves = pd.concat(
-        [
-            mine[mine["benchmark"].isin(curves["benchmark"]) & (mine["metric"] == "accuracy")].assign(metric="pass@1"),
-            curves,
-        ]
-    )
-    curves = curves.assign(k=curves["metric"].str.removeprefix("pass@").astype(int))
-    style()
-    shown = list(dict.fromkeys(curves["benchmark"]))
-    figure, panels = plt.subplots(1, len(shown), figsize=(3.6 * len(shown), 3.2), squeeze=False, sharey=True)
-    for axes, benchmark in zip(panels[0], shown, strict=True):
-        for i, (method, rows) in enumerate(curves[curves["benchmark"] == benchmark].groupby("method", sort=False)):
-            means = rows.groupby("k")[["value", "ci_low", "ci_high"]].mean()
-            axes.plot(
-                means.index,
-                means["value"],
-                marker=MARKERS[i % len(MARKERS)],
-                ms=4,
-                color=COLOURS.get(method),
-                label=LABELS.get(method, method),
-            )
-            axes.fill_between(
-                means.index, means["ci_low"], means["ci_high"], color=COLOURS.get(method), alpha=0.12, lw=0
-            )
-        axes.set_xscale("log", base=2)
-        axes.set_xticks(sorted(set(curves["k"])), [str(k) for k in sorted(set(curves["k"]))])
-        axes.set_xlabel("k")
-        axes.set_title(benchmark, fontsize=10)
-    panels[0][0].set_ylabel("Pass@k (%)")
-    panels[0][-1].legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
-    return figure
-
-
 def coloured_row(row: Record, tok: Any) -> str:
     """HTML of a tokenised row: prompt tokens grey, learnt tokens orange; all text is escaped."""
     from html import escape

@@ -1,12 +1,69 @@
-"""Copies a finished run to outputs/reference and its headline table into the README: ``make reference``."""
+"""Copies a finished run to outputs/reference/<profile> and its main table into the README: ``make reference PROFILE=…``."""
 
+import json
 import sys
 
-from cgd_utils import artifacts, runner
+import pandas as pd
 
-profile = sys.argv[1] if len(sys.argv) > 1 else "lab"
-run = artifacts.open_run(profile)
-runner.keep_reference(run, artifacts.PROJECT / "outputs" / "reference", f"make reproduce PROFILE={profile}")
-readme = artifacts.PROJECT / "README.md"
-table = (run.tables / "headline.md").read_text(encoding="utf-8")
-readme.write_text(runner.fill_readme(readme.read_text(encoding="utf-8"), "headline", table), encoding="utf-8")
+from cgd_utils import artifacts, profiles, reporting, runner
+
+REFERENCE = artifacts.PROJECT / "outputs" / "reference"
+README = artifacts.PROJECT / "README.md"
+
+
+def family_table(run):
+    """The mean of the accuracy benchmarks of every family and method, and CGD − distilled SFT, as the README shows it."""
+    everything = pd.read_csv(run.tables / "all_methods.csv")
+    methods = ["base", *run.profile.training.methods]
+    means = everything[(everything["benchmark"] == "mean") & everything["method"].isin(methods)]
+    cell = lambda r: f"{r['mean']:.1f} ± {(r['ci_high'] - r['ci_low']) / 2:.1f}"  # noqa: E731
+    table = means.assign(cell=means.apply(cell, axis=1)).pivot(index="family", columns="method", values="cell")
+    table = table.loc[list(run.profile.models.students), methods].rename(columns=reporting.LABELS)
+    against = means[means["method"] == "distilled_sft"].set_index("family")
+    told = lambda r: f"{r['difference']:+.1f} [{r['difference_low']:+.1f}, {r['difference_high']:+.1f}]"  # noqa: E731
+    return table.assign(**{"CGD − distilled SFT": against.apply(told, axis=1)}).reset_index().to_markdown(index=False)
+
+
+def overview():
+    """A table of the runs that are kept: command, machine, wall time."""
+    lines = [
+        "# Reference runs",
+        "",
+        "<!-- made by tests/refresh_reference.py -->",
+        "",
+        "Tables, figures and measurements of whole runs, a folder a profile; `manifest.json` holds settings, versions, the commit and hashes of the files.",
+        "",
+        "| profile | is | command | wall time | machine |",
+        "| --- | --- | --- | --- | --- |",
+    ]
+    for path in sorted(REFERENCE.glob("*/manifest.json")):
+        about = json.loads(path.read_text(encoding="utf-8"))
+        minutes, env = sum(about["wall_seconds"].values()) / 60, about["environment"]
+        told = f"{minutes:.0f} min" if minutes < 100 else f"{minutes / 60:.1f} h"
+        machine = (
+            f"{env['cpu_threads']} CPU threads ({env['machine']}), {env['memory_gib']:.0f} GiB, "
+            f"{', '.join(env['gpus']) or 'no GPU'}, torch {env['versions']['torch']}"
+        )
+        name = path.parent.name
+        lines.append(
+            f"| [{name}]({name}) | {about['profile']['description']} | `{about['command']}` | {told} | {machine} |"
+        )
+    return "\n".join(lines) + "\n"
+
+
+def main(name):
+    run = artifacts.open_run(name)
+    command = "make reproduce" if name == "lab" else f"make reproduce PROFILE={name}"
+    runner.keep_reference(run, REFERENCE / name, command)
+    artifacts.write_text(REFERENCE / "README.md", overview())
+    headline = (run.tables / "headline.md").read_text(encoding="utf-8")
+    block = family_table(run) if len(run.profile.models.students) > 1 else headline
+    readme = README.read_text(encoding="utf-8")
+    if f"<!-- {name} -->" in readme:
+        artifacts.write_text(README, runner.fill_readme(readme, name, block))
+
+
+if __name__ == "__main__":
+    chosen = sys.argv[1] if len(sys.argv) > 1 else "lab"
+    profiles.find(chosen)
+    main(chosen)

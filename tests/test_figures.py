@@ -3,7 +3,7 @@
 import pandas as pd
 import pytest
 
-from cgd_utils import audit, figures, measurements, paper_tables, profiles, reporting
+from cgd_utils import audit, figures, inference, measurements, paper_tables, profiles, reporting
 
 
 @pytest.fixture(autouse=True)
@@ -109,3 +109,19 @@ def test_a_judges_ratings_stand_beside_the_printed_ones(smoke_run):
     assert first["wrong answer (printed)"] == "4.36 ± 0.62"
     assert first["llama, wrong answer (kit)"] == "4.00 ± 0.50 (n=7)"
     assert first["llama, effect (kit)"] == "1.50"
+
+
+def test_pass_at_k_is_drawn_where_the_evaluation_took_samples():
+    rows = [
+        {"family": "f", "method": m, "seed": seed, "benchmark": b, "metric": metric, "value": value + seed, "n": 20,
+         "ci_low": value - 9, "ci_high": value + 9}
+        for m in ("base", "cgd") for seed in (0, 1) for b in ("a", "b") for metric, value in (("accuracy", 30.0), ("pass@2", 40.0), ("pass@4", 50.0))
+    ]  # fmt: skip
+    results = pd.DataFrame(rows)
+    assert inference.recorded_pass_at_k(results[results["metric"] == "accuracy"], "f") == []
+    assert inference.recorded_pass_at_k(results, "g") == []
+    curves = measurements.over_seeds(pd.DataFrame(inference.recorded_pass_at_k(results, "f")))
+    figure = figures.pass_at_k(curves, "f")
+    assert [a.get_title() for a in figure.axes] == ["a", "b"]
+    drawn = figure.axes[0].lines[0]
+    assert list(drawn.get_xdata()) == [1, 2, 4] and list(drawn.get_ydata()) == [30.5, 40.5, 50.5]

@@ -102,16 +102,6 @@ def test_a_run_of_instruction_benchmarks_only_has_a_table():
     assert list(shown["method"]) == ["base", "SFT", "CGD"]
 
 
-def test_pass_at_k_is_drawn_where_there_are_samples(tmp_path):
-    assert reporting.plot_pass_at_k(RESULTS, "f") is None
-    more = pd.concat([RESULTS, *(RESULTS.assign(metric=f"pass@{k}", value=RESULTS["value"] + k) for k in (2, 4))])
-    figure = reporting.plot_pass_at_k(more, "f")
-    assert [a.get_title() for a in figure.axes] == ["a", "b"]
-    assert [len(line.get_xdata()) for line in figure.axes[0].lines] == [3, 3, 3]
-    reporting.save_figure(figure, tmp_path, "p", more)
-    assert (tmp_path / "p.png").stat().st_size > 0
-
-
 def test_a_caption_says_seeds_and_n(tmp_path):
     plotted = pd.DataFrame({"n_seeds": [1, 5], "n": [200, 200], "value": [1.0, 2.0]})
     told = reporting.save_figure(
