@@ -346,45 +346,51 @@ def plot_losses(
     histories: dict[tuple[str, str, int], list[Record]],
     validations: dict[tuple[str, str, int], list[Record]] | None = None,
 ) -> Any:
-    """Loss, token accuracy and gradient norm by step: a colour a method, a line a seed; validation as dots.
+    """Loss, token accuracy and gradient norm by step: a row a family, a colour a method, a line a seed; validation as dots.
 
     Args:
         histories: (family, method, seed) → rows of ``history.jsonl``.
         validations: (family, method, seed) → rows of ``validation.jsonl``.
     """
     import matplotlib.pyplot as plt
+    from matplotlib.ticker import LogFormatter
 
     style()
     wanted = {"loss": "loss (nats a learnt token)", "token_accuracy": "token accuracy", "grad_norm": "gradient norm"}
-    figure, panels = plt.subplots(1, 3, figsize=(12, 3.4))
-    for axes, (name, label) in zip(panels, wanted.items(), strict=True):
-        told: set[str] = set()
-        for key, history in histories.items():
-            method = key[1]
-            known = LABELS.get(method, method) if method not in told else None
-            told.add(method)
-            rows = [h for h in history if h.get(name) is not None]
-            axes.plot(
-                [h["step"] for h in rows],
-                [h[name] for h in rows],
-                color=COLOURS.get(method),
-                lw=1,
-                alpha=0.8,
-                label=known,
-            )
-            held = [v for v in (validations or {}).get(key, []) if v.get(name) is not None]
-            axes.plot(
-                [v["step"] for v in held], [v[name] for v in held], "o", color=COLOURS.get(method), ms=4, mec="#333333"
-            )
-        axes.set_xlabel("optimizer step")
-        axes.set_ylabel(label)
-    panels[0].set_yscale("log")
-    panels[2].set_yscale("log")
-    if validations:
-        panels[0].plot([], [], "o", color="#ffffff", mec="#333333", ms=4, label="held-out rows")
-    panels[2].legend(*panels[0].get_legend_handles_labels(), loc="center left", bbox_to_anchor=(1.0, 0.5))
+    families = list(dict.fromkeys(k[0] for k in histories)) or [""]
+    figure, panels = plt.subplots(len(families), 3, figsize=(12, 3.4 * len(families)), squeeze=False)
+    for family, row in zip(families, panels, strict=True):
+        mine = {k: h for k, h in histories.items() if k[0] == family}
+        for axes, (name, label) in zip(row, wanted.items(), strict=True):
+            _plot_steps(axes, mine, validations or {}, name)
+            axes.set_xlabel("optimizer step")
+            axes.set_ylabel(label)
+        row[0].set_title(family if len(families) > 1 else "")
+        for axes in (row[0], row[2]):
+            axes.set_yscale("log")
+            axes.yaxis.set_major_formatter(LogFormatter())
+            axes.yaxis.set_minor_formatter(LogFormatter(minor_thresholds=(2, 0.4)))
+        if validations:
+            row[0].plot([], [], "o", color="#ffffff", mec="#333333", ms=4, label="held-out rows")
+    panels[0][2].legend(*panels[0][0].get_legend_handles_labels(), loc="center left", bbox_to_anchor=(1.0, 0.5))
     figure.tight_layout()
     return figure
+
+
+def _plot_steps(axes: Any, histories: Record, validations: Record, name: str) -> None:
+    told: set[str] = set()
+    for key, history in histories.items():
+        method = key[1]
+        known = LABELS.get(method, method) if method not in told else None
+        told.add(method)
+        rows = [h for h in history if h.get(name) is not None]
+        axes.plot(
+            [h["step"] for h in rows], [h[name] for h in rows], color=COLOURS.get(method), lw=1, alpha=0.8, label=known
+        )
+        held = [v for v in validations.get(key, []) if v.get(name) is not None]
+        axes.plot(
+            [v["step"] for v in held], [v[name] for v in held], "o", color=COLOURS.get(method), ms=4, mec="#333333"
+        )
 
 
 class LiveLosses:

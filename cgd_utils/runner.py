@@ -316,9 +316,19 @@ def keep_reference(run: Run, folder: Path, command: str) -> None:
     artifacts.write_json(folder / "manifest.json", {
         "command": command, "profile": run.profile.model_dump(mode="json"), "environment": artifacts.environment(),
         "wall_seconds": {m["stage"]: m["wall_seconds"] for m in manifests},
+        "work_seconds": _work(run),
         "keys": {m["stage"]: m["key"] for m in manifests},
         "outputs": {p.relative_to(folder).as_posix(): artifacts.file_hash(p) for p in sorted(folder.rglob("*.*"))},
     })  # fmt: skip
+
+
+def _work(run: Run) -> Record:
+    """Seconds that artifacts took to make, by kind, whenever they were made: a notebook that runs again loads them."""
+    out: Record = {}
+    for path in sorted((run.folder / "artifacts").glob(f"*/*/{artifacts.MANIFEST}")):
+        kind = path.parents[1].name
+        out[kind] = round(out.get(kind, 0) + json.loads(path.read_text(encoding="utf-8")).get("wall_seconds", 0), 1)
+    return out
 
 
 def fill_readme(text: str, name: str, block: str) -> str:

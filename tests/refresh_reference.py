@@ -5,7 +5,7 @@ import sys
 
 import pandas as pd
 
-from cgd_utils import artifacts, profiles, reporting, runner
+from cgd_utils import artifacts, claims, measurements, profiles, report, reporting, runner
 
 REFERENCE = artifacts.PROJECT / "outputs" / "reference"
 README = artifacts.PROJECT / "README.md"
@@ -22,6 +22,35 @@ def family_table(run):
     against = means[means["method"] == "distilled_sft"].set_index("family")
     told = lambda r: f"{r['difference']:+.1f} [{r['difference_low']:+.1f}, {r['difference_high']:+.1f}]"  # noqa: E731
     return table.assign(**{"CGD − distilled SFT": against.apply(told, axis=1)}).reset_index().to_markdown(index=False)
+
+
+def phrase_table(run):
+    """The second world: the mean with and without the misread phrase, and CGD − method with it."""
+    results, level = reporting.read_results(run), run.profile.evaluation.level
+    main = results[results["method"].isin(["base", *run.profile.training.methods])]
+    graded = list(dict.fromkeys(main.loc[main["metric"] == "accuracy", "benchmark"]))
+    kinds = {
+        "with the phrase": [b for b in graded if not b.endswith("-without")],
+        "without it": [b for b in graded if b.endswith("-without")],
+    }
+    out = {}
+    for kind, benchmarks in kinds.items():
+        table = reporting.headline(main[main["benchmark"].isin(benchmarks)], benchmarks, level)
+        for r in table[table["benchmark"] == "mean"].to_dict("records"):
+            row = out.setdefault(r["method"], {"method": reporting.LABELS[r["method"]], "seeds": r["n_seeds"]})
+            row[f"{kind} (n={r['n_questions']})"] = f"{r['mean']:.1f} ± {(r['ci_high'] - r['ci_low']) / 2:.1f}"
+            known = r["method"] != "cgd"
+            told = f"{r['difference']:+.1f} [{r['difference_low']:+.1f}, {r['difference_high']:+.1f}]" if known else ""
+            row[f"CGD − method, {kind}"] = told
+    return pd.DataFrame(out.values()).to_markdown(index=False)
+
+
+def verdict_sentences(run):
+    """How many claims came out how, in the report's words."""
+    results = reporting.read_results(run)
+    made = claims.claims(results, run.profile, measurements.read(run))
+    table = reporting.headline(results, run.profile.evaluation.headline, run.profile.evaluation.level)
+    return "\n".join(f"- {s}" for s in report.summary(run, results, table, made) if s.startswith("Of the"))
 
 
 def overview():
@@ -56,8 +85,12 @@ def main(name):
     command = "make reproduce" if name == "lab" else f"make reproduce PROFILE={name}"
     runner.keep_reference(run, REFERENCE / name, command)
     artifacts.write_text(REFERENCE / "README.md", overview())
-    headline = (run.tables / "headline.md").read_text(encoding="utf-8")
-    block = family_table(run) if len(run.profile.models.students) > 1 else headline
+    if run.profile.data.source == "lab-misconception":
+        block = phrase_table(run)
+    elif len(run.profile.models.students) > 1:
+        block = f"{family_table(run)}\n\n{verdict_sentences(run)}"
+    else:
+        block = (run.tables / "headline.md").read_text(encoding="utf-8")
     readme = README.read_text(encoding="utf-8")
     if f"<!-- {name} -->" in readme:
         artifacts.write_text(README, runner.fill_readme(readme, name, block))
