@@ -68,6 +68,8 @@ def train(
     checkpoints = folder / "checkpoints"
     config = _config(t, seed, checkpoints, on_cpu, compute, len(planned[0]) // processes(), steps)
     recorder = _recorder(folder, sizes, watch)
+    text_config = model.config.get_text_config()
+    routers = getattr(text_config, "output_router_logits", None)
     trainer = _trainer_class()(
         model=model,
         args=config,
@@ -95,6 +97,8 @@ def train(
         last = trainer.state.global_step
         if validation and not any("eval_loss" in h and h["step"] == last for h in trainer.state.log_history):
             trainer.evaluate()
+    if routers is not None:  # TRL turns it on for a mixture's balancing loss, and such a model cannot generate with a cache
+        text_config.output_router_logits = routers
     history = read_jsonl(folder / "history.jsonl") if trainer.is_world_process_zero() else []
     _save(trainer, tok, folder)
     done = [sizes[i % len(sizes)] for i in range(steps)]
