@@ -156,7 +156,7 @@ def _curves(ax: Any, mine: pd.DataFrame, grid: Grid, cells: Sequence[Cell]) -> N
         half = (mean - mine.loc[names, "ci_low"]).fillna(0)
         colour = reporting.COLOURS.get(line, reporting.COLOURS["cgd"] if not i else None)
         ax.errorbar([x for x, _ in points], mean, yerr=half, marker=reporting.MARKERS[i % len(reporting.MARKERS)], capsize=2, lw=1.4,
-                    ms=5, color=colour, label=reporting.LABELS.get(line, line))  # fmt: skip
+                    ms=5, color=colour, label=reporting.display_name(line))  # fmt: skip
     if "rate" in grid.axis or "times" in grid.axis:
         ax.set_xscale("log")
     ticks = sorted({c.x for c in cells if c.x is not None})
@@ -172,7 +172,7 @@ def _dots(ax: Any, mine: pd.DataFrame, grid: Grid, cells: Sequence[Cell]) -> Non
         half = [[r["mean"] - r["ci_low"]], [r["ci_high"] - r["mean"]]] if r["ci_low"] == r["ci_low"] else None
         colour = reporting.COLOURS.get(c.name, reporting.COLOURS.get(c.method, "#333333"))
         ax.errorbar(r["mean"], y, xerr=half, fmt="o", capsize=3, color=colour)
-    ax.set_yticks(range(len(shown)), [reporting.LABELS.get(c.name, c.name) for c in shown])
+    ax.set_yticks(range(len(shown)), [reporting.display_name(c.name) for c in shown])
     ax.set_ylim(-0.6, len(shown) - 0.4)
 
 
@@ -203,7 +203,7 @@ def plot_drift(table: pd.DataFrame, axis: str, family: str) -> Any:
         for i, (line, points) in enumerate(table[table["measure"] == metric].groupby("line", sort=False)):
             points = points.sort_values("x")
             ax.errorbar(points["x"], points["mean"], yerr=(points["mean"] - points["ci_low"]).fillna(0), capsize=2, ms=5, lw=1.4,
-                        marker=reporting.MARKERS[i], color=reporting.COLOURS.get(line), label=reporting.LABELS.get(line, line))  # fmt: skip
+                        marker=reporting.MARKERS[i], color=reporting.COLOURS.get(line), label=reporting.display_name(line))  # fmt: skip
         base = table.loc[table["measure"] == metric, "base"].dropna()
         if len(base):
             ax.axhline(base.iloc[0], color="#777777", lw=1, ls=":")

@@ -16,7 +16,7 @@ from markupsafe import Markup, escape
 from . import artifacts, benchmarks, compare
 from .artifacts import BadInput, Run
 from .lab import teacher, world
-from .reporting import LABELS
+from .reporting import display_name
 
 Record = dict[str, Any]
 ANY = "any"
@@ -115,7 +115,7 @@ def benchmark_question(question: Record, limit: int = 0) -> Markup:
         for a in answers:
             alike.setdefault(a["text"], []).append(a)
         boxes = [_answer(same, question, limit) for same in alike.values()]
-        head = Markup("<summary><b>{}</b>: right in {} of {}</summary>").format(LABELS.get(method, method), right, n)
+        head = Markup("<summary><b>{}</b>: right in {} of {}</summary>").format(display_name(method), right, n)
         shown.append(
             Markup("<details{}>{}{}</details>").format(Markup(" open" * (n == 1)), head, Markup("").join(boxes))
         )
@@ -232,7 +232,7 @@ def outcome_page(questions: Sequence[Record], n: int = 3, limit: int = 4000) -> 
     """For each contrast with CGD its count, and up to ``n`` of its questions to unfold; answers cut at ``limit`` characters."""
     out = Markup("<p>{}</p>").format(_ABOUT_OUTCOMES)
     for c in contrasts(questions):
-        names = [LABELS.get(c[side], c[side]) for side in ("right", "wrong")]
+        names = [display_name(c[side]) for side in ("right", "wrong")]
         rows = c["questions"][:: max(1, len(c["questions"]) // n)][:n]
         out += Markup("<details><summary>{} right, {} wrong: {} of {} questions{}</summary>{}</details>").format(
             *names, len(c["questions"]), len(questions), f"; {len(rows)} are shown" if rows else "",
@@ -268,7 +268,7 @@ def browse_outcomes(questions: Sequence[Record]) -> None:
             "no benchmark question: the profile names only lm-eval's benchmarks, whose answers the kit does not index"
         )
         return
-    names = {ANY: ANY} | {LABELS.get(m, m): m for m in questions[0]["answers"]}
+    names = {ANY: ANY} | {display_name(m): m for m in questions[0]["answers"]}
     sets = {ANY: ANY} | {b: b for b in dict.fromkeys(q["benchmark"] for q in questions)}
     start = {m: m if m in names.values() else ANY for m in ("cgd", "sft")}
     filters = {"right": ("right", names, start["cgd"]), "wrong": ("wrong", names, start["sft"]), "benchmark": ("benchmark", sets, ANY)}  # fmt: skip

@@ -28,7 +28,7 @@ PART_NAMES = dict(
 
 
 def _label(method: str) -> str:
-    return reporting.LABELS.get(method, method)
+    return reporting.display_name(method)
 
 
 def _error(cells: pd.DataFrame) -> list[pd.Series]:

@@ -131,7 +131,7 @@ def _family(table: pd.DataFrame, family: str, profile: Any) -> list[str]:
     known = mine.dropna(subset=["difference"]) if "difference" in mine else mine.iloc[:0]
     parts = [
         f"{r['difference']:+.1f}" + (f" [{r['difference_low']:+.1f}, {r['difference_high']:+.1f}]" if r["difference_low"] == r["difference_low"] else "")
-        + f" against {reporting.LABELS.get(m, m)}"
+        + f" against {reporting.display_name(m)}"
         for m, r in known.iterrows()
     ]  # fmt: skip
     return [told + (": " + ", ".join(parts) + " points." if parts else ".")]

@@ -21,6 +21,14 @@ LABELS = {
     "cgd_no_critique": "CGD, no critique", "cgd_irrelevant": "CGD, irrelevant", "cgd_generic": "CGD, generic",
     "cgd_masked": "CGD, masked", "cgd_random": "CGD, random words", "cgd_biased": "CGD, biased", "cgd_joint": "CGD, loss on c and ŷ",
 }  # fmt: skip
+
+
+def display_name(method: str) -> str:
+    """A method's or cell's name as tables and pictures print it: ``cgd [LoRA r=4]`` → CGD [LoRA r=4]."""
+    name, bracket, rest = method.partition(" [")
+    return LABELS.get(name, name) + bracket + rest
+
+
 # Okabe-Ito for the main methods, Tol's muted set for the ablations; colour-blind safe
 COLOURS = {"base": "#999999", "sft": "#E69F00", "distilled_sft": "#56B4E9", "refined_sft": "#009E73", "cft": "#CC79A7",
            "cgd": "#D55E00", "cgd_no_critique": "#332288", "cgd_irrelevant": "#999933", "cgd_generic": "#44AA99",
@@ -182,7 +190,7 @@ def printed(table: pd.DataFrame, family: str, benchmarks: Sequence[str] | None =
     rows = []
     for method in dict.fromkeys(mine["method"]):
         cells = mine[mine["method"] == method].set_index("benchmark")
-        row = {"method": LABELS.get(method, method), "seeds": int(cells["n_seeds"].iloc[0])}
+        row = {"method": display_name(method), "seeds": int(cells["n_seeds"].iloc[0])}
         for b in shown:
             if b not in cells.index:
                 continue
@@ -284,7 +292,7 @@ def plot_by_steps(
         low, high = (cells["mean"] - cells["ci_low"]).clip(lower=0), (cells["ci_high"] - cells["mean"]).clip(lower=0)
         axes.errorbar([j + shift for j in range(len(benchmarks))], cells["mean"], yerr=[low.fillna(0), high.fillna(0)],
                       marker=MARKERS[i % len(MARKERS)], capsize=2, lw=1.4, ms=5, color=COLOURS.get(method),
-                      label=LABELS.get(method, method))  # fmt: skip
+                      label=display_name(method))  # fmt: skip
     inside = [j for j, b in enumerate(benchmarks) if b in trained]
     if inside:
         axes.axvspan(min(inside) - 0.4, max(inside) + 0.4, color="#000000", alpha=0.05, lw=0)
@@ -323,7 +331,7 @@ def plot_gain(table: pd.DataFrame, family: str, methods: Sequence[str] = ()) -> 
         )
         axes.errorbar(c["mean"] - base, y, xerr=half, fmt="o", capsize=3, color=COLOURS.get(method, "#333333"))
     axes.axvline(0, color="#555555", lw=1)
-    axes.set_yticks(range(len(shown)), [LABELS.get(m, m) for m in shown])
+    axes.set_yticks(range(len(shown)), [display_name(m) for m in shown])
     axes.set_ylim(-0.6, len(shown) - 0.4)
     axes.set_xlabel(f"gain over the base student (points; base {base:.1f}%)")
     axes.set_title(f"{family}: mean gain, {int(mine['n_seeds'].max())} seeds; 95% intervals", fontsize=10)
@@ -381,7 +389,7 @@ def _plot_steps(axes: Any, histories: Record, validations: Record, name: str) ->
     told: set[str] = set()
     for key, history in histories.items():
         method = key[1]
-        known = LABELS.get(method, method) if method not in told else None
+        known = display_name(method) if method not in told else None
         told.add(method)
         rows = [h for h in history if h.get(name) is not None]
         axes.plot(

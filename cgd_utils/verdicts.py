@@ -122,4 +122,4 @@ class View:
 
 def name_of(method: str) -> str:
     """What tables call a method."""
-    return reporting.LABELS.get(method, method)
+    return reporting.display_name(method)

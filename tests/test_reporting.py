@@ -110,3 +110,9 @@ def test_a_caption_says_seeds_and_n(tmp_path):
     assert told.startswith("f: gain. 1 to 5 seeds; n = 200 items a model")
     assert reporting.caption_of(tmp_path / "gain_f.png") == told
     assert {p.suffix for p in tmp_path.iterdir()} == {".png", ".pdf", ".csv", ".txt"}
+
+
+def test_names_of_cells_begin_like_their_method():
+    assert reporting.display_name("cgd [LoRA r=4]") == "CGD [LoRA r=4]"
+    assert reporting.display_name("cgd_masked [every critique leaks]") == "CGD, masked [every critique leaks]"
+    assert reporting.display_name("sft") == "SFT" and reporting.display_name("mine") == "mine"
