@@ -1,12 +1,13 @@
 """Tokenisation checks, draws, and QLoRA on the CPU."""
 
 import json
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cgd_utils import artifacts, generation, methods, prompts, tokenization, training
+from cgd_utils import artifacts, evaluation, generation, methods, prompts, tokenization, training
 from cgd_utils.artifacts import BadInput
 
 RECORD = {
@@ -150,3 +151,19 @@ def test_one_more_method_in_the_profile_trains_no_other_again(tmp_path):
         artifacts.open_run("smoke", tmp_path, {**SMALL, "training.methods": m}) for m in (["sft"], ["sft", "cgd"])
     )
     assert training.fine_tune(first, "llama", "sft", 0).key == training.fine_tune(second, "llama", "sft", 0).key
+
+
+def test_a_trained_student_is_saved_as_its_base_was_and_generates(tmp_path):
+    lab = ("mixtral", "olmo")
+    run = artifacts.open_run("smoke", tmp_path, {"models.students": {f: f"lab:{f}" for f in lab}, "models.weaker": {}})
+    for family in lab:
+        model = training.fine_tune(run, family, "sft", 0)
+        before, after = (
+            json.loads((folder / "config.json").read_text())
+            for folder in (Path(generation.resolve(f"lab:{family}")), model.folder / "model")
+        )
+        written = {"dtype", "torch_dtype", "transformers_version", "use_cache", "_name_or_path"}
+        assert {k: v for k, v in after.items() if k not in written} == {
+            k: v for k, v in before.items() if k not in written
+        }
+        assert evaluation.evaluate(run, family, "sft", 0, model)
