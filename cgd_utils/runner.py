@@ -248,6 +248,7 @@ def _execute(run: Run, stage: Stage, parameters: Record) -> float:
     executed = run.folder / "notebooks" / f"{stage.name}.ipynb"
     executed.parent.mkdir(parents=True, exist_ok=True)
     manifest = _manifest_path(run, stage.name)
+    longest = _longest(run, stage.name)
     manifest.unlink(missing_ok=True)
     started = time.monotonic()
     before = os.environ.get("CGD_IN_CHAIN")
@@ -276,9 +277,20 @@ def _execute(run: Run, stage: Stage, parameters: Record) -> float:
     artifacts.write_json(manifest, {
         "stage": stage.name, **wanted(run)[stage.name], "profile": run.profile.model_dump(mode="json"),
         "environment": artifacts.environment(), "wall_seconds": seconds,
+        "longest_wall_seconds": max(longest, seconds),
         "outputs": {o: artifacts.file_hash(run.folder / o) for o in outputs},
     })  # fmt: skip
     return seconds
+
+
+def _longest(run: Run, name: str) -> float:
+    """Seconds of the longest earlier run of a notebook with the same settings: a later one may only have loaded its artifacts."""
+    try:
+        have = json.loads(_manifest_path(run, name).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return 0.0
+    same = have["fields"] == wanted(run)[name]["fields"]
+    return float(have.get("longest_wall_seconds", have["wall_seconds"])) if same else 0.0
 
 
 def _outputs(run: Run, stage: Stage) -> list[str]:
@@ -315,7 +327,7 @@ def keep_reference(run: Run, folder: Path, command: str) -> None:
     manifests = [json.loads(_manifest_path(run, name).read_text(encoding="utf-8")) for name in NAMES]
     artifacts.write_json(folder / "manifest.json", {
         "command": command, "profile": run.profile.model_dump(mode="json"), "environment": artifacts.environment(),
-        "wall_seconds": {m["stage"]: m["wall_seconds"] for m in manifests},
+        "wall_seconds": {m["stage"]: m.get("longest_wall_seconds", m["wall_seconds"]) for m in manifests},
         "work_seconds": _work(run),
         "keys": {m["stage"]: m["key"] for m in manifests},
         "outputs": {p.relative_to(folder).as_posix(): artifacts.file_hash(p) for p in sorted(folder.rglob("*.*"))},

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 
 import pandas as pd
 import pytest
@@ -13,6 +14,7 @@ from conftest import CANARY
 
 from cgd_utils import artifacts, runner
 from cgd_utils.__main__ import main
+from cgd_utils.profiles import changed
 
 
 def test_every_notebook_was_executed_without_error(smoke_run):
@@ -138,3 +140,11 @@ def test_a_reference_copy_holds_what_the_readme_shows(smoke_run, tmp_path):
 def test_an_unfinished_run_is_no_reference(tmp_path):
     with pytest.raises(artifacts.BadInput, match="not finished"):
         runner.keep_reference(artifacts.open_run("smoke", tmp_path), tmp_path / "reference", "")
+
+
+def test_the_time_of_the_run_that_computed_is_kept(smoke_run):
+    told = json.loads((smoke_run.folder / "notebooks" / "03_train.manifest.json").read_text())
+    assert runner._longest(smoke_run, "03_train") == told["longest_wall_seconds"] >= told["wall_seconds"] > 0
+    other = replace(smoke_run, profile=changed(smoke_run.profile, {"training.epochs": 2}))
+    assert runner._longest(other, "03_train") == 0
+    assert runner._longest(artifacts.Run(smoke_run.profile, smoke_run.folder / "nowhere"), "03_train") == 0
