@@ -231,7 +231,8 @@ def forest(rows: pd.DataFrame) -> Any:
     methods = list(dict.fromkeys(rows["method"]))
     names = list(dict.fromkeys(zip(rows["family"], rows["benchmark"], strict=True)))
     names = sorted(names, key=lambda n: (list(dict.fromkeys(rows["family"])).index(n[0]), n[1] != "mean"))[::-1]
-    figure, panels = _panels(len(methods), 2.2, 0.24 * len(names) + 1.3, 0.8, sharey=True, sharex=True)
+    # a scale of its own for each panel: small differences show
+    figure, panels = _panels(len(methods), 2.2, 0.24 * len(names) + 1.3, 0.8, sharey=True)
     for axes, m in zip(panels, methods, strict=True):
         for r in rows[rows["method"] == m].itertuples():
             whole = r.benchmark == "mean"
