@@ -97,7 +97,8 @@ def train(
         last = trainer.state.global_step
         if validation and not any("eval_loss" in h and h["step"] == last for h in trainer.state.log_history):
             trainer.evaluate()
-    if routers is not None:  # TRL turns it on for a mixture's balancing loss, and such a model cannot generate with a cache
+    # TRL turns it on for a mixture's balancing loss; a model that is saved so cannot generate with a cache
+    if routers is not None:
         text_config.output_router_logits = routers
     history = read_jsonl(folder / "history.jsonl") if trainer.is_world_process_zero() else []
     _save(trainer, tok, folder)
