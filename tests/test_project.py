@@ -19,7 +19,7 @@ progress profiles artifacts statistics prompts lab grading audit instruction_fol
 request_log decoding server vllm_worker vllm_engine ray_engine quantization generation prompt_files
 sandbox code_execution general_benchmarks benchmarks decontamination
 synthesis
-memory adapters tokenization trainer training export
+memory adapters tokenization trainer training workers export
 evaluation drift measurements subjects analysis failures critiques inference
 ablation_grids ablations
 reporting ablation_tables figures paper_tables explorer verdicts claim_measures claims
