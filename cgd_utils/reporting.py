@@ -306,6 +306,8 @@ def plot_by_steps(
         )
     axes.set_xticks(range(len(benchmarks)), benchmarks)
     axes.set_ylim(-3, 108)
+    if max(map(len, benchmarks), default=0) > 12:  # long names stand aslant
+        plt.setp(axes.get_xticklabels(), rotation=30, ha="right")
     axes.set_ylabel("accuracy (%)")
     axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
     seeds = int(table["n_seeds"].max())
