@@ -9,6 +9,7 @@ import pandas as pd
 
 from . import analysis, failures, measurements, reporting
 from .artifacts import Run
+from .reporting import display_name
 
 MUTED = [
     "#DDCC77",
@@ -25,10 +26,6 @@ PART_COLOURS = dict(zip(analysis.PARTS, ("#0072B2", "#E69F00", "#D55E00", "#BBBB
 PART_NAMES = dict(
     zip(analysis.PARTS, ("problem x", "draft y′", "critique c", "the answer ŷ itself", "template"), strict=True)
 )
-
-
-def _label(method: str) -> str:
-    return reporting.display_name(method)
 
 
 def _error(cells: pd.DataFrame) -> list[pd.Series]:
@@ -60,7 +57,7 @@ def uncertainty(rows: pd.DataFrame, family: str) -> Any:
             cells = mine[mine["method"] == m].set_index("condition").reindex(conditions)
             x = [j + (i - (len(methods) - 1) / 2) * 0.1 for j in range(len(conditions))]
             axes.errorbar(x, cells["value"], yerr=_error(cells), marker=reporting.MARKERS[i], ms=5, capsize=2, lw=1.2,
-                          color=reporting.COLOURS.get(m), label=_label(m))  # fmt: skip
+                          color=reporting.COLOURS.get(m), label=display_name(m))  # fmt: skip
         axes.set_xticks(
             range(len(conditions)), [c.replace("'", "′").replace(", another c", ",\nanother c") for c in conditions]
         )
@@ -88,7 +85,7 @@ def attention(rows: pd.DataFrame, family: str) -> Any:
         step = max(1, len(wide) // 8)
         axes.set_xticks(list(x)[::step], [c.removeprefix("layer ") for c in wide.index[::step]])
         axes.set_xlabel("layer")
-        axes.set_title(_label(m), fontsize=10)
+        axes.set_title(display_name(m), fontsize=10)
         axes.grid(False)
     panels[0].set_ylabel("attention from ŷ's tokens (%)")
     panels[-1].legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
@@ -103,7 +100,7 @@ def drift(rows: pd.DataFrame, family: str) -> Any:
     for i, (m, cells) in enumerate(mine.groupby("method", sort=False)):
         layers = cells["condition"].str.removeprefix("layer ").astype(int)
         panels[0].errorbar(layers, cells["value"], yerr=_error(cells), marker=reporting.MARKERS[i], ms=5, capsize=2, lw=1.2,
-                           color=reporting.COLOURS.get(m), label=_label(m))  # fmt: skip
+                           color=reporting.COLOURS.get(m), label=display_name(m))  # fmt: skip
     panels[0].set_xlabel("layer (0 = embeddings)")
     panels[0].set_ylabel("cosine to the base")
     panels[0].ticklabel_format(axis="y", useOffset=False)
@@ -136,7 +133,7 @@ def dots(
                           color=MUTED[(i + 2) % len(MUTED)], label=str(m))  # fmt: skip
         if line is not None:
             axes.axvline(line, color="#555555", lw=1)
-        axes.set_yticks(range(len(names)), [_label(n) for n in names])
+        axes.set_yticks(range(len(names)), [display_name(n) for n in names])
         axes.set_ylim(-0.6, len(names) - 0.4)
         axes.set_xlabel(axis)
         axes.set_title(shown, fontsize=10)
@@ -169,7 +166,7 @@ def failure_bars(rows: pd.DataFrame, family: str, benchmarks: Sequence[str]) -> 
                 label=names[k],
             )
             left += wide[k]
-        axes.set_yticks(range(len(methods)), [_label(m) for m in methods])
+        axes.set_yticks(range(len(methods)), [display_name(m) for m in methods])
         axes.set_xlabel("wrong answers (% of all)")
         axes.set_title(b, fontsize=10)
     panels[-1].legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
@@ -186,7 +183,7 @@ def cost(rows: pd.DataFrame, family: str) -> Any:
         for i, (m, cells) in enumerate(mine[mine["condition"] == b].groupby("method", sort=False)):
             c = cells.set_index("metric")
             a, t = c.loc["accuracy"], c.loc["tokens"]
-            name = _label(m) if m.startswith("base, self") else f"{_label(m)}, one pass"
+            name = display_name(m) if m.startswith("base, self") else f"{display_name(m)}, one pass"
             axes.errorbar(t["value"], a["value"], xerr=[[e.iloc[0]] for e in _error(c.loc[["tokens"]])],
                           yerr=[[e.iloc[0]] for e in _error(c.loc[["accuracy"]])], fmt=reporting.MARKERS[i], ms=6, capsize=2,
                           color=reporting.COLOURS.get(m, "#000000"), label=name)  # fmt: skip
@@ -206,7 +203,9 @@ def pass_at_k(rows: pd.DataFrame, family: str) -> Any:
     for axes, b in zip(panels, benchmarks, strict=True):
         for i, (m, cells) in enumerate(mine[mine["condition"] == b].groupby("method", sort=False)):
             colour = reporting.COLOURS.get(m)
-            axes.plot(cells["k"], cells["value"], marker=reporting.MARKERS[i], ms=4, color=colour, label=_label(m))
+            axes.plot(
+                cells["k"], cells["value"], marker=reporting.MARKERS[i], ms=4, color=colour, label=display_name(m)
+            )
             axes.fill_between(cells["k"], cells["ci_low"].fillna(cells["value"]), cells["ci_high"].fillna(cells["value"]),
                               color=colour, alpha=0.13, lw=0)  # fmt: skip
         axes.set_xscale("log", base=2)
@@ -240,7 +239,7 @@ def forest(rows: pd.DataFrame) -> Any:
             axes.errorbar(r.difference, names.index((r.family, r.benchmark)), xerr=half if r.difference_low == r.difference_low else None,
                           fmt="D" if whole else "o", ms=6 if whole else 4, capsize=2, color="#D55E00" if whole else "#555555")  # fmt: skip
         axes.axvline(0, color="#000000", lw=0.8)
-        axes.set_title(f"CGD − {_label(m)}", fontsize=10)
+        axes.set_title(f"CGD − {display_name(m)}", fontsize=10)
         axes.set_xlabel("points")
     panels[0].set_yticks(range(len(names)), [f"{f}  {b}" for f, b in names])
     panels[0].set_ylim(-0.7, len(names) - 0.3)

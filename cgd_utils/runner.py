@@ -102,14 +102,19 @@ def _manifest_path(run: Run, name: str) -> Path:
     return run.folder / "notebooks" / f"{name}.manifest.json"
 
 
+def _manifest(run: Run, name: str) -> Record | None:
+    """The manifest of a notebook that was executed; None if there is none that can be read."""
+    try:
+        return json.loads(_manifest_path(run, name).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+
+
 def status(run: Run) -> list[Record]:
     """Every stage: ``{stage, state, why, wall_seconds, partial}``; state is done, stale, partial or missing."""
     out = []
     for name, want in wanted(run).items():
-        try:
-            have = json.loads(_manifest_path(run, name).read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            have = None
+        have = _manifest(run, name)
         row: Record = {"stage": name, "state": "missing", "why": "", "wall_seconds": None}
         if have is not None:
             row["wall_seconds"] = have["wall_seconds"]
@@ -285,12 +290,10 @@ def _execute(run: Run, stage: Stage, parameters: Record) -> float:
 
 def _longest(run: Run, name: str) -> float:
     """Seconds of the longest earlier run of a notebook with the same settings: a later one may only have loaded its artifacts."""
-    try:
-        have = json.loads(_manifest_path(run, name).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    have = _manifest(run, name)
+    if have is None or have["fields"] != wanted(run)[name]["fields"]:
         return 0.0
-    same = have["fields"] == wanted(run)[name]["fields"]
-    return float(have.get("longest_wall_seconds", have["wall_seconds"])) if same else 0.0
+    return float(have.get("longest_wall_seconds", have["wall_seconds"]))
 
 
 def _outputs(run: Run, stage: Stage) -> list[str]:

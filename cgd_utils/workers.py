@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+from . import generation
 from .artifacts import Run
 from .methods import METHODS
 from .progress import FILE, bar
@@ -27,9 +28,7 @@ class WorkerDied(RuntimeError):
 def processes(run: Run, jobs: int) -> int:
     """How many processes work at ``jobs`` independent models: ``processes`` of the profile; auto = a core and 2 GiB of free
     memory each. Always 1 on CUDA and under torchrun, where one model has the whole device."""
-    import torch
-
-    if jobs < 2 or "WORLD_SIZE" in os.environ or (torch.cuda.is_available() and run.profile.models.device != "cpu"):
+    if jobs < 2 or "WORLD_SIZE" in os.environ or generation.pick_device(run.profile.models.device) == "cuda":
         return 1
     if run.profile.processes != "auto":
         return min(run.profile.processes, jobs)

@@ -11,17 +11,29 @@ REFERENCE = artifacts.PROJECT / "outputs" / "reference"
 README = artifacts.PROJECT / "README.md"
 
 
+def value(row):
+    """Mean ± half of its interval."""
+    return f"{row['mean']:.1f} ± {(row['ci_high'] - row['ci_low']) / 2:.1f}"
+
+
+def difference(row):
+    """CGD − method with its interval."""
+    return f"{row['difference']:+.1f} [{row['difference_low']:+.1f}, {row['difference_high']:+.1f}]"
+
+
 def family_table(run):
     """The mean of the accuracy benchmarks of every family and method, and CGD − distilled SFT, as the README shows it."""
     everything = pd.read_csv(run.tables / "all_methods.csv")
     methods = ["base", *run.profile.training.methods]
     means = everything[(everything["benchmark"] == "mean") & everything["method"].isin(methods)]
-    cell = lambda r: f"{r['mean']:.1f} ± {(r['ci_high'] - r['ci_low']) / 2:.1f}"  # noqa: E731
-    table = means.assign(cell=means.apply(cell, axis=1)).pivot(index="family", columns="method", values="cell")
+    table = means.assign(cell=means.apply(value, axis=1)).pivot(index="family", columns="method", values="cell")
     table = table.loc[list(run.profile.models.students), methods].rename(columns=reporting.LABELS)
     against = means[means["method"] == "distilled_sft"].set_index("family")
-    told = lambda r: f"{r['difference']:+.1f} [{r['difference_low']:+.1f}, {r['difference_high']:+.1f}]"  # noqa: E731
-    return table.assign(**{"CGD − distilled SFT": against.apply(told, axis=1)}).reset_index().to_markdown(index=False)
+    return (
+        table.assign(**{"CGD − distilled SFT": against.apply(difference, axis=1)})
+        .reset_index()
+        .to_markdown(index=False)
+    )
 
 
 def phrase_table(run):
@@ -38,10 +50,8 @@ def phrase_table(run):
         table = reporting.headline(main[main["benchmark"].isin(benchmarks)], benchmarks, level)
         for r in table[table["benchmark"] == "mean"].to_dict("records"):
             row = out.setdefault(r["method"], {"method": reporting.LABELS[r["method"]], "seeds": r["n_seeds"]})
-            row[f"{kind} (n={r['n_questions']})"] = f"{r['mean']:.1f} ± {(r['ci_high'] - r['ci_low']) / 2:.1f}"
-            known = r["method"] != "cgd"
-            told = f"{r['difference']:+.1f} [{r['difference_low']:+.1f}, {r['difference_high']:+.1f}]" if known else ""
-            row[f"CGD − method, {kind}"] = told
+            row[f"{kind} (n={r['n_questions']})"] = value(r)
+            row[f"CGD − method, {kind}"] = difference(r) if r["method"] != "cgd" else ""
     return pd.DataFrame(out.values()).to_markdown(index=False)
 
 
