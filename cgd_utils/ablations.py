@@ -6,20 +6,18 @@ trained again. Its rows in ``results.csv`` carry the cell's name as their method
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
-from . import drift, evaluation, synthesis, training, workers
+from . import drift, evaluation, settings_read, source_code, synthesis, training, workers
 from .ablation_grids import GRIDS, Cell, Grid
-from .artifacts import Artifact, BadInput, Run, code_version, content_key, write_json
+from .artifacts import Artifact, BadInput, Run, content_key, write_json
 from .methods import leaks
 from .profiles import Profile, changed
 
 Record = dict[str, Any]
-# what determines a cell's numbers, for `states`
-CODE = ("ablations", "drift", "evaluation", "training", "methods", "synthesis", "data", "decontamination", "generation", "prompts",
-        "grading", "benchmarks", "lab")  # fmt: skip
 
 
 def plan(run: Run) -> list[tuple[str, str]]:
@@ -155,6 +153,14 @@ def run_cell(run: Run, family: str, cell: Cell, seed: int, drifts: bool = False)
 
     A cell that changes nothing is the main comparison's model: loaded, and its evaluation too.
     """
+    with settings_read.watch() as fields:
+        rows = _train_and_evaluate(run, family, cell, seed, drifts)
+    about = _determined_by(run, family, cell, fields)
+    write_json(_marker(run, family, cell, seed), {**about, "fields": sorted(fields)})
+    return rows
+
+
+def _train_and_evaluate(run: Run, family: str, cell: Cell, seed: int, drifts: bool) -> list[Record]:
     there = _there(run, family, cell)
     if cell.after:
         there, records = _second_round(run, there, family, cell, seed)
@@ -165,8 +171,6 @@ def run_cell(run: Run, family: str, cell: Cell, seed: int, drifts: bool = False)
     rows = [{**r, "method": cell.name} for r in evaluation.evaluate(there, family, told, seed, model)]
     if drifts:
         rows += [{**r, "method": cell.name} for r in drift.rows(there, family, told, seed, model)]
-    base = synthesis.model_key(synthesis.student_ref(run, family).path)
-    write_json(_marker(run, family, cell, seed), {"key": _cell_key(run, family, cell, seed, base)})
     return rows
 
 
@@ -182,35 +186,34 @@ def _marker(run: Run, family: str, cell: Cell, seed: int) -> Any:
     return run.folder / "artifacts" / "cells" / f"{evaluation.label(family, cell.name, seed)}.json"
 
 
-def _cell_key(run: Run, family: str, cell: Cell, seed: int, base: str) -> str:
-    p = _there(run, family, cell).profile
-    settings = p.model_dump(exclude={"name": True, "description": True, "processes": True, "ablations": True, "models": {"students", "weaker"},
-                                     "training": {"methods", "seeds"}})  # fmt: skip
-    return content_key(settings, base, cell.name, cell.method, cell.after, seed, code_version(*CODE))
+def _determined_by(run: Run, family: str, cell: Cell, fields: Iterable[str]) -> Record:
+    """What determines a cell's numbers: the fields that it read, as the cell changes them, the code and the base student."""
+    there = _there(run, family, cell).profile
+    about = {
+        "settings": settings_read.values(there, fields),
+        "code": source_code.of(run_cell).version,
+        "base": synthesis.model_key(synthesis.student_ref(run, family).path),
+    }
+    return {"key": content_key(cell.name, cell.method, cell.after, about)}
+
+
+def _state(run: Run, family: str, cell: Cell, seed: int) -> str:
+    try:
+        have = json.loads(_marker(run, family, cell, seed).read_text(encoding="utf-8"))
+        now = _determined_by(run, family, cell, have["fields"])
+    except (OSError, ValueError, KeyError):
+        return "to do"
+    return "done" if have["key"] == now["key"] else "stale"
 
 
 def states(run: Run) -> list[Record]:
     """Every cell of the profile's grids: ``{family, grid, cell, seed, state}``; state is done, stale or to do."""
-    import json
-
-    out = []
-    bases = {f: synthesis.model_key(synthesis.student_ref(run, f).path) for f in run.profile.models.students}
-    for family, grid in plan(run):
-        for cell in cells(run, grid, family):
-            for seed in seeds(run):
-                try:
-                    have = json.loads(_marker(run, family, cell, seed).read_text(encoding="utf-8"))["key"]
-                except (OSError, ValueError):
-                    have = None
-                state = (
-                    "to do"
-                    if have is None
-                    else "done"
-                    if have == _cell_key(run, family, cell, seed, bases[family])
-                    else "stale"
-                )
-                out.append({"family": family, "grid": grid, "cell": cell.name, "seed": seed, "state": state})
-    return out
+    return [
+        {"family": family, "grid": grid, "cell": cell.name, "seed": seed, "state": _state(run, family, cell, seed)}
+        for family, grid in plan(run)
+        for cell in cells(run, grid, family)
+        for seed in seeds(run)
+    ]
 
 
 def train_and_evaluate(run: Run, family: str, methods: Sequence[str], seeds: Sequence[int]) -> list[Record]:

@@ -17,12 +17,12 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-from . import profiles
+from . import profiles, settings_read, source_code
 from .profiles import Profile
 
 PACKAGE = Path(__file__).parent
@@ -58,19 +58,6 @@ def _canonical(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_canonical(v) for v in value]
     return value
-
-
-@cache
-def code_version(*modules: str) -> str:
-    """Hash of the sources of modules or sub-packages of ``cgd_utils`` (``"lab"``, ``"methods"``, …)."""
-    digest = hashlib.sha256()
-    for name in modules:
-        path = PACKAGE / name.replace(".", "/")
-        files = sorted(path.rglob("*.py")) if path.is_dir() else [path.with_suffix(".py")]
-        for f in files:
-            digest.update(f.relative_to(PACKAGE).as_posix().encode())
-            digest.update(f.read_bytes())
-    return digest.hexdigest()[:16]
 
 
 def file_hash(path: Path) -> str:
@@ -265,10 +252,10 @@ class Run:
         return self.folder / "results.csv"
 
     def place(
-        self, kind: str, label: str, *, settings: Any = None, inputs: Sequence[str] = (), code: Sequence[str] = ()
+        self, kind: str, label: str, build: Callable[..., Any], *, settings: Any = None, inputs: Sequence[str] = ()
     ) -> tuple[str, Path]:
         """Key and folder of an artifact, whether it is there or not; arguments as in `make`."""
-        key = content_key(kind, label, settings, list(inputs), code_version(*code))
+        key = content_key(kind, label, settings, list(inputs), source_code.of(build).version)
         return key, self.folder / "artifacts" / kind / f"{label}-{key[:10]}"
 
     def make(
@@ -279,7 +266,6 @@ class Run:
         *,
         settings: Any = None,
         inputs: Sequence[str] = (),
-        code: Sequence[str] = (),
         rows: int | None = None,
     ) -> Artifact:
         """Loads an artifact, or builds it if it is missing or unfinished.
@@ -288,15 +274,15 @@ class Run:
             kind: folder under ``artifacts/``, for example ``drafts``.
             label: readable part of the folder's name.
             build: called with the artifact's folder; finds there what an interrupted build left, writes its files, and
-                may return facts for the manifest (tokens, counts).
+                may return facts for the manifest (tokens, counts). The code that it reaches is part of the key, see
+                `source_code`.
             settings: the settings that determine the artifact (JSON).
             inputs: keys of the artifacts it is made from.
-            code: modules of ``cgd_utils`` whose source determines it.
             rows: how many rows it will have, for ``status``.
         """
         from filelock import FileLock
 
-        key, folder = self.place(kind, label, settings=settings, inputs=inputs, code=code)
+        key, folder = self.place(kind, label, build, settings=settings, inputs=inputs)
         if (done := load(folder)) is not None:
             return done
         folder.mkdir(parents=True, exist_ok=True)
@@ -306,6 +292,8 @@ class Run:
             write_json(folder / "building.json", {"key": key, "rows": rows})
             started = time.monotonic()
             facts = build(folder) or {}
+            with settings_read.unwatched():
+                profile = self.profile.model_dump(mode="json")
             files = [p for p in sorted(folder.rglob("*")) if p.is_file() and p.name not in (".lock", "building.json")]
             manifest = {
                 "kind": kind,
@@ -313,8 +301,8 @@ class Run:
                 "key": key,
                 "settings": settings,
                 "inputs": list(inputs),
-                "code": {"modules": list(code), "version": code_version(*code)},
-                "profile": self.profile.model_dump(mode="json"),
+                "code": asdict(source_code.of(build)),
+                "profile": profile,
                 "environment": environment(),
                 "wall_seconds": round(time.monotonic() - started, 2),
                 "peak_memory_gib": peak_memory_gib(),

@@ -125,10 +125,9 @@ def _judge(run: Run, family: str, judge: Judge, j: int, k: int, rows: Sequence[R
         write_jsonl(folder / "rows.jsonl", kept)
         return {"judge": name, "unrated": sum(r["informativeness"] is None for r in kept)}
 
-    settings = {"judge": judge.model_dump(exclude={"runs"}), "run": k, "engine": engine.model_dump(),
+    settings = {"judge": judge.model_dump(exclude={"runs", "generation"}), "run": k, "engine": engine.identity(),
                 "rows": content_key([(r["id"], r["question"], r["draft"], r["critique"]) for r in rows])}  # fmt: skip
-    return run.make("judgements", f"{family}-{j}-{k}", build, settings=settings, code=("critiques", "prompts", "generation"),
-                    rows=len(rows))  # fmt: skip
+    return run.make("judgements", f"{family}-{j}-{k}", build, settings=settings, rows=len(rows))
 
 
 def agreement(ratings: dict[str, list[Record]], level: float = 0.95) -> list[Record]:

@@ -68,9 +68,7 @@ def problems(run: Run) -> Artifact:
 
         # its content counts, not where it lies
         told |= {"source": Path(settings.source).name, "sha256": file_hash(_existing(settings.source))}
-    return run.make(
-        "problems", _label(settings.source), build, settings=told, code=("data", "lab.world"), rows=settings.rows
-    )
+    return run.make("problems", _label(settings.source), build, settings=told, rows=settings.rows)
 
 
 def _label(source: str) -> str:

@@ -98,7 +98,6 @@ def problems(run: Run) -> Artifact:
         build,
         settings=settings,
         inputs=[made.key],
-        code=("decontamination", "benchmarks", "general_benchmarks"),
     )
 
 

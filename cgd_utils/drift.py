@@ -56,7 +56,7 @@ def _distance(run: Run, family: str, model: Artifact, ref: generation.ModelRef) 
     def build(folder: Path) -> Record:
         return {"distance": weight_distance(synthesis.student_ref(run, family), ref)}
 
-    made = run.make("drift", model.folder.name, build, inputs=[model.key], code=("drift",))
+    made = run.make("drift", model.folder.name, build, inputs=[model.key])
     return made.manifest["facts"]["distance"]
 
 

@@ -53,7 +53,6 @@ def generations(run: Run, label: str, ref: ModelRef, model_key: str) -> Artifact
                 "benchmarks": [b.key for b in loaded], "engine": p.generation.identity()}  # fmt: skip
     return run.make(
         "generations", label, build, settings=settings, inputs=[model_key],
-        code=("evaluation", "benchmarks", "generation", "decoding", "prompts", "lab.world"),
         rows=sum(len(b.problems) for b in loaded) * sampling.n,
     )  # fmt: skip
 
@@ -87,7 +86,6 @@ def scores(run: Run, label: str, made: Artifact) -> Artifact:
         build,
         settings=rules,
         inputs=[made.key],
-        code=("evaluation", "benchmarks", "grading", "lab.world"),
     )
 
 
@@ -289,7 +287,6 @@ def _general(run: Run, label: str, ref: ModelRef, model_key: str) -> list[Record
         build,
         settings=told,
         inputs=[model_key],
-        code=("general_benchmarks", "generation", "decoding"),
     )
     return made.rows()
 

@@ -23,7 +23,6 @@ from .subjects import Subject, subjects
 Record = dict[str, Any]
 HARD = ("aime24", "aime25", "amc23")
 PASSES = ("draft", "critique", "refined")
-CODE = ("inference", "evaluation", "generation", "prompts", "grading", "lab.world")
 
 
 def hardest(profile: Profile) -> dict[str, str]:
@@ -84,9 +83,7 @@ def samples(run: Run, who: Subject) -> Artifact:
         "engine": p.generation.identity(),
         "dtype": p.models.dtype,
     }
-    return run.make(
-        "samples", who.label, build, settings=settings, inputs=[who.key], code=CODE, rows=len(requests) * a.samples
-    )
+    return run.make("samples", who.label, build, settings=settings, inputs=[who.key], rows=len(requests) * a.samples)
 
 
 def pass_at_k(run: Run, family: str) -> list[Record]:
@@ -171,7 +168,7 @@ def _passes(run: Run, who: Subject, passes: Sequence[str]) -> Artifact:
 
     settings = {"passes": list(passes), "sampling": sampling.model_dump(), "questions": key, "dtype": p.models.dtype,
                 "batch": p.generation.model_dump()}  # fmt: skip
-    return run.make("costs", f"{who.label}-{len(passes)}", build, settings=settings, inputs=[who.key], code=CODE,
+    return run.make("costs", f"{who.label}-{len(passes)}", build, settings=settings, inputs=[who.key],
                     rows=len(requests) * len(passes))  # fmt: skip
 
 

@@ -14,7 +14,17 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    PrivateAttr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+
+from . import settings_read
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=0)]
@@ -29,7 +39,39 @@ class ProfileError(ValueError):
 
 
 class _Section(BaseModel):
+    """Fields that tell `settings_read` when they are read."""
+
     model_config = ConfigDict(extra="forbid", frozen=True)
+    _path: str | None = PrivateAttr(None)  # dotted, of this section; None until the profile is complete
+
+    def __getattribute__(self, name: str) -> Any:
+        value = super().__getattribute__(name)
+        if settings_read.watched() and name in type(self).model_fields and not isinstance(value, _Section):
+            settings_read.note(self._path, name)
+        return value
+
+    def model_dump(self, **options: Any) -> dict[str, Any]:
+        plain = super().model_dump(**options)
+        if settings_read.watched():
+            self._note(plain)
+        return plain
+
+    def _note(self, plain: Mapping[str, Any]) -> None:
+        for name in plain:
+            value = self.__dict__[name]
+            if isinstance(value, _Section):
+                value._note(plain[name])
+            else:
+                settings_read.note(self._path, name)
+
+    def _place(self, path: str) -> None:
+        """Tells the section, and those within it, by which dotted name it is read."""
+        self._path = path
+        for name, value in self.__dict__.items():
+            if isinstance(value, _Section):
+                own = value.model_copy()  # a default is one object for all profiles and places
+                own._place(f"{path}.{name}" if path else name)
+                self.__dict__[name] = own
 
 
 class Data(_Section):
@@ -415,13 +457,16 @@ class Profile(_Section):
             missing = [f for f in self.models.students if f not in self.models.weaker]
             if missing:
                 raise ValueError(f"synthesis.draft_source = 'weaker' but models.weaker lacks {', '.join(missing)}")
+        self._place("")
         return self
 
     def get(self, dotted: str) -> Any:
         """The plain value of a dotted field, for example ``get("training.epochs")``."""
-        value: Any = self.model_dump(mode="json")
+        with settings_read.unwatched():
+            value: Any = self.model_dump(mode="json")
         for part in dotted.split("."):
             value = value[part]
+        settings_read.note("", dotted)
         return value
 
 
@@ -479,7 +524,8 @@ def changed(profile: Profile, fields: Mapping[str, Any]) -> Profile:
     Raises:
         ProfileError: as `load`.
     """
-    settings = profile.model_dump(mode="json")
+    with settings_read.unwatched():
+        settings = profile.model_dump(mode="json")
     for dotted, value in fields.items():
         _set(settings, dotted, value)
     try:

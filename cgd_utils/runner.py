@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
+import contextlib
 import json
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from . import artifacts, profiles, progress
+from . import artifacts, profiles, progress, settings_read, source_code
 from .artifacts import PROJECT, BadInput, Run
 
 Record = dict[str, Any]
@@ -21,32 +21,26 @@ KERNEL = "python3"
 
 @dataclass(frozen=True)
 class Stage:
-    """A notebook of the chain: the profile fields it reads, the stages it builds on, the modules it runs."""
+    """A notebook of the chain and the one that it builds on."""
 
     name: str
-    fields: tuple[str, ...]
-    after: tuple[str, ...]
-    code: tuple[str, ...]
+    after: str | None
 
     @property
     def path(self) -> Path:
         return NOTEBOOKS / f"{self.name}.ipynb"
 
 
-_GENERATE = ("generation", "decoding", "quantization", "prompts")
-_TRAIN = ("training", "trainer", "tokenization", "adapters", "methods")
-_RUN = ("profiles",)
 STAGES = (
-    Stage("00_setup", ("models", "training.mode", "training.lora", "training.max_length", "training.micro_batch_size", "training.gradient_checkpointing"), (), ("checks", "memory")),
-    Stage("01_problems_and_drafts", ("data", "models", "generation", "synthesis.draft", "synthesis.draft_source",
-                                     "synthesis.seed"), (), ("data", "decontamination", "benchmarks", "synthesis", "lab", *_GENERATE)),
-    Stage("02_critiques_and_refinements", ("synthesis",), ("01_problems_and_drafts",), ("synthesis", "grading", "lab", *_GENERATE)),
-    Stage("03_train", ("training",), ("02_critiques_and_refinements",), (*_TRAIN, *_GENERATE)),
-    Stage("04_evaluate", ("evaluation", "analyses.samples", "analyses.sample_rows"), ("03_train",), ("evaluation", "inference", "figures", "measurements", "subjects", "benchmarks", "general_benchmarks", "code_execution", "decontamination", "compare", "grading", "reporting", "statistics", *_GENERATE)),
-    Stage("05_ablations", ("ablations",), ("04_evaluate",), ("ablations", "ablation_grids", "ablation_tables", "drift", *_TRAIN, "evaluation", "reporting", "statistics")),
-    Stage("06_analyses", ("analyses",), ("05_ablations",), ("analysis", "subjects", "failures", "critiques", "inference", "measurements", "figures", "explorer", "synthesis", "reporting", "statistics", *_GENERATE)),
-    Stage("07_tables_and_figures", (), ("06_analyses",), ("reporting", "figures", "measurements", "paper_tables", "statistics", "verdicts", "claim_measures", "claims", "audit")),
-)  # fmt: skip
+    Stage("00_setup", None),
+    Stage("01_problems_and_drafts", None),
+    Stage("02_critiques_and_refinements", "01_problems_and_drafts"),
+    Stage("03_train", "02_critiques_and_refinements"),
+    Stage("04_evaluate", "03_train"),
+    Stage("05_ablations", "04_evaluate"),
+    Stage("06_analyses", "05_ablations"),
+    Stage("07_tables_and_figures", "06_analyses"),
+)
 NAMES = tuple(s.name for s in STAGES)
 
 
@@ -62,29 +56,40 @@ def stage_named(word: str) -> int:
     raise BadInput(f"unknown notebook {word!r}{profiles._nearest(word, NAMES)}; known: {', '.join(NAMES)}")
 
 
-def _source(stage: Stage) -> str:
+def _code_cells(stage: Stage) -> list[str]:
     cells = json.loads(stage.path.read_text(encoding="utf-8"))["cells"]
-    return hashlib.sha256(json.dumps([c["source"] for c in cells]).encode()).hexdigest()[:16]
+    return ["".join(c["source"]) for c in cells if c["cell_type"] == "code"]
+
+
+def determined_by(run: Run, stage: Stage, fields: Iterable[str], before: str | None) -> Record:
+    """What determines a notebook's results, with the key made of it.
+
+    Args:
+        run: the run.
+        stage: the notebook.
+        fields: the profile fields that it read when it was executed.
+        before: key of the notebook that it builds on.
+    """
+    cells = _code_cells(stage)
+    about: Record = {
+        "fields": settings_read.values(run.profile, fields),
+        "inputs": {stage.after: before} if stage.after else {},
+        "code": source_code.of_notebook(cells).modules,
+        "notebook": artifacts.content_key(cells),
+        "files": _input_files(run) if stage.name.startswith(("01", "04")) else {},
+    }
+    return {**about, "key": artifacts.content_key(stage.name, {**about, "code": sorted(about["code"].values())})}
 
 
 def wanted(run: Run) -> dict[str, Record]:
-    """What determines each stage: fields, inputs, code, notebook, and the key made of them."""
+    """What determines each notebook that was executed, as things are now; the others are left out."""
     out: dict[str, Record] = {}
-    for s in STAGES:
-        about: Record = {
-            "fields": {f: run.profile.get(f) for f in _fields(run, s)},
-            "inputs": {a: out[a]["key"] for a in s.after},
-            "code": artifacts.code_version(*_RUN, *s.code),
-            "notebook": _source(s),
-        }
-        files = _input_files(run) if s.name.startswith(("01", "04")) else {}
-        out[s.name] = {**about, "files": files, "key": artifacts.content_key(s.name, about, files)}
+    for stage in STAGES:
+        have = _manifest(run, stage.name)
+        if have is not None:
+            before = out[stage.after]["key"] if stage.after in out else None
+            out[stage.name] = determined_by(run, stage, have["fields"], before)
     return out
-
-
-def _fields(run: Run, stage: Stage) -> tuple[str, ...]:
-    removes = stage.name.startswith("01") and run.profile.data.decontaminate == "remove"
-    return (*stage.fields, "evaluation.benchmarks", "evaluation.lab_rows") if removes else stage.fields
 
 
 def _input_files(run: Run) -> dict[str, str]:
@@ -105,34 +110,29 @@ def _manifest_path(run: Run, name: str) -> Path:
 def _manifest(run: Run, name: str) -> Record | None:
     """The manifest of a notebook that was executed; None if there is none that can be read."""
     try:
-        return json.loads(_manifest_path(run, name).read_text(encoding="utf-8"))
+        found = json.loads(_manifest_path(run, name).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
+    return found if isinstance(found.get("code"), dict) else None  # an earlier version of the kit kept other things
 
 
 def status(run: Run) -> list[Record]:
-    """Every stage: ``{stage, state, why, wall_seconds, partial}``; state is done, stale, partial or missing."""
+    """Every stage: ``{stage, state, why, wall_seconds}``; state is done, stale, partial or missing."""
+    unfinished = _unfinished(run)
+    now = wanted(run)
     out = []
-    for name, want in wanted(run).items():
+    for name in NAMES:
         have = _manifest(run, name)
         row: Record = {"stage": name, "state": "missing", "why": "", "wall_seconds": None}
         if have is not None:
-            row["wall_seconds"] = have["wall_seconds"]
-            gone = [f for f in have["outputs"] if not (run.folder / f).exists()]
-            if have["key"] != want["key"]:
-                row |= {"state": "stale", "why": _difference(have, want)}
-            elif gone:
-                row |= {"state": "stale", "why": f"{gone[0]} is gone"}
-            else:
-                row["state"] = "done"
-        out.append(row)
-    row = next(r for r in out if r["stage"] == "05_ablations")
-    if row["state"] != "done" and (counted := _cells(run)):
-        row["why"] = f"{row['why']}; {counted}".removeprefix("; ")
-    unfinished = _unfinished(run)
-    for row in out:
-        if row["state"] == "missing" and unfinished and (run.folder / "notebooks" / f"{row['stage']}.ipynb").exists():
+            gone = [f"{f} is gone" for f in have["outputs"] if not (run.folder / f).exists()]
+            why = gone[:1] if have["key"] == now[name]["key"] else [_difference(have, now[name])]
+            row |= {"state": "stale" if why else "done", "why": "".join(why), "wall_seconds": have["wall_seconds"]}
+        elif unfinished and (run.folder / "notebooks" / f"{name}.ipynb").exists():
             row |= {"state": "partial", "why": "; ".join(unfinished)}
+        if name == "05_ablations" and row["state"] != "done" and (counted := _cells(run)):
+            row["why"] = f"{row['why']}; {counted}".removeprefix("; ")
+        out.append(row)
     return out
 
 
@@ -151,11 +151,11 @@ def _cells(run: Run) -> str:
 def _difference(have: Record, want: Record) -> str:
     why = []
     for f, value in want["fields"].items():
-        why += _changed(f, have["fields"].get(f), value)
+        why += [c for c in _changed(f, have["fields"].get(f), value) if c not in why]
     why += [f"{a} changed" for a, k in want["inputs"].items() if have["inputs"].get(a) != k]
     why += [f"file {f} changed" for f, h in want["files"].items() if have.get("files", {}).get(f) != h]
-    if have["code"] != want["code"]:
-        why.append("code changed")
+    modules = source_code.changed_modules(have["code"], want["code"])
+    why += [f"code of {', '.join(modules)} changed"] if modules else []
     if have["notebook"] != want["notebook"]:
         why.append("notebook changed")
     return ", ".join(why)
@@ -256,13 +256,20 @@ def _execute(run: Run, stage: Stage, parameters: Record) -> float:
     longest = _longest(run, stage.name)
     manifest.unlink(missing_ok=True)
     started = time.monotonic()
-    before = os.environ.get("CGD_IN_CHAIN")
-    os.environ["CGD_IN_CHAIN"] = "1"
+    fields = executed.with_suffix(".fields")
+    fields.unlink(missing_ok=True)
     try:
-        papermill.execute_notebook(
-            str(stage.path), str(executed), parameters=parameters, kernel_name=KERNEL, progress_bar=False,
-            cwd=str(NOTEBOOKS), request_save_on_cell_execute=True, extra_arguments=["--log-level=50"],
-        )  # fmt: skip
+        with _environment({"CGD_IN_CHAIN": "1", settings_read.FILE: str(fields)}):
+            papermill.execute_notebook(
+                str(stage.path),
+                str(executed),
+                parameters=parameters,
+                kernel_name=KERNEL,
+                progress_bar=False,
+                cwd=str(NOTEBOOKS),
+                request_save_on_cell_execute=True,
+                extra_arguments=["--log-level=50"],
+            )
     except PapermillExecutionError as e:
         lines = [line for line in e.traceback if line]
         raise StageFailed(
@@ -275,23 +282,45 @@ def _execute(run: Run, stage: Stage, parameters: Record) -> float:
                 f"training.micro_batch_size and run again (finished work is kept)\nexecuted copy: {executed}"
             ) from None
         raise
-    finally:
-        os.environ.pop("CGD_IN_CHAIN") if before is None else os.environ.update(CGD_IN_CHAIN=before)
     seconds = round(time.monotonic() - started, 1)
-    outputs = _outputs(run, stage)
-    artifacts.write_json(manifest, {
-        "stage": stage.name, **wanted(run)[stage.name], "profile": run.profile.model_dump(mode="json"),
-        "environment": artifacts.environment(), "wall_seconds": seconds,
-        "longest_wall_seconds": max(longest, seconds),
-        "outputs": {o: artifacts.file_hash(run.folder / o) for o in outputs},
-    })  # fmt: skip
+    read = fields.read_text(encoding="utf-8").split() if fields.exists() else []
+    fields.unlink(missing_ok=True)
+    before = wanted(run)[stage.after]["key"] if _manifest(run, stage.after or "") else None
+    about = determined_by(run, stage, read, before)
+    artifacts.write_json(
+        manifest,
+        {
+            "stage": stage.name,
+            **about,
+            "profile": run.profile.model_dump(mode="json"),
+            "environment": artifacts.environment(),
+            "wall_seconds": seconds,
+            "longest_wall_seconds": max(longest, seconds),
+            "outputs": {o: artifacts.file_hash(run.folder / o) for o in _outputs(run, stage)},
+        },
+    )
     return seconds
 
 
+@contextlib.contextmanager
+def _environment(variables: Mapping[str, str]) -> Iterator[None]:
+    """Environment variables that a kernel started within the block sees."""
+    before = {name: os.environ.get(name) for name in variables}
+    os.environ.update(variables)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            os.environ.pop(name) if value is None else os.environ.update({name: value})
+
+
 def _longest(run: Run, name: str) -> float:
-    """Seconds of the longest earlier run of a notebook with the same settings: a later one may only have loaded its artifacts."""
+    """Seconds of the longest earlier run of a notebook with the same settings.
+
+    A later one may only have loaded its artifacts.
+    """
     have = _manifest(run, name)
-    if have is None or have["fields"] != wanted(run)[name]["fields"]:
+    if have is None or have["fields"] != settings_read.values(run.profile, have["fields"]):
         return 0.0
     return float(have.get("longest_wall_seconds", have["wall_seconds"]))
 

@@ -18,7 +18,6 @@ from .methods import leaks
 from .profiles import Engine, Sampling, Synthesis, Teacher
 
 Record = dict[str, Any]
-CODE = ("synthesis", "generation", "decoding", "prompts", "lab", "methods", "grading")
 # a mark or a new line must follow "conclusion": "in conclusion, right triangles …" is none
 _CONCLUSION = re.compile(
     r"conclusion[ \t]*(?=[^\w\s,]|\n)(?:\W|\\\w+(?=\{))*?"
@@ -95,7 +94,7 @@ def drafts(run: Run, family: str) -> Artifact:
 
     settings = {"source": source, "sampling": sampling.model_dump(), "models": p.models.model_dump(exclude={"students", "weaker"}),
                 "model": model_key(ref.path), "seed": p.synthesis.seed, "engine": p.generation.identity()}  # fmt: skip
-    return run.make("drafts", family, build, settings=settings, inputs=[problems.key], code=CODE, rows=p.data.rows)
+    return run.make("drafts", family, build, settings=settings, inputs=[problems.key], rows=p.data.rows)
 
 
 def _generate(
@@ -163,9 +162,7 @@ def records(run: Run, family: str) -> Artifact:
                 "layout": p.models.layout, "teacher": _teacher_key(run)}  # fmt: skip
     if teacher.critic == "student":
         settings["critic"] = model_key(student_ref(run, family).path)
-    return run.make(
-        "records", family, build, settings=settings, inputs=[problems.key, made.key], code=CODE, rows=p.data.rows
-    )
+    return run.make("records", family, build, settings=settings, inputs=[problems.key, made.key], rows=p.data.rows)
 
 
 def _truth(r: Record) -> str:

@@ -12,7 +12,6 @@ from .artifacts import Artifact, BadInput, Run, write_jsonl
 from .generation import ModelRef
 
 Record = dict[str, Any]
-CODE = ("training", "trainer", "tokenization", "adapters", "quantization", "methods", "prompts", "generation")
 
 
 def draw(
@@ -107,7 +106,7 @@ def fine_tune(
         return made
 
     label = f"{family}-{method.replace('(', '-').rstrip(')')}-s{seed}"
-    about = {"settings": settings, "inputs": [records.key], "code": CODE}
+    about = {"settings": settings, "inputs": [records.key]}
     if trainer.rank():
         return _join(run, label, build, about)
     return run.make("models", label, build, **about)
@@ -117,7 +116,7 @@ def _join(run: Run, label: str, build: Callable[[Path], Record], about: Record) 
     """The part of a further process of torchrun: it trains along; the first process holds the lock and writes."""
     import torch.distributed as dist
 
-    key, folder = run.place("models", label, **about)
+    key, folder = run.place("models", label, build, **about)
     if (done := artifacts.load(folder)) is not None:
         return done
     build(folder)
@@ -208,4 +207,4 @@ def whole(run: Run, family: str, model: Artifact, label: str) -> Path:
         generation.load_model(replace(ref, quantize=False)).merge_and_unload().save_pretrained(folder / "model")
         generation.load_tokenizer(ref).save_pretrained(folder / "model")
 
-    return run.make("merged", label, build, inputs=[model.key], code=("generation",)).folder / "model"
+    return run.make("merged", label, build, inputs=[model.key]).folder / "model"
