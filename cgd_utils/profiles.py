@@ -48,6 +48,10 @@ class Data(_Section):
         "report", description="training problems that overlap with a benchmark: shown in 04, or taken out"
     )
     decontaminate_ngram: Count = Field(8, description="shared words that count as overlap; 0 = whole questions only")
+    unreadable: Literal["stop", "drop", "keep"] = Field(
+        "stop",
+        description="rows whose answer the grader cannot read: left out, and above 2% of them the run stops; left out, however many; kept, not graded",
+    )
     seed: int = Field(0, description="lab: draws the problems; others: shuffles before the first `rows` are taken")
 
     @property

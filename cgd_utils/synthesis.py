@@ -153,7 +153,7 @@ def records(run: Run, family: str) -> Artifact:
         _swap_irrelevant(rows, teacher.relevance, p.synthesis.seed)
         for text in ("draft", "refined", "direct"):
             for row, score in zip(rows, grade(_answers(rows, text), rule_of(run)), strict=True):
-                row[f"{text}_correct"] = score["correct"]
+                row[f"{text}_correct"] = None if row["meta"].get("ungraded") else score["correct"]
         kept, left_out = select(rows, p.synthesis)
         write_jsonl(folder / "rows.jsonl", kept)
         return {"rows": len(kept), "of": len(rows), "left_out": left_out,
