@@ -184,7 +184,7 @@ def _marker(run: Run, family: str, cell: Cell, seed: int) -> Any:
 
 def _cell_key(run: Run, family: str, cell: Cell, seed: int, base: str) -> str:
     p = _there(run, family, cell).profile
-    settings = p.model_dump(exclude={"name": True, "description": True, "processes": True, "ablations": True, "models": {"students", "weaker"},
+    settings = p.model_dump(exclude={"name": True, "description": True, "processes": True, "ablations": True, "synthesis": {"useless"}, "models": {"students", "weaker"},
                                      "training": {"methods", "seeds"}})  # fmt: skip
     return content_key(settings, base, cell.name, cell.method, cell.after, seed, code_version(*CODE))
 

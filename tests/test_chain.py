@@ -91,6 +91,7 @@ base: smoke
 data: {{source: "{benchmark_dir}/gsm8k.jsonl", rows: 24}}
 synthesis:
   draft: {{temperature: 1.0, max_new_tokens: 32}}
+  useless: tell  # nor can they do these problems
   teacher: {{kind: model, model: "lab:llama", sampling: {{max_new_tokens: 32}}}}
 training: {{rows: 0, seeds: [0], methods: [sft, cft, cgd]}}
 evaluation:
