@@ -181,6 +181,10 @@ class Synthesis(_Section):
         [],
         description="records left out: no conclusion could be read; it contradicts the truth; a teacher's text was cut; the critique tells the answer",
     )
+    useless: Literal["stop", "tell"] = Field(
+        "stop",
+        description="what 02 and 04 do where most texts are cut off or say nothing, or refined answers are no better than drafts; see troubleshooting",
+    )
     seed: int = Field(0, description="of corrupted drafts and of the exact teacher's knobs")
 
 
@@ -395,6 +399,13 @@ class Profile(_Section):
     evaluation: Evaluation = Evaluation()
     ablations: Ablations = Ablations()
     analyses: Analyses = Analyses()
+
+    @field_validator("name")
+    @classmethod
+    def _a_folder(cls, value: str) -> str:
+        if not value or value.startswith(".") or set(value) & set("/\\"):
+            raise ValueError("must be the name of a folder: not empty, without / or \\, no dot in front")
+        return value
 
     @model_validator(mode="after")
     def _consistent(self) -> Profile:
