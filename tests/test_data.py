@@ -34,6 +34,7 @@ from cgd_utils.profiles import Data
         ("\\boxed{}", ""),
         ("The answer is:", ""),
         ("$$", ""),
+        ("$ \t$", ""),
         ("", ""),
     ],
 )
