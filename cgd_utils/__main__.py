@@ -29,7 +29,10 @@ def _parser() -> argparse.ArgumentParser:
         return commands.add_parser(name, help=help, description=help, epilog=f"example: {example}")
 
     def add_run_options(p: argparse.ArgumentParser) -> None:
-        p.add_argument("--profile", default="lab", help="a shipped profile or a YAML file (default: lab)")
+        p.add_argument("--profile", help="a shipped profile or a YAML file (default: lab, or what NAME was made from)")
+        p.add_argument(
+            "--name", help="a variant: its own folder outputs/NAME, which keeps its --set for later commands"
+        )
         p.add_argument("--outputs", default="outputs", help="folder that holds the runs' folders (default: outputs)")
         p.add_argument(
             "--set", action="append", default=[], metavar="FIELD=VALUE", help="change a profile field; repeatable"
@@ -155,6 +158,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     p.add_argument("run_a", metavar="RUN_A")
     p.add_argument("run_b", metavar="RUN_B")
+    p.add_argument("--name", help="of a variant: a side without a folder is a method of outputs/NAME")
+    p.add_argument("--outputs", default="outputs", help="with --name: folder of the runs' folders (default: outputs)")
     p.add_argument("--level", type=float, default=0.95, help="of the intervals (default: 0.95)")
     p.add_argument("--json", action="store_true", help="print the result as JSON")
     p = add(
@@ -232,9 +237,16 @@ def _told(error: Exception) -> str:
 
 
 def _open(options: Any) -> tuple[Any, dict[str, Any]]:
-    from . import artifacts, profiles
+    """The run that the options name, and the changes to its profile; ``options.profile`` is set where it was left out."""
+    from . import artifacts, profiles, variants
 
     overrides = profiles.parse_assignments(options.set)
+    if options.profile and Path(options.profile).suffix in (".yaml", ".yml"):
+        options.profile = str(Path(options.profile).resolve())  # a notebook's working directory is another
+    if options.name:
+        outputs = artifacts.outputs_folder(options.outputs)
+        options.profile, overrides = variants.settings(outputs, options.name, options.profile, overrides)
+    options.profile = options.profile or "lab"
     return artifacts.open_run(options.profile, options.outputs, overrides), overrides
 
 
@@ -255,8 +267,7 @@ def _run(options: Any) -> int:
     last = runner.stage_named(options.only or options.last) if options.only or options.last else len(runner.STAGES) - 1
     quiet = options.json
     rows = runner.run_chain(
-        run, overrides, options.profile if not options.profile.endswith((".yaml", ".yml")) else str(Path(options.profile).resolve()),
-        first=first, last=last, force=[runner.stage_named(f) for f in options.force], dry_run=options.dry_run,
+        run, overrides, options.profile, first=first, last=last, force=[runner.stage_named(f) for f in options.force], dry_run=options.dry_run,
         tell=(lambda _: None) if quiet else (lambda line: print(line, flush=True)),
     )  # fmt: skip
     if options.json or options.dry_run:
@@ -302,12 +313,13 @@ def _check(options: Any) -> int:
 
 
 def _train(options: Any) -> int:
-    from . import checks, training
+    from . import checks, training, variants
     from .trainer import rank
 
-    run, _ = _open(options)
+    run, overrides = _open(options)
     t = run.profile.training
     checks.preflight(run)
+    variants.note(run, options.profile, overrides)
     made = [
         training.fine_tune(run, f, m, s)
         for f in options.family or run.profile.models.students
@@ -404,12 +416,21 @@ def _ifeval(options: Any) -> int:
     return 0
 
 
+def _side(text: str, options: Any) -> str:
+    """A side of a comparison; with ``--name`` a method alone is one of that variant."""
+    from . import artifacts
+
+    if not options.name or ":" in text or Path(text).is_file():
+        return text
+    return f"{artifacts.outputs_folder(options.outputs) / options.name}:{text}"
+
+
 def _compare(options: Any) -> int:
     from . import compare
 
     if not 0 < options.level < 1:
         raise ValueError(f"--level {options.level}: must lie between 0 and 1, such as 0.95")
-    a, b = compare.read_side(options.run_a), compare.read_side(options.run_b)
+    a, b = (compare.read_side(_side(text, options)) for text in (options.run_a, options.run_b))
     rows = compare.compare(a, b, options.level)
     if alone := compare.unshared(a, b):
         print(f"not compared, on one side only: {', '.join(alone)}", file=sys.stderr)
@@ -418,11 +439,12 @@ def _compare(options: Any) -> int:
 
 
 def _export(options: Any) -> int:
-    from . import checks, export, methods
+    from . import checks, export, methods, variants
 
     methods.parse(options.method)
-    run, _ = _open(options)
+    run, overrides = _open(options)
     checks.preflight(run)
+    variants.note(run, options.profile, overrides)
     made = export.write(run, options.method, options.format, options.out, options.family, options.seed)
     _print_or_json(made, [{**made, "files": ", ".join(made["files"])}], options)
     return 0

@@ -2,7 +2,8 @@
 
 An artifact is a folder ``outputs/<profile>/artifacts/<kind>/<label>-<key>/``. Its key is a hash of what determines it:
 the settings it uses, the keys of its inputs, the code of its stage. ``manifest.json`` is written last, so a folder
-without one is unfinished work and is gone on with.
+without one is unfinished work and is gone on with. What a run beside it has finished under the same key is linked, not made
+again: each run's folder is whole, and can be removed without harm to another.
 """
 
 from __future__ import annotations
@@ -268,7 +269,9 @@ class Run:
         inputs: Sequence[str] = (),
         rows: int | None = None,
     ) -> Artifact:
-        """Loads an artifact, or builds it if it is missing or unfinished.
+        """Loads an artifact; links it from a run beside this one if that has it; else builds it, or goes on building.
+
+        Two runs that need the same artifact at the same time may both build it, each in its own folder.
 
         Args:
             kind: folder under ``artifacts/``, for example ``drafts``.
@@ -287,7 +290,7 @@ class Run:
             return done
         folder.mkdir(parents=True, exist_ok=True)
         with FileLock(folder / ".lock"):
-            if (done := load(folder)) is not None:
+            if (done := load(folder) or self._shared(folder, key)) is not None:
                 return done
             write_json(folder / "building.json", {"key": key, "rows": rows})
             started = time.monotonic()
@@ -314,6 +317,44 @@ class Run:
             write_json(folder / MANIFEST, manifest)
             (folder / "building.json").unlink(missing_ok=True)
         return Artifact(folder, key, manifest)
+
+    def _shared(self, folder: Path, key: str) -> Artifact | None:
+        """The artifact, linked from a run beside this one that has finished it; None if there is none."""
+        for other in sorted(self.folder.parent.iterdir()):
+            source = other / folder.relative_to(self.folder)
+            if other == self.folder or not (source / MANIFEST).is_file():
+                continue
+            try:
+                _link(source, folder, key)
+            except (OSError, ValueError):  # damaged, or removed meanwhile
+                continue
+            return load(folder)
+        return None
+
+
+def _link(source: Path, folder: Path, key: str) -> None:
+    """Hard-links a finished artifact's files, its manifest last; copies them where the file system cannot link.
+
+    Raises:
+        OSError: a file is gone. ValueError: another key, or a file that is not as the manifest says.
+    """
+    manifest = json.loads((source / MANIFEST).read_text(encoding="utf-8"))
+    if manifest["key"] != key:
+        raise ValueError(f"{source}: key {manifest['key']}, not {key}")
+    for name, about in [*manifest["outputs"].items(), (MANIFEST, None)]:
+        path = source / name
+        if about and path.stat().st_size != about["bytes"]:
+            raise ValueError(f"{path}: {path.stat().st_size} bytes, not {about['bytes']}")
+        with atomic(folder / name) as temporary:
+            # a log is appended to where it lies, if its artifact must be built again: never two runs' at once
+            if path.suffix == ".jsonl" and path.name != "rows.jsonl":
+                shutil.copy2(path, temporary)
+                continue
+            try:
+                os.link(path, temporary)
+            except OSError:
+                shutil.copy2(path, temporary)
+    (folder / "building.json").unlink(missing_ok=True)
 
 
 def load(folder: Path) -> Artifact | None:

@@ -86,7 +86,7 @@ def problems(run: Run) -> Artifact:
         gone = {f["id"] for f in found}
         write_jsonl(folder / "rows.jsonl", [r for r in rows if r["id"] not in gone])
         write_jsonl(folder / "removed.jsonl", found)
-        return {"rows": len(rows) - len(gone), "removed": len(gone)}
+        return {**made.manifest["facts"], "rows": len(rows) - len(gone), "removed": len(gone)}
 
     settings = {
         "ngram": run.profile.data.decontaminate_ngram,

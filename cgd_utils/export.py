@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from . import artifacts, methods, prompts, synthesis, training
+from . import artifacts, methods, prompts, synthesis, training, variants
 from .artifacts import BadInput, Run
 
 Record = dict[str, Any]
@@ -112,7 +112,9 @@ def write(run: Run, method: str, form: str, out: Path, family: str | None = None
     try:
         files = _write_trl(part, rows) if form == "trl" else _write_llama_factory(part, rows, name)
         seen = "" if seed is None else f" --seed {seed}"
-        command = f"cgd export --profile {run.profile.name} --method {shlex.quote(method)} --format {form} --family {family}{seen}"
+        command = (
+            f"cgd export {variants.option(run)} --method {shlex.quote(method)} --format {form} --family {family}{seen}"
+        )
         artifacts.write_text(part / "README.md", _card(run, about, method, form, name, rows, used, out.name, command))
         artifacts.write_json(part / artifacts.MANIFEST, {
             "kind": "export", "format": form, "method": method, "family": family, "seed": seed, "rows": len(rows),

@@ -90,6 +90,10 @@ class Data(_Section):
         "report", description="training problems that overlap with a benchmark: shown in 04, or taken out"
     )
     decontaminate_ngram: Count = Field(8, description="shared words that count as overlap; 0 = whole questions only")
+    unreadable: Literal["stop", "drop", "keep"] = Field(
+        "stop",
+        description="rows whose answer the grader cannot read: left out, and above 2% of them the run stops; left out, however many; kept, not graded",
+    )
     seed: int = Field(0, description="lab: draws the problems; others: shuffles before the first `rows` are taken")
 
     @property
@@ -218,6 +222,10 @@ class Synthesis(_Section):
     leave_out: list[Literal["no_conclusion", "disagrees", "truncated", "leaks"]] = Field(
         [],
         description="records left out: no conclusion could be read; it contradicts the truth; a teacher's text was cut; the critique tells the answer",
+    )
+    useless: Literal["stop", "tell"] = Field(
+        "stop",
+        description="what 02 and 04 do where most texts are cut off or say nothing, or refined answers are no better than drafts; see troubleshooting",
     )
     seed: int = Field(0, description="of corrupted drafts and of the exact teacher's knobs")
 
@@ -433,6 +441,13 @@ class Profile(_Section):
     evaluation: Evaluation = Evaluation()
     ablations: Ablations = Ablations()
     analyses: Analyses = Analyses()
+
+    @field_validator("name")
+    @classmethod
+    def _a_folder(cls, value: str) -> str:
+        if not value or value.startswith(".") or set(value) & set("/\\"):
+            raise ValueError("must be the name of a folder: not empty, without / or \\, no dot in front")
+        return value
 
     @model_validator(mode="after")
     def _consistent(self) -> Profile:

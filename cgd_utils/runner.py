@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from . import artifacts, profiles, progress, settings_read, source_code
+from . import artifacts, profiles, progress, settings_read, source_code, variants
 from .artifacts import PROJECT, BadInput, Run
 
 Record = dict[str, Any]
@@ -230,6 +230,7 @@ def run_chain(
                 for i, s in enumerate(STAGES) if first <= i <= last]  # fmt: skip
     out = []
     with artifacts.exclusive(run.folder):
+        variants.note(run, profile, overrides)
         for i, s in enumerate(STAGES):
             if not first <= i <= last:
                 continue
@@ -239,18 +240,38 @@ def run_chain(
                 out.append({"stage": s.name, "action": "skipped", "wall_seconds": state["wall_seconds"]})
                 continue
             tell(f"{s.name}: running" + (f" ({state['why']})" if state["why"] else ""))
-            with progress.following(s.name):
-                seconds = _execute(run, s, parameters)
+            try:
+                with progress.following(s.name):
+                    seconds = _execute(run, s, parameters)
+            finally:
+                for line in _told(_executed(run, s)):
+                    tell(f"  {line}")
             tell(f"{s.name}: done in {seconds:.0f} s")
             out.append({"stage": s.name, "action": "ran", "wall_seconds": seconds})
     return out
+
+
+def _executed(run: Run, stage: Stage) -> Path:
+    return run.folder / "notebooks" / f"{stage.name}.ipynb"
+
+
+def _told(executed: Path) -> list[str]:
+    """What the cells tagged ``told`` of an executed notebook printed: the command line says it too."""
+    try:
+        cells = json.loads(executed.read_text(encoding="utf-8"))["cells"]
+    except (OSError, ValueError):  # ended before a cell was saved
+        return []
+    printed = [
+        o for c in cells if "told" in c["metadata"].get("tags", []) for o in c["outputs"] if o.get("name") == "stdout"
+    ]
+    return [line for o in printed for line in "".join(o["text"]).splitlines()]
 
 
 def _execute(run: Run, stage: Stage, parameters: Record) -> float:
     import papermill
     from papermill.exceptions import PapermillExecutionError
 
-    executed = run.folder / "notebooks" / f"{stage.name}.ipynb"
+    executed = _executed(run, stage)
     executed.parent.mkdir(parents=True, exist_ok=True)
     manifest = _manifest_path(run, stage.name)
     longest = _longest(run, stage.name)

@@ -152,13 +152,16 @@ def records(run: Run, family: str) -> Artifact:
         _swap_irrelevant(rows, teacher.relevance, p.synthesis.seed)
         for text in ("draft", "refined", "direct"):
             for row, score in zip(rows, grade(_answers(rows, text), rule_of(run)), strict=True):
-                row[f"{text}_correct"] = score["correct"]
+                row[f"{text}_correct"] = None if row["meta"].get("ungraded") else score["correct"]
         kept, left_out = select(rows, p.synthesis)
         write_jsonl(folder / "rows.jsonl", kept)
-        return {"rows": len(kept), "of": len(rows), "left_out": left_out,
+        graded = [r for r in rows if r["draft_correct"] is not None and r["refined_correct"] is not None]
+        return {"rows": len(kept), "of": len(rows), "left_out": left_out, "graded": len(graded),
+                "right": {t: sum(bool(r[f"{t}_correct"]) for r in graded) for t in ("draft", "refined", "direct")},
+                "cut": {t: sum(r.get(f"{t}_finish") == "length" for r in rows) for t in TEXTS},
                 **{fault: sum(found(r) for r in rows) for fault, found in FAULTS.items()}}  # fmt: skip
 
-    settings = {"synthesis": p.synthesis.model_dump(exclude={"draft": True, "draft_source": True, "teacher": {"generation"}}),
+    settings = {"synthesis": p.synthesis.model_dump(exclude={"draft": True, "draft_source": True, "useless": True, "teacher": {"generation"}}),
                 "layout": p.models.layout, "teacher": _teacher_key(run)}  # fmt: skip
     if teacher.critic == "student":
         settings["critic"] = model_key(student_ref(run, family).path)
@@ -172,7 +175,7 @@ def _truth(r: Record) -> str:
 # what may be wrong with a record, counted in the manifest; `synthesis.leave_out` names those to leave out
 FAULTS: dict[str, Callable[[Record], bool]] = {
     "no_conclusion": lambda r: r["conclusion"] is None,
-    "disagrees": lambda r: r["conclusion"] not in (None, _truth(r)),
+    "disagrees": lambda r: r["draft_correct"] is not None and r["conclusion"] not in (None, _truth(r)),
     "truncated": lambda r: any(r.get(f"{t}_finish") == "length" for t in ("critique", "refined", "direct")),
     "leaks": lambda r: leaks(r["critique"], r["answer"]),
 }
@@ -304,6 +307,6 @@ def agreement(rows: Sequence[Record]) -> dict[str, int]:
     """How the critiques' conclusions agree with the truth: counts of (draft is …, critique says …)."""
     out: dict[str, int] = {}
     for r in rows:
-        name = f"draft {'right' if r['draft_correct'] else 'wrong'}, critique says {r['conclusion'] or 'nothing'}"
+        name = f"draft {'not graded' if r['draft_correct'] is None else _truth(r)}, critique says {r['conclusion'] or 'nothing'}"
         out[name] = out.get(name, 0) + 1
     return dict(sorted(out.items()))

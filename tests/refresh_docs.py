@@ -23,6 +23,17 @@ cgd run --profile lab --set training.epochs=2 --set models.students='{{qwen: "la
 cgd status --profile lab --set training.epochs=2   # which notebooks that would make stale, and why
 ```
 
+Such a change takes the place of the run's own results. To keep both, give the variant a name:
+
+```bash
+cgd run --profile lab --name lab-long --set training.epochs=2   # its results go to outputs/lab-long
+cgd status --name lab-long                                      # the name stands for the profile and its changes
+```
+
+`status`, `report`, `compare`, `export`, `train`, `check` and `push` take `--name` too. Its folder is a run's folder like any other; what it has
+in common with the runs beside it (the same drafts, critiques, models) is linked into its `artifacts/`, not made again, and each folder can be
+removed without harm to the others. In a notebook a name is one more change: `overrides = {{"name": "lab-long", "training.epochs": 2}}`.
+
 In a notebook the same is `overrides = {{"training.epochs": 2}}` in the first code cell. An unknown field or a value out of range is refused
 before any work starts, with the nearest known name.
 

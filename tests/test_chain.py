@@ -51,7 +51,7 @@ def test_a_second_run_skips_everything(smoke_run, capsys):
 def test_an_evaluation_field_makes_only_evaluation_stale(smoke_run):
     changed = artifacts.open_run("smoke", smoke_run.folder.parent, {"evaluation.lab_rows": 13})
     states = {r["stage"]: r for r in runner.status(changed)}
-    assert [s for s, r in states.items() if r["state"] == "done"] == list(runner.NAMES[:4])
+    assert [s for s, r in states.items() if r["state"] == "done"] == list(runner.NAMES[1:4])  # 00 prints all fields
     assert states["04_evaluate"]["why"] == "evaluation.lab_rows: 12 → 13"
 
 
@@ -91,6 +91,7 @@ base: smoke
 data: {{source: "{benchmark_dir}/gsm8k.jsonl", rows: 24}}
 synthesis:
   draft: {{temperature: 1.0, max_new_tokens: 32}}
+  useless: tell  # nor can they do these problems
   teacher: {{kind: model, model: "lab:llama", sampling: {{max_new_tokens: 32}}}}
 training: {{rows: 0, seeds: [0], methods: [sft, cft, cgd]}}
 evaluation:

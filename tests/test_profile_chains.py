@@ -77,6 +77,7 @@ def test_a_profile_passes_the_whole_chain(name, tmp_path, monkeypatch):
         "models.device": "cpu",
         "evaluation.benchmark_dir": str(tmp_path / "benchmarks"),
         "synthesis.draft.max_new_tokens": 6, "synthesis.teacher.sampling.max_new_tokens": 6, "evaluation.sampling.max_new_tokens": 4,
+        "synthesis.useless": "tell",  # texts of six tokens by random weights
         "training.batch_size": 4, "training.learning_rate": 1e-3,
     }  # fmt: skip
     overrides["training.micro_batch_size"] = min(2, p.training.micro_batch_size)
