@@ -235,7 +235,8 @@ def _open(options: Any) -> tuple[Any, dict[str, Any]]:
     from . import artifacts, profiles
 
     overrides = profiles.parse_assignments(options.set)
-    return artifacts.open_run(options.profile, options.outputs, overrides), overrides
+    run = artifacts.open_run(options.profile, options.outputs, overrides)
+    return run, {field: run.profile.get(field) for field in overrides}  # as validated, for the notebooks
 
 
 def _print(rows: list[dict[str, Any]], as_json: bool) -> None:

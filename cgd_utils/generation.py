@@ -392,4 +392,4 @@ def open_generator(ref: ModelRef, engine: Engine) -> Any:
         from .vllm_engine import VLLMGenerator
 
         return VLLMGenerator(ref, engine, load_tokenizer(ref))
-    return TransformersGenerator(ref, engine.batch_size, engine.batch_memory_gib, engine.gpu_memory_utilization)
+    return TransformersGenerator(ref, engine.batch_size, engine.batch_memory_gib, engine.gpu_share)

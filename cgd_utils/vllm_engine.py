@@ -132,7 +132,7 @@ class VLLMGenerator:
         return {
             "model": ref.path, "tokenizer": ref.path, "revision": ref.revision, "trust_remote_code": ref.trust_remote_code,
             "dtype": ref.dtype, "tensor_parallel_size": s.tensor_parallel_size, "max_model_len": s.max_model_len,
-            "gpu_memory_utilization": s.gpu_memory_utilization, "quantization": s.quantization, "enable_prefix_caching": True,
+            "gpu_memory_utilization": s.gpu_share, "quantization": s.quantization, "enable_prefix_caching": True,
             "generation_config": "vllm", "seed": 0,
         }  # fmt: skip
 
