@@ -156,7 +156,7 @@ class Engine(_Section):
         description="openai: further tries after 429, 5xx, an error in place of an answer, timeouts, lost connections",
     )
     backoff_s: Annotated[float, Field(ge=0)] = Field(
-        1.0, description="openai: wait before the first retry; doubles, at most 60 s; longer if the server says so"
+        1.0, description="openai: wait before the first retry; doubles, or as long as the server says; at most 60 s"
     )
     budget: Annotated[float, Field(gt=0)] | None = Field(None, description="openai: stop cleanly at this cost")
     price_prompt: Annotated[float, Field(ge=0)] = Field(0.0, description="openai: cost of a million prompt tokens")
@@ -552,7 +552,8 @@ def _read(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
     if isinstance(base, dict | list):
         raise ProfileError(f"profile file {path}: base = {_short(base)}: name one profile or YAML file")
     beside = path.parent / str(base)
-    merged = _read(beside if beside.is_file() else find(str(base)), (*seen, path.resolve()))
+    own_file = beside.is_file() and beside.suffix in (".yaml", ".yml")
+    merged = _read(beside if own_file else find(str(base)), (*seen, path.resolve()))
     merged.pop("description", None)
     return _merge(merged, own)
 

@@ -29,6 +29,7 @@ class VLLMGenerator:
 
     def __init__(self, ref: Any, settings: Engine, tokenizer: Any) -> None:
         self.ref, self.settings, self.tokenizer = ref, settings, tokenizer
+        self.max_model_len = settings.max_model_len
         self.seconds: dict[str, float] = {}
         self._adapter = self._served(ref.adapter) if ref.adapter else None
         self._has_gpus()
