@@ -247,7 +247,8 @@ def _open(options: Any) -> tuple[Any, dict[str, Any]]:
         outputs = artifacts.outputs_folder(options.outputs)
         options.profile, overrides = variants.settings(outputs, options.name, options.profile, overrides)
     options.profile = options.profile or "lab"
-    return artifacts.open_run(options.profile, options.outputs, overrides), overrides
+    run = artifacts.open_run(options.profile, options.outputs, overrides)
+    return run, {field: run.profile.get(field) for field in overrides}  # as validated, for the notebooks
 
 
 def _print(rows: list[dict[str, Any]], as_json: bool) -> None:

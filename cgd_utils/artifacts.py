@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from . import profiles, settings_read, source_code
 from .profiles import Profile
@@ -95,9 +95,14 @@ def dumps(row: Mapping[str, Any]) -> str:
     return json.dumps(row, ensure_ascii=False, separators=(",", ":"))
 
 
+def _open_jsonl(path: Path, mode: str) -> IO[str]:
+    # half of a surrogate pair, which UTF-8 cannot hold, is written as JSON's own escape
+    return path.open(mode, encoding="utf-8", errors="backslashreplace", newline="\n")
+
+
 def write_jsonl(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
     """Writes rows as JSONL at once or not at all."""
-    with atomic(path) as temporary, temporary.open("w", encoding="utf-8", newline="\n") as f:
+    with atomic(path) as temporary, _open_jsonl(temporary, "w") as f:
         f.writelines(dumps(r) + "\n" for r in rows)
 
 
@@ -156,7 +161,7 @@ class JsonlLog:
 
     def append(self, rows: Iterable[Mapping[str, Any]]) -> None:
         """Adds rows and forces them to disk."""
-        with self.path.open("a", encoding="utf-8", newline="\n") as f:
+        with _open_jsonl(self.path, "a") as f:
             f.write("".join(dumps(r) + "\n" for r in rows))
             f.flush()
             os.fsync(f.fileno())

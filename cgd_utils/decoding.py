@@ -121,12 +121,23 @@ def row_bytes(model: Any, prompt: int, new: int) -> int:
         new: tokens to be generated.
     """
     c = model.config.get_text_config()
-    heads = getattr(c, "num_key_value_heads", None) or c.num_attention_heads
-    head_dim = getattr(c, "head_dim", None) or c.hidden_size // c.num_attention_heads
     size = model.dtype.itemsize
-    kept = 2 * c.num_hidden_layers * heads * head_dim * size * (prompt + new)
+    kept = cache_bytes(c, size, prompt + new)
     passing = (4 * c.hidden_size + 3 * (getattr(c, "intermediate_size", None) or 4 * c.hidden_size)) * size * prompt
     return kept + passing + 16 * c.vocab_size
+
+
+def cache_bytes(config: Any, size: int, tokens: int) -> int:
+    """Bytes of the keys and values of tokens.
+
+    Args:
+        config: the text model's.
+        size: bytes of a number.
+        tokens: of all texts together.
+    """
+    heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
+    head_dim = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+    return 2 * config.num_hidden_layers * heads * head_dim * size * tokens
 
 
 def memory_budget(model: Any, gib: float | None, share: float) -> float:

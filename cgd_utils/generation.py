@@ -65,6 +65,8 @@ class Generator(Protocol):
     """An engine with a model: turns a batch of requests into rows, in the batch's order.
 
     An engine that finishes rows in an order of its own has ``stream(missing, sampling)`` in place of the first two.
+    ``max_model_len`` is the profile's limit of prompt and text, None for the model's own; a server, whose limit is not known
+    here, has none.
     """
 
     @property
@@ -89,6 +91,8 @@ class TransformersGenerator:
     The model is loaded at the first batch. Where memory runs out all the same, batches are halved from then on; `counts`
     tells how often.
     """
+
+    max_model_len = None
 
     def __init__(
         self, ref: ModelRef, batch_size: int = 256, memory_gib: float | None = None, share: float = 0.9
@@ -392,4 +396,4 @@ def open_generator(ref: ModelRef, engine: Engine) -> Any:
         from .vllm_engine import VLLMGenerator
 
         return VLLMGenerator(ref, engine, load_tokenizer(ref))
-    return TransformersGenerator(ref, engine.batch_size, engine.batch_memory_gib, engine.gpu_memory_utilization)
+    return TransformersGenerator(ref, engine.batch_size, engine.batch_memory_gib, engine.gpu_share)

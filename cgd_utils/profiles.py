@@ -11,7 +11,7 @@ import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 import yaml
 from pydantic import (
@@ -20,22 +20,33 @@ from pydantic import (
     Field,
     PrivateAttr,
     ValidationError,
+    ValidationInfo,
     field_validator,
     model_validator,
 )
 
-from . import settings_read
+from . import settings_read, yaml_words
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=0)]
 Positive = Annotated[int, Field(ge=1)]
 DType = Literal["auto", "float32", "bfloat16", "float16"]
+GPU_SHARE = 0.9
 # problem sources that are worlds of the lab: their truth is known, see lab.world.WORLDS
 LAB_SOURCES = ("lab", "lab-misconception")
 
 
 class ProfileError(ValueError):
     """A profile, field or value that cannot be used; the message says where and what to do."""
+
+
+def _parts(annotation: Any) -> list[Any]:
+    """A type and every type inside it: dict[str, int] has dict, str and int."""
+    return [annotation, *(inner for part in get_args(annotation) for inner in _parts(part))]
+
+
+def _is_section(annotation: Any) -> bool:
+    return isinstance(annotation, type) and issubclass(annotation, BaseModel)
 
 
 class _Section(BaseModel):
@@ -72,6 +83,15 @@ class _Section(BaseModel):
                 own = value.model_copy()  # a default is one object for all profiles and places
                 own._place(f"{path}.{name}" if path else name)
                 self.__dict__[name] = own
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _word_or_number(cls, value: Any, info: ValidationInfo) -> Any:
+        """A number where a word is meant is the word as it was written: revision: 1e5, 0012345."""
+        wanted = _parts(cls.model_fields[info.field_name or ""].annotation)
+        word = str in wanted and not any(t in wanted for t in (int, float, Any))
+        # a section inside decides for its own fields
+        return yaml_words.plain(value, as_words=word, mappings=not any(map(_is_section, wanted)))
 
 
 class Data(_Section):
@@ -156,18 +176,32 @@ class Engine(_Section):
     vllm_python: str | None = Field(None, description="vllm: interpreter that has vLLM; None = this one")
     tensor_parallel_size: Positive = Field(1, description="vllm: GPUs a model is spread over")
     max_model_len: Positive | None = Field(None, description="vllm: tokens of prompt and text; None = the model's")
-    gpu_memory_utilization: Annotated[float, Field(gt=0, le=1)] = Field(
-        0.9, description="vllm, transformers: share of the GPU's memory"
+    gpu_memory_utilization: Annotated[float, Field(gt=0, le=1)] | None = Field(
+        None,
+        description="vllm, transformers: share of the GPU's memory, or of the RAM for vLLM on a CPU; "
+        "None = 0.9 of a GPU, on a CPU what the prompts need and half of the free RAM at most",
     )
     quantization: str | None = Field(None, description="vllm: such as fp8; None = as the weights are")
     base_url: str | None = Field(None, description="openai: the server's address, such as http://localhost:8000/v1")
     server_model: str | None = Field(None, description="openai: the model as the server calls it")
     api_key_env: str = Field("OPENAI_API_KEY", description="openai: environment variable that holds the key")
+    max_tokens_field: Literal["max_tokens", "max_completion_tokens"] = Field(
+        "max_tokens", description="openai: what the server calls the limit of new tokens"
+    )
+    omit_fields: list[Literal["max_tokens", "temperature", "top_p", "seed", "n"]] = Field(
+        [], description="openai: fields of a request that the server refuses; it then uses its own values"
+    )
+    extra_body: dict[str, Any] = Field(
+        {}, description="openai: more fields of every request, such as {reasoning_effort: low, top_k: 20}"
+    )
     concurrency: Positive = Field(32, description="openai: requests under way at once")
     timeout_s: Annotated[float, Field(gt=0)] = Field(600, description="openai: seconds a request may take")
-    retries: Count = Field(6, description="openai: further tries after 429, 5xx, timeouts and lost connections")
+    retries: Count = Field(
+        6,
+        description="openai: further tries after 429, 5xx, an error in place of an answer, timeouts, lost connections",
+    )
     backoff_s: Annotated[float, Field(ge=0)] = Field(
-        1.0, description="openai: wait before the first retry; doubles, at most 60 s"
+        1.0, description="openai: wait before the first retry; doubles, or as long as the server says; at most 60 s"
     )
     budget: Annotated[float, Field(gt=0)] | None = Field(None, description="openai: stop cleanly at this cost")
     price_prompt: Annotated[float, Field(ge=0)] = Field(0.0, description="openai: cost of a million prompt tokens")
@@ -175,9 +209,19 @@ class Engine(_Section):
         0.0, description="openai: cost of a million completion tokens"
     )
 
+    @property
+    def gpu_share(self) -> float:
+        """The share of a GPU's memory."""
+        return self.gpu_memory_utilization or GPU_SHARE
+
     def identity(self) -> dict[str, Any]:
-        """The settings that decide which model answers; the others decide how fast, so work goes on when they change."""
-        return {"quantization": self.quantization, "server_model": self.server_model}
+        """The settings that decide which text is the answer; the others decide how fast, so work goes on when they change."""
+        return {"quantization": self.quantization, "server_model": self.server_model, **self.request_changes()}
+
+    def request_changes(self) -> dict[str, Any]:
+        """What makes a server's requests, and so its texts, differ from those of ``sampling`` alone; empty without any."""
+        told = {"omit_fields": sorted(self.omit_fields), "extra_body": self.extra_body}
+        return {name: value for name, value in told.items() if value}
 
 
 class Teacher(_Section):
@@ -506,7 +550,7 @@ def find(name: str | os.PathLike[str]) -> Path:
         return shipped
     path = Path(name)
     if path.suffix in (".yaml", ".yml"):
-        if path.exists():
+        if path.is_file():
             return path
         raise ProfileError(f"profile file {path}: no such file")
     raise ProfileError(
@@ -525,12 +569,7 @@ def load(name: str | os.PathLike[str], overrides: Mapping[str, Any] | None = Non
         ProfileError: unknown profile or field, wrong type, value out of range; one line a fault.
     """
     settings = _read(find(name), ())
-    for dotted, value in (overrides or {}).items():
-        _set(settings, dotted, value)
-    try:
-        return Profile.model_validate(settings)
-    except ValidationError as e:
-        raise ProfileError("\n".join(_explain(settings.get("name", name), e))) from None
+    return _validated(settings, overrides or {}, settings.get("name", name))
 
 
 def changed(profile: Profile, fields: Mapping[str, Any]) -> Profile:
@@ -541,29 +580,41 @@ def changed(profile: Profile, fields: Mapping[str, Any]) -> Profile:
     """
     with settings_read.unwatched():
         settings = profile.model_dump(mode="json")
-    for dotted, value in fields.items():
+    return _validated(settings, fields, profile.name)
+
+
+def _validated(settings: dict[str, Any], fields: Mapping[str, Any], name: Any) -> Profile:
+    # whole sections first, so that the order in which fields are given does not matter
+    for dotted, value in sorted(fields.items(), key=lambda field: field[0].count(".")):
         _set(settings, dotted, value)
     try:
         return Profile.model_validate(settings)
     except ValidationError as e:
-        raise ProfileError("\n".join(_explain(profile.name, e))) from None
+        raise ProfileError("\n".join(_explain(name, e))) from None
 
 
 def _read(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
     try:
-        own = yaml.safe_load(path.read_text(encoding="utf-8"))
+        own = yaml_words.load(path.read_text(encoding="utf-8"))
+    except UnicodeDecodeError as e:
+        raise ProfileError(f"profile file {path}: not UTF-8 text (byte {e.start}); save it as UTF-8") from None
     except yaml.YAMLError as e:
         raise ProfileError(f"profile file {path} is not valid YAML: {' '.join(str(e).split())}") from None
     if not isinstance(own, dict):
-        raise ProfileError(f"profile file {path}: expected 'field: value' lines")
-    if path in seen:
+        raise ProfileError(f"profile file {path}: expected 'field: value' lines, found {_short(own)}")
+    if path.resolve() in seen:
         raise ProfileError(f"profile file {path} is its own base")
     base = own.pop("base", None)
+    own = {field: value for field, value in own.items() if value is not None}  # a section without a line says nothing
     own.setdefault("name", path.stem)
     _anchor(own, path.parent)
     if base is None:
         return own
-    merged = _read(find(base), (*seen, path))
+    if isinstance(base, dict | list):
+        raise ProfileError(f"profile file {path}: base = {_short(base)}: name one profile or YAML file")
+    beside = path.parent / str(base)
+    own_file = beside.is_file() and beside.suffix in (".yaml", ".yml")
+    merged = _read(beside if own_file else find(str(base)), (*seen, path.resolve()))
     merged.pop("description", None)
     return _merge(merged, own)
 
@@ -591,7 +642,7 @@ def _anchor(settings: Mapping[str, Any], folder: Path) -> None:
 
 
 # fields whose value is one mapping, replaced as a whole
-_WHOLE = {"fields", "students", "weaker"}
+_WHOLE = {"fields", "students", "weaker", "extra_body"}
 
 
 def _merge(base: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
@@ -607,11 +658,13 @@ def _set(settings: dict[str, Any], dotted: str, value: Any) -> None:
     if dotted not in known and not any(dotted.startswith(f"{k}.") and k.split(".")[-1] in _WHOLE for k in known):
         raise ProfileError(f"unknown field {dotted!r}{_nearest(dotted, known)}")
     *parents, last = dotted.split(".")
+    section = settings
     for part in parents:
-        child = settings.get(part)
-        settings[part] = dict(child) if isinstance(child, dict) else {}
-        settings = settings[part]
-    settings[last] = value
+        # an optional section that is not set stands for the run's section of its name, and so begins as a copy of it
+        child = section.get(part) or (settings.get(part) if section is not settings else None)
+        section[part] = dict(child) if isinstance(child, dict) else {}
+        section = section[part]
+    section[last] = value
 
 
 def parse_assignments(pairs: list[str]) -> dict[str, Any]:
@@ -626,22 +679,15 @@ def parse_assignments(pairs: list[str]) -> dict[str, Any]:
         if not mark or not name.strip():
             raise ProfileError(f"setting {pair!r}: write it as field=value, for example training.epochs=2")
         try:
-            out[name.strip()] = _number(yaml.safe_load(value))
-            if name.strip() in ("data.source", "evaluation.benchmark_dir") and Path(value).exists():
-                out[name.strip()] = str(Path(value).resolve())  # a notebook's working directory is another
-        except yaml.YAMLError:
-            raise ProfileError(f"setting {pair!r}: {value!r} is not valid YAML") from None
+            out[name.strip()] = yaml_words.load(value)
+        except yaml.YAMLError as e:
+            told = " ".join(str(e).split())
+            raise ProfileError(
+                f"setting {pair!r}: {value!r} is not valid YAML ({told}); put quotes around it"
+            ) from None
+        if name.strip() in ("data.source", "evaluation.benchmark_dir") and Path(value).exists():
+            out[name.strip()] = str(Path(value).resolve())  # a notebook's working directory is another
     return out
-
-
-def _number(value: Any) -> Any:
-    # YAML 1.1 reads 1e-4 as text
-    if isinstance(value, str):
-        try:
-            return float(value)
-        except ValueError:
-            return value
-    return value
 
 
 def dotted_fields(model: type[BaseModel] = Profile, prefix: str = "") -> list[str]:
@@ -649,9 +695,14 @@ def dotted_fields(model: type[BaseModel] = Profile, prefix: str = "") -> list[st
     out = []
     for name, f in model.model_fields.items():
         out.append(prefix + name)
-        if isinstance(f.annotation, type) and issubclass(f.annotation, BaseModel):
-            out += dotted_fields(f.annotation, f"{prefix}{name}.")
+        for part in (f.annotation, *get_args(f.annotation)):  # of an optional section too
+            if _is_section(part):
+                out += dotted_fields(part, f"{prefix}{name}.")
     return out
+
+
+def _short(value: Any) -> str:
+    return json.dumps(value, default=str, ensure_ascii=False)[:100]
 
 
 def _nearest(word: str, known: Any) -> str:

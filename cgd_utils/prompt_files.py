@@ -75,7 +75,8 @@ def generate(
         GenerationFailed: some answers could not be had; the others are in ``out``.
     """
     requests = shard_of(read_prompts(prompts), shard)
-    about = {"model": ref.name, "revision": ref.revision, "adapter": ref.adapter, "sampling": sampling.model_dump()}
+    about = {"model": ref.name, "revision": ref.revision, "adapter": ref.adapter, "sampling": sampling.model_dump(),
+             **engine.request_changes()}  # fmt: skip
     manifest = out.with_name(out.name + ".settings.json")
     if out.exists():
         _same_work(out, manifest, about, requests)

@@ -40,6 +40,7 @@ class RayGenerator:
         if importlib.util.find_spec("ray") is None:
             raise BadInput("generation.engine = 'ray' but Ray is not installed: pip install 'cgd-kit[scale]'")
         self.ref, self.settings, self.open_worker = ref, settings, open_worker
+        self.max_model_len = settings.max_model_len if settings.ray_engine == "vllm" else None
         self._started = _start(settings.ray_address)
         self.gpus = self._gpus_a_worker()
 

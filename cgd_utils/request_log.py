@@ -76,7 +76,8 @@ def generate(
         first.setdefault(key, pair)
     wanted, key_of = list(first.values()), {(r.id, s): key for key, (r, s) in first.items()}
     journal = JsonlLog(log)
-    rows = {r["key"]: r for r in journal.rows() if r.get("key") in first}
+    context = {"max_model_len": generator.max_model_len} if hasattr(generator, "max_model_len") else {}
+    rows = {r["key"]: r for r in journal.rows() if r.get("key") in first and _is_done(r, context)}
     missing = [(r, s) for key, (r, s) in first.items() if key not in rows]
     failed: list[Record] = []
     if missing:
@@ -88,7 +89,7 @@ def generate(
                     if row["finish_reason"] == "error":
                         failed.append(row)
                     elif key not in rows:
-                        new[key] = {**row, "key": key}
+                        new[key] = {**row, "key": key, **(context if row["finish_reason"] == "too_long" else {})}
                 journal.append(new.values())
                 rows |= new
                 bar.update(len(made))
@@ -105,6 +106,15 @@ def generate(
         )
     told = zip(pairs, all_keys, strict=True)
     return [{**rows[key], "id": r.id, "prompt": r.messages[-1]["content"]} for (r, _), key in told]
+
+
+def _is_done(row: Record, context: Record) -> bool:
+    """Whether a logged row answers its request.
+
+    A prompt that was too long is asked again where the context is another. A server's context is not known here, so it is
+    asked again in every run: a refusal costs nothing.
+    """
+    return row["finish_reason"] != "too_long" or (bool(context) and context.items() <= row.items())
 
 
 def _made(generator: Any, wanted: list[Any], missing: list[Any], sampling: Sampling) -> Iterator[list[Record]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import queue
 import threading
@@ -11,6 +12,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from . import server_replies
 from .artifacts import BadInput
 from .profiles import Engine, Sampling
 from .seeds import row_seed
@@ -19,13 +21,7 @@ Record = dict[str, Any]
 Wanted = Sequence[tuple[Any, int]]
 # answers are handed on in portions: each goes to disk and competes with the client's loop for Python's lock
 GATHER_S = 0.05
-REASONS = {
-    "stop": "stop",
-    "length": "length",
-    "content_filter": "refused",
-    "tool_calls": "tool_call",
-    "function_call": "tool_call",
-}
+LONGEST_WAIT_S = 60
 
 
 class ServerGenerator:
@@ -33,7 +29,11 @@ class ServerGenerator:
 
     ``finish_reason`` is ``stop``, ``length``, ``refused`` (the server's filter, or a refusal), ``tool_call`` (a call instead of
     text), ``empty`` (no choice, or no text), ``too_long`` (the prompt does not fit), or ``error`` (given up after the retries; such
-    rows are not kept in the log, so a new run asks again). `counts` tells requests, retries, tokens and cost.
+    rows are not kept in the log, so a new run asks again). `server_replies` says which reply is which. `counts` tells requests,
+    retries, tokens and cost.
+
+    The tries are counted here, not by the client: its back-off is fixed, it takes an error under HTTP 200 for an answer,
+    and it would spend past the budget unseen.
 
     Raises:
         BadInput: no base URL or a malformed one, no model, no key in the named environment variable.
@@ -63,8 +63,9 @@ class ServerGenerator:
 
     @property
     def identity(self) -> Any:
-        """The model's name alone, as `generation.ModelRef.identity` has it: what the server holds, the server knows."""
-        return [self.name, None, False, []]
+        """The model's name as `generation.ModelRef.identity` has it, and changed requests: what the server holds, the server knows."""
+        changes = self.settings.request_changes()
+        return [self.name, None, False, [], *([changes] if changes else [])]
 
     def close(self) -> None:
         """Nothing to give back: the server has the model."""
@@ -115,10 +116,6 @@ class ServerGenerator:
             for request, sample in todo:
                 if stop.is_set():
                     return
-                if s.budget is not None and self.cost >= s.budget:
-                    raise BadInput(
-                        f"generation.budget = {s.budget:g} is spent ({self.cost:.4f}); finished answers are kept: raise it and run again"
-                    )
                 done.put(await self._ask(client, request, sample, sampling))
 
         workers = [asyncio.create_task(worker()) for _ in range(min(s.concurrency, len(wanted)))]
@@ -131,60 +128,100 @@ class ServerGenerator:
             await client.close()
 
     async def _ask(self, client: Any, request: Any, sample: int, sampling: Sampling) -> Record:
-        import openai
-
-        row = {"id": request.id, "sample": sample, "prompt": request.messages[-1]["content"], "text": "", "n_tokens": 0,
-               "model": self.name}  # fmt: skip
+        row = {
+            "id": request.id,
+            "sample": sample,
+            "prompt": request.messages[-1]["content"],
+            "text": "",
+            "n_tokens": 0,
+            "model": self.name,
+        }
+        fields = self._fields(request, sample, sampling)
+        wait = 0.0
         for attempt in range(self.settings.retries + 1):
             if attempt:
                 self.counts["retries"] += 1
-                await asyncio.sleep(min(self.settings.backoff_s * 2 ** (attempt - 1), 60))
-            self.counts["requests"] += 1
-            try:
-                answer = await client.chat.completions.create(
-                    model=self.settings.server_model, messages=request.messages, temperature=sampling.temperature,
-                    top_p=sampling.top_p, max_tokens=sampling.max_new_tokens, n=1,
-                    seed=row_seed(sampling.seed, request.id, sample) % 2**31,
-                )  # fmt: skip
-                return {**row, **self._read(answer)}
-            except (openai.AuthenticationError, openai.PermissionDeniedError, openai.NotFoundError) as e:
-                raise BadInput(f"generation: {self.settings.base_url} refuses model {self.settings.server_model!r} "
-                               f"(HTTP {e.status_code}); check generation.base_url, server_model and {self.settings.api_key_env}") from None  # fmt: skip
-            except (openai.BadRequestError, openai.UnprocessableEntityError) as e:
-                if "context" in str(e).lower() or "too long" in str(e).lower():
-                    return {**row, "finish_reason": "too_long"}
-                raise BadInput(
-                    f"generation: {self.settings.base_url} refuses the request (HTTP {e.status_code}): {str(e)[:300]}"
-                ) from None
-            except (
-                openai.APIConnectionError,
-                openai.APIStatusError,
-                openai.APIResponseValidationError,
-                ValueError,
-                AttributeError,
-                TypeError,
-            ) as e:
-                last = f"{type(e).__name__}: {str(e)[:200]}"
+                backoff = self.settings.backoff_s * 2 ** (attempt - 1)
+                await asyncio.sleep(min(max(backoff, wait), LONGEST_WAIT_S))
+            status, reply, wait = await self._reply(client, fields)
+            if status == 200:
+                self._count(reply)
+                failed = server_replies.trouble(reply)
+                if failed is None:
+                    return {**row, **server_replies.read(reply, sampling.max_new_tokens)}
+                reply = failed
+            verdict = server_replies.judge(status, reply)
+            if verdict == "fault":
+                raise BadInput(self._fault(status, server_replies.told(reply), request.id))
+            if verdict != "again":
+                return {**row, "finish_reason": verdict}
+            last = server_replies.told(reply).message
         self.counts["errors"] += 1
-        return {**row, "finish_reason": "error", "error": last}
+        return {**row, "finish_reason": "error", "error": f"HTTP {status}: {last}" if status else last}
 
-    def _read(self, answer: Any) -> Record:
-        """A row's text and end from a server's answer; what is no chat completion raises, so that it is asked again."""
-        if not hasattr(answer, "choices"):
-            raise ValueError("the server's answer is no chat completion")
-        usage = getattr(answer, "usage", None)
-        prompt, said = (getattr(usage, f, None) or 0 for f in ("prompt_tokens", "completion_tokens"))
+    def _fields(self, request: Any, sample: int, sampling: Sampling) -> Record:
+        """The fields of a request, as the server wants them."""
+        s = self.settings
+        sampled = {
+            "temperature": sampling.temperature,
+            "top_p": sampling.top_p,
+            "max_tokens": sampling.max_new_tokens,
+            "n": 1,
+            "seed": row_seed(sampling.seed, request.id, sample) % 2**31,
+        }
+        kept = {s.max_tokens_field if f == "max_tokens" else f: v for f, v in sampled.items() if f not in s.omit_fields}
+        messages = [{**m, "content": server_replies.whole(m["content"])} for m in request.messages]
+        return {"model": s.server_model, "messages": messages, **kept, "extra_body": s.extra_body or None}
+
+    async def _reply(self, client: Any, fields: Record) -> tuple[int, Any, float]:
+        """One request: HTTP status, body, and the seconds that the server asks to wait.
+
+        A connection that is lost or times out has status 0; what is not JSON is told as a text.
+        """
+        import openai
+
+        s = self.settings
+        if s.budget is not None and self.cost >= s.budget:
+            raise BadInput(
+                f"generation.budget = {s.budget:g} is spent ({self.cost:.4f}); finished answers are kept: raise it and run again"
+            )
+        self.counts["requests"] += 1
+        try:
+            response = (await client.chat.completions.with_raw_response.create(**fields)).http_response
+        except openai.APIStatusError as e:
+            response = e.response
+        except openai.APIConnectionError as e:
+            return 0, f"{type(e).__name__}: {e.__cause__ or e}", 0.0
+        try:
+            body = json.loads(response.content)
+        except ValueError:
+            body = f"the server's answer is no JSON: {response.text[:100]!r}"
+        asked = response.headers.get("retry-after", "")
+        return response.status_code, body, float(asked) if asked.isdecimal() else 0.0
+
+    def _count(self, answer: Any) -> None:
+        prompt, said = server_replies.usage(answer)
         self.counts.update(prompt_tokens=prompt, completion_tokens=said)
         self.cost += (prompt * self.settings.price_prompt + said * self.settings.price_completion) / 1e6
-        if not answer.choices:
-            return {"finish_reason": "empty", "n_tokens": said}
-        choice = answer.choices[0]
-        text = choice.message.content or ""
-        reason = REASONS.get(choice.finish_reason, str(choice.finish_reason))
-        if getattr(choice.message, "refusal", None):
-            reason = "refused"
-        elif not text and getattr(choice.message, "tool_calls", None):
-            reason = "tool_call"
-        elif not text and reason == "stop":
-            reason = "empty"
-        return {"text": text, "finish_reason": reason, "n_tokens": said}
+
+    def _fault(self, status: int, error: server_replies.Told, asked: str) -> str:
+        """What the server refuses for every prompt, and the setting to change."""
+        s = self.settings
+        if status in (401, 403, 404):
+            return (
+                f"generation: {s.base_url} refuses model {s.server_model!r} (HTTP {status}: {error.message}); "
+                f"check generation.base_url, server_model and {s.api_key_env}"
+            )
+        limit = s.max_tokens_field
+        other = "max_completion_tokens" if limit == "max_tokens" else "max_tokens"
+        if status == 402 or "insufficient_quota" in error.codes:
+            way = "the account's credit is spent"
+        elif limit in error.fields and other in " ".join([*error.words, *error.params]):
+            way = f"set generation.max_tokens_field: {other}"
+        elif limit in error.fields:
+            way = f"lower max_new_tokens, or set generation.max_tokens_field: {other} or omit_fields: [max_tokens]"
+        elif error.fields:
+            way = f"set generation.omit_fields: [{error.fields[-1]}]"
+        else:
+            way = "fields of a request are changed by generation.max_tokens_field, omit_fields and extra_body"
+        return f"generation: {s.base_url} refuses the request for {asked!r} (HTTP {status}): {error.message}; {way}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 import tempfile
@@ -11,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from . import decoding
 from .artifacts import BadInput, GenerationFailed
 from .profiles import Engine, Sampling
 from .seeds import row_seed
@@ -18,6 +20,18 @@ from .seeds import row_seed
 Record = dict[str, Any]
 WORKER = Path(__file__).with_name("vllm_worker.py")
 MAX_LORA_RANK = 512
+# vLLM's own on a CPU: texts at once, and tokens a block of the cache
+CPU_TEXTS, CPU_BLOCK = 256, 128
+# what vLLM's words ask for; the first that is found counts
+ADVICE = {
+    r"less than (desired|requested)": "lower generation.gpu_memory_utilization or leave it out, or end other programs",
+    r"max_model_len .* is greater than": "lower generation.max_model_len",
+    r"KV cache.*max seq len|max seq len.*KV cache|No available memory for the cache": "lower generation.max_model_len, or raise "
+    "generation.gpu_memory_utilization",
+    r"out of memory|allocate memory|died unexpectedly": "vLLM ran out of memory: lower generation.gpu_memory_utilization or "
+    "generation.max_model_len, or raise generation.tensor_parallel_size",
+}
+_RAISED = re.compile(r"(?:^|[\s.])(\w*(?:Error|Exception|Interrupt): .+)")
 
 
 class VLLMGenerator:
@@ -29,6 +43,7 @@ class VLLMGenerator:
 
     def __init__(self, ref: Any, settings: Engine, tokenizer: Any) -> None:
         self.ref, self.settings, self.tokenizer = ref, settings, tokenizer
+        self.max_model_len = settings.max_model_len
         self.seconds: dict[str, float] = {}
         self._adapter = self._served(ref.adapter) if ref.adapter else None
         self._has_gpus()
@@ -87,7 +102,7 @@ class VLLMGenerator:
             prompts = [{"at": i, "seed": row_seed(sampling.seed, r.id, s) % 2**31,
                         "ids": tok.apply_chat_template(r.messages, add_generation_prompt=True, tokenize=True, return_dict=True)["input_ids"]}
                        for i, (r, s) in enumerate(order)]  # fmt: skip
-            task = {"engine": self._engine(), "adapter": self._adapter, "sampling": self._sampling(sampling, tok), "prompts": prompts,
+            task = {"engine": self._engine(), "on_cpu": self._on_cpu(prompts, sampling.max_new_tokens), "adapter": self._adapter, "sampling": self._sampling(sampling, tok), "prompts": prompts,
                     "chunk": self.settings.batch_size * 8, "out": str(out), "seconds": str(took)}  # fmt: skip
             (Path(folder) / "task.json").write_text(json.dumps(task), encoding="utf-8")
             with log.open("wb") as told:
@@ -132,9 +147,33 @@ class VLLMGenerator:
         return {
             "model": ref.path, "tokenizer": ref.path, "revision": ref.revision, "trust_remote_code": ref.trust_remote_code,
             "dtype": ref.dtype, "tensor_parallel_size": s.tensor_parallel_size, "max_model_len": s.max_model_len,
-            "gpu_memory_utilization": s.gpu_memory_utilization, "quantization": s.quantization, "enable_prefix_caching": True,
+            "gpu_memory_utilization": s.gpu_share, "quantization": s.quantization, "enable_prefix_caching": True,
             "generation_config": "vllm", "seed": 0,
         }  # fmt: skip
+
+    def _on_cpu(self, prompts: Sequence[Record], new: int) -> Record:
+        """What replaces engine settings where vLLM turns out to run on a CPU: context and cache that these prompts need.
+
+        vLLM's own default is a share of the whole RAM, for one text of the model's whole context; it does not start where
+        other programs use some of it.
+        """
+        if self.settings.gpu_memory_utilization is not None:
+            return {}
+        from transformers import AutoConfig
+
+        ref = self.ref
+        try:
+            config = AutoConfig.from_pretrained(
+                ref.path, revision=ref.revision, trust_remote_code=ref.trust_remote_code
+            )
+            text = config.get_text_config()
+            context = self.max_model_len or text.max_position_embeddings
+            lengths = [n for p in prompts if (n := len(p["ids"]) + new) <= context] or [context]
+            size = 4 if "float32" in (ref.dtype, str(text.dtype).removeprefix("torch.")) else 2
+            tokens = sum(n + CPU_BLOCK for n in sorted(lengths)[-CPU_TEXTS:])
+            return {"max_model_len": max(lengths), "kv_cache_memory_bytes": decoding.cache_bytes(text, size, tokens)}
+        except (AttributeError, TypeError, ValueError, OSError):
+            return {}  # a config that transformers does not know, or without attention: vLLM's own settings hold
 
     def _sampling(self, sampling: Sampling, tok: Any) -> Record:
         return {
@@ -145,11 +184,18 @@ class VLLMGenerator:
 
 
 def _why(log: str, code: int) -> str:
-    """What ended the worker, in words that name the setting to change."""
-    tail = "\n".join(log.strip().splitlines()[-12:])
-    if "out of memory" in log.lower() or code in (-9, 137):
-        return ("vLLM ran out of memory; lower generation.gpu_memory_utilization or generation.max_model_len, or raise "
-                f"generation.tensor_parallel_size; finished texts are kept\n{tail}")  # fmt: skip
-    if "KV cache" in log and "max seq len" in log:
-        return f"vLLM: the KV cache does not hold one text of that length; lower generation.max_model_len\n{tail}"
-    return f"vLLM ended with code {code}; finished texts are kept: run again to go on\n{tail}"
+    """What ended the worker, in words that name the setting to change; the first line holds the cause."""
+    lines = [line.strip() for line in log.strip().splitlines()]
+    # the last error may be "Engine core initialization failed. See root cause above"
+    above = next((i for i, line in enumerate(lines) if "root cause" in line), len(lines))
+    causes = [(i, m[1]) for i, line in enumerate(lines[:above]) if (m := _RAISED.search(line))]
+    at, cause = causes[-1] if causes else (-1, lines[-1] if lines else "nothing was told")
+    if "validation error" in cause:
+        cause = "".join(lines[at + 1 : at + 2])  # pydantic's first line only counts the errors
+    if code in (-9, 137):
+        cause = "the process was killed, most often since it ran out of memory"
+    advice = next(
+        (a for words, a in ADVICE.items() if re.search(words, cause, re.IGNORECASE)), f"it ended with code {code}"
+    )
+    tail = "\n".join(lines[-12:])
+    return f"vLLM: {cause[:400]}; {advice}; finished texts are kept: run again to go on\n{tail}"

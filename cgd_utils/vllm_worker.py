@@ -9,6 +9,24 @@ import sys
 import time
 
 
+def _on_cpu():
+    """Whether this vLLM is built for CPUs."""
+    try:
+        from vllm.platforms import current_platform
+    except ImportError:  # old builds have no platforms: CUDA alone
+        return False
+    return current_platform.is_cpu()
+
+
+def _cpu_settings(wanted):
+    """The settings for a CPU; the cache gets half of the free memory at most, since the weights need some too."""
+    import psutil
+    from vllm.platforms import current_platform
+
+    free = min(psutil.virtual_memory().available, current_platform.get_device_total_memory())
+    return {**wanted, "kv_cache_memory_bytes": min(wanted["kv_cache_memory_bytes"], free // 2)}
+
+
 def main(path):
     with open(path, encoding="utf-8") as f:  # noqa: PTH123
         task = json.load(f)
@@ -16,7 +34,8 @@ def main(path):
     from vllm.lora.request import LoRARequest
 
     adapter, started = task["adapter"], time.monotonic()
-    engine = LLM(**task["engine"], **({"enable_lora": True, "max_lora_rank": adapter["rank"]} if adapter else {}))
+    settings = {**task["engine"], **(_cpu_settings(task["on_cpu"]) if task["on_cpu"] and _on_cpu() else {})}
+    engine = LLM(**settings, **({"enable_lora": True, "max_lora_rank": adapter["rank"]} if adapter else {}))
     lora = LoRARequest(adapter["name"], 1, adapter["path"]) if adapter else None
     loaded = time.monotonic()
     limit = engine.llm_engine.model_config.max_model_len

@@ -107,6 +107,40 @@ def test_lost_texts_are_told_and_asked_for_again(tmp_path):
     assert [i for i, _ in engine.asked] == ["0", "1", "2"]
 
 
+class Bounded(Fake):
+    """An engine whose context holds a number of letters."""
+
+    def __init__(self, max_model_len):
+        super().__init__()
+        self.max_model_len = max_model_len
+
+    def stream(self, missing, sampling):
+        for rows in super().stream(missing, sampling):
+            yield [
+                {**r, "finish_reason": "too_long", "text": ""} if len(r["prompt"]) > self.max_model_len else r
+                for r in rows
+            ]
+
+
+def test_a_prompt_that_was_too_long_is_asked_again_when_the_context_grows(tmp_path):
+    prompts = ask("a", "bbb", "ccccc")
+    for limit, asked, texts in [(2, ["0", "1", "2"], 1), (2, [], 1), (4, ["1", "2"], 2), (9, ["2"], 3), (9, [], 3)]:
+        rows = generate(engine := Bounded(limit), prompts, GREEDY, tmp_path / "log")
+        assert [i for i, _ in engine.asked] == asked
+        assert sum(bool(r["text"]) for r in rows) == texts
+    assert {r["finish_reason"] for r in rows} == {"stop"}
+
+
+def test_a_server_whose_context_is_not_known_is_asked_again_for_what_was_too_long(tmp_path):
+    engine = Bounded(2)
+    del engine.max_model_len
+    engine.stream = Bounded(2).stream
+    first = generate(engine, ask("a", "bbb"), GREEDY, tmp_path / "log")
+    engine.stream = Bounded(9).stream
+    assert [r["finish_reason"] for r in first] == ["stop", "too_long"]
+    assert [r["finish_reason"] for r in generate(engine, ask("a", "bbb"), GREEDY, tmp_path / "log")] == ["stop", "stop"]
+
+
 def test_equal_ids_are_refused(tmp_path):
     with pytest.raises(BadInput, match="id 'x' occurs twice"):
         generate(Fake(), [Request("x", []), Request("x", [])], GREEDY, tmp_path / "log")

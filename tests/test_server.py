@@ -25,6 +25,7 @@ def completion(text="four", reason="stop", **message):
 
 
 CALL = [{"id": "1", "type": "function", "function": {"name": "f", "arguments": "{}"}}]
+BUSY = {"id": "c", "error": {"message": "upstream is busy", "code": 503}}
 # the prompt says how the server behaves; a number before it is how many times it fails first
 BEHAVIOUR = {
     "fine": (200, completion()), "limit": (429, {}), "broken": (500, {}), "unavailable": (503, {}), "cut": (200, "cut"),
@@ -32,6 +33,14 @@ BEHAVIOUR = {
     "tool": (200, completion(None, "tool_calls", tool_calls=CALL)), "truncated": (200, completion("fo", "length")),
     "refused": (200, completion(None, "stop", refusal="no")), "filtered": (200, completion("", "content_filter")),
     "empty": (200, completion("")), "long": (400, {"error": {"message": "maximum context length is 8 tokens"}}), "slow": (200, "slow"),
+    "busy": (200, BUSY), "no choices": (200, {"choices": None, "error": {"code": 429, "message": "later"}}), "broke off": (200, completion("fo", "error")),
+    "parts": (200, completion([{"type": "thinking", "thinking": "hm"}, {"type": "text", "text": "four"}], "eos")),
+    "thought": (200, completion("four", None, reasoning_content="hm")), "cut off": (200, completion("fo", "max_tokens")),
+    "half a letter": (200, completion("four \ud83d")),
+    "blocked": (400, {"error": {"message": "filtered", "code": "content_filter", "innererror": {"code": "ResponsibleAIPolicyViolation"}}}),
+    "many tokens": (400, [{"error": {"code": 400, "message": "The input token count (700) exceeds the maximum number of tokens (512)."}}]),
+    "role": (400, {"error": {"message": "Invalid role in this context: 'tutor'", "code": "invalid_value", "param": "messages[0].role"}}),
+    "quota": (429, {"error": {"message": "You exceeded your quota", "code": "insufficient_quota"}}),
 }  # fmt: skip
 
 
@@ -40,6 +49,8 @@ class Handler(BaseHTTPRequestHandler):
     seen: ClassVar[Counter] = Counter()
     bodies: ClassVar[list] = []
     lock = threading.Lock()
+    refuses: ClassVar[dict] = {}  # field of a request -> the server's error
+    headers_sent: ClassVar[dict] = {}
 
     def do_POST(self):
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
@@ -50,6 +61,9 @@ class Handler(BaseHTTPRequestHandler):
             tries = self.seen[prompt]
         if body["model"] != "m":
             return self.answer(404, {"error": {"message": "no such model"}})
+        for field, error in self.refuses.items():
+            if field in body:
+                return self.answer(422 if "detail" in error else 400, error)
         first, _, what = prompt.rpartition(":")
         how = what if not first or tries <= int(first) else "fine"
         status, reply = BEHAVIOUR[how.split("#")[0]]
@@ -74,6 +88,8 @@ class Handler(BaseHTTPRequestHandler):
         self.send_response(status)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(body)))
+        for name, value in self.headers_sent.items():
+            self.send_header(name, value)
         self.end_headers()
         self.wfile.write(body)
 
@@ -83,7 +99,7 @@ class Handler(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def url():
-    Handler.seen, Handler.bodies = Counter(), []
+    Handler.seen, Handler.bodies, Handler.refuses, Handler.headers_sent = Counter(), [], {}, {}
     service = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     threading.Thread(target=service.serve_forever, daemon=True).start()
     yield f"http://127.0.0.1:{service.server_address[1]}/v1"
@@ -113,7 +129,8 @@ def ask(url, prompts, log, **more):
 @pytest.mark.parametrize(
     ("prompt", "reason"),
     [("fine", "stop"), ("truncated", "length"), ("refused", "refused"), ("filtered", "refused"), ("tool", "tool_call"),
-     ("no choice", "empty"), ("empty", "empty"), ("long", "too_long")],
+     ("no choice", "empty"), ("empty", "empty"), ("long", "too_long"), ("parts", "stop"), ("thought", "stop"), ("cut off", "length"),
+     ("half a letter", "stop"), ("blocked", "refused"), ("many tokens", "too_long")],
 )  # fmt: skip
 def test_every_end_of_an_answer_is_recorded(url, tmp_path, prompt, reason):
     (row,) = ask(url, [prompt], tmp_path / "log")
@@ -121,14 +138,16 @@ def test_every_end_of_an_answer_is_recorded(url, tmp_path, prompt, reason):
     assert Handler.seen[prompt] == 1
 
 
-@pytest.mark.parametrize("trouble", ["limit", "broken", "unavailable", "cut", "nonsense", "list", "drop"])
+@pytest.mark.parametrize(
+    "trouble", ["limit", "broken", "unavailable", "cut", "nonsense", "list", "drop", "busy", "no choices", "broke off"]
+)
 def test_passing_trouble_is_tried_again(url, tmp_path, trouble):
     (row,) = ask(url, [f"2:{trouble}"], tmp_path / "log")
     assert (row["text"], row["finish_reason"]) == ("four", "stop")
     assert Handler.seen[f"2:{trouble}"] == 3
 
 
-@pytest.mark.parametrize("trouble", ["limit", "broken", "cut", "nonsense", "drop"])
+@pytest.mark.parametrize("trouble", ["limit", "broken", "cut", "nonsense", "drop", "busy"])
 def test_lasting_trouble_is_told_and_the_rest_is_kept(url, tmp_path, trouble):
     prompts = ["fine#1", trouble, "fine#2"]
     with pytest.raises(GenerationFailed, match="1 of 3 texts could not be had"):
@@ -145,6 +164,79 @@ def test_a_timeout_is_tried_again_and_bounded(url, tmp_path):
     with pytest.raises(GenerationFailed, match="Timeout"):
         ask(url, ["slow"], tmp_path / "log", timeout_s=0.2, retries=1)
     assert Handler.seen["slow"] == 2
+
+
+def test_one_refused_prompt_is_its_rows_and_no_answer_is_lost(url, tmp_path):
+    prompts = ["fine#1", "blocked", "parts", "many tokens", "half a letter", "fine#2"]
+    rows = ask(url, prompts, tmp_path / "log", concurrency=1)
+    assert [r["finish_reason"] for r in rows] == ["stop", "refused", "stop", "too_long", "stop", "stop"]
+    assert [r["text"] for r in rows] == ["four", "", "four", "", "four \ufffd", "four"]
+    assert read_jsonl(tmp_path / "log") == rows
+
+
+@pytest.mark.parametrize(
+    ("prompt", "words"), [("role", "Invalid role .* for|refuses the request for '0'"), ("quota", "credit is spent")]
+)
+def test_what_every_prompt_would_meet_ends_at_once(url, tmp_path, prompt, words):
+    with pytest.raises(BadInput, match=words):
+        ask(url, [prompt], tmp_path / "log")
+    assert sum(Handler.seen.values()) == 1
+
+
+NAMED = {"error": {"message": "Unsupported parameter: 'max_tokens'. Use 'max_completion_tokens' instead.", "code": "unsupported_parameter",
+                   "param": "max_tokens"}}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("field", "error", "setting"),
+    [
+        ("max_tokens", NAMED, {"max_tokens_field": "max_completion_tokens"}),
+        ("seed", {"detail": [{"type": "extra_forbidden", "loc": ["body", "seed"], "msg": "Extra inputs are not permitted"}]},
+         {"omit_fields": ["seed"]}),
+        ("top_p", {"error": {"message": "`temperature` and `top_p` cannot both be specified"}}, {"omit_fields": ["top_p"]}),
+        ("temperature", {"error": {"message": "Unsupported value", "param": "temperature"}}, {"omit_fields": ["temperature"]}),
+    ],
+)  # fmt: skip
+def test_a_field_that_a_server_refuses_is_named_with_its_setting_which_helps(url, tmp_path, field, error, setting):
+    Handler.refuses = {field: error}
+    ((name, value),) = setting.items()
+    with pytest.raises(BadInput) as told:
+        ask(url, ["fine"], tmp_path / "log")
+    assert f"generation.{name}: {value if isinstance(value, str) else f'[{value[0]}]'}" in str(told.value)
+    (row,) = ask(url, ["fine"], tmp_path / "log", **setting)
+    assert row["text"] == "four"
+    assert field not in Handler.bodies[-1]
+    assert Handler.bodies[-1].get("max_completion_tokens", Handler.bodies[-1].get("max_tokens")) == 8
+
+
+def test_more_fields_are_sent_and_make_other_work(url, tmp_path):
+    ask(url, ["fine"], tmp_path / "log")
+    for _ in range(2):
+        ask(url, ["fine"], tmp_path / "log", extra_body={"reasoning_effort": "low", "top_k": 5})
+    assert [(b.get("reasoning_effort"), b.get("top_k")) for b in Handler.bodies] == [(None, None), ("low", 5)]
+
+
+def test_the_server_says_how_long_to_wait(url, tmp_path):
+    Handler.headers_sent = {"Retry-After": "1"}
+    started = time.monotonic()
+    ask(url, ["1:limit"], tmp_path / "log")
+    assert time.monotonic() - started >= 1
+
+
+def test_failed_tries_are_paid_too_and_the_budget_ends_them(url, tmp_path):
+    BEHAVIOUR["paid"] = (200, {**completion("fo", "error")})  # 5 a request
+    with pytest.raises(BadInput, match="budget = 7 is spent"):
+        ask(url, ["paid"], tmp_path / "log", budget=7, price_prompt=1e6, price_completion=1e6, retries=9)
+    assert Handler.seen["paid"] == 2
+
+
+def test_a_prompt_with_half_a_letter_is_asked_and_kept(url, tmp_path):
+    path = tmp_path / "prompts.jsonl"
+    path.write_text('{"id": "a", "prompt": "fine#\\ud83d"}\n{"id": "b", "prompt": "fine"}\n')
+    for _ in range(2):
+        made = prompt_files.generate(path, tmp_path / "out.jsonl", ModelRef("", "m"), engine(url), GREEDY)
+    assert made["rows"] == made["stop"] == 2
+    assert sum(Handler.seen.values()) == 2
 
 
 def test_a_wrong_model_ends_at_once(url, tmp_path):

@@ -5,10 +5,11 @@ The real package is asked by tests/vllm (``make test-vllm``).
 
 import json
 import sys
+from pathlib import Path
 
 import pytest
 
-from cgd_utils import generation
+from cgd_utils import generation, vllm_engine
 from cgd_utils.artifacts import BadInput, GenerationFailed, read_jsonl
 from cgd_utils.generation import ModelRef, Request
 from cgd_utils.profiles import Engine, Sampling
@@ -32,6 +33,12 @@ class LLM:
         said = lambda p, s: f"{len(p['prompt_token_ids'])} {s.told['temperature']} {getattr(lora_request, 'name', None)}"
         return [NS(outputs=[NS(text=said(p, s), finish_reason="stop", token_ids=[1, 2])]) for p, s in zip(prompts, sampling)]
 """
+PLATFORMS = """
+import os
+from types import SimpleNamespace
+ram = int(os.environ.get("STAND_IN_RAM", 0))
+current_platform = SimpleNamespace(is_cpu=lambda: bool(ram), get_device_total_memory=lambda: ram)
+"""
 
 
 @pytest.fixture
@@ -41,6 +48,7 @@ def stand_in(tmp_path, monkeypatch):
     (package / "lora").mkdir(parents=True)
     (package / "__init__.py").write_text(STAND_IN)
     (package / "lora" / "__init__.py").touch()
+    (package / "platforms.py").write_text(PLATFORMS)
     (package / "lora" / "request.py").write_text(
         "from types import SimpleNamespace\ndef LoRARequest(name, at, path): return SimpleNamespace(name=name)\n"
     )
@@ -96,6 +104,65 @@ def test_a_death_in_the_middle_keeps_what_was_finished_and_names_the_setting(
     monkeypatch.delenv("STAND_IN_DIES")
     rows, _ = ask(tmp_path, gpu_memory_utilization=0.5)  # as the message says; nothing is asked twice
     assert len(rows) == len(read_jsonl(tmp_path / "log.jsonl")) == 20
+
+
+@pytest.mark.parametrize("ram", [2**40, 2**20])
+def test_on_a_cpu_context_and_cache_are_what_the_prompts_need_and_half_of_the_memory_at_most(
+    stand_in, tmp_path, monkeypatch, ram
+):
+    monkeypatch.setenv("STAND_IN_RAM", str(ram))
+    ask(tmp_path)
+    told = json.loads(stand_in.read_text())
+    tok = generation.load_tokenizer(ModelRef(MODEL, "llama"))
+    lengths = [len(ids) + GREEDY.max_new_tokens for ids in generation.prompt_ids(tok, REQUESTS)]
+    assert told["max_model_len"] == max(lengths)
+    config = json.loads((Path(MODEL) / "config.json").read_text())
+    a_token = 2 * config["num_hidden_layers"] * config["num_key_value_heads"] * config["head_dim"] * 4
+    if ram == 2**20:
+        assert told["kv_cache_memory_bytes"] == ram // 2
+    else:
+        assert sum(lengths) * a_token <= told["kv_cache_memory_bytes"] <= (sum(lengths) + 128 * len(lengths)) * a_token
+
+
+@pytest.mark.parametrize(("ram", "share"), [(0, None), (0, 0.5), (2**40, 0.5)])
+def test_a_gpu_and_a_share_that_is_given_are_left_alone(stand_in, tmp_path, monkeypatch, ram, share):
+    monkeypatch.setenv("STAND_IN_RAM", str(ram))
+    ask(tmp_path, gpu_memory_utilization=share)
+    told = json.loads(stand_in.read_text())
+    assert told["gpu_memory_utilization"] == (share or 0.9)
+    assert told["max_model_len"] is None
+    assert "kv_cache_memory_bytes" not in told
+
+
+MEMORY = "ValueError: Available memory on node 0 (3.0/9.0 GiB) on startup is less than desired CPU memory utilization (0.9, 8.1 GiB)."
+LATER = "\n".join(
+    ["(EngineCore pid=2) Exception: WorkerProc initialization failed. See stack trace for root cause.",
+     "BrokenPipeError: [Errno 32] Broken pipe", "RuntimeError: Engine core initialization failed. See root cause above."]
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("log", "cause", "advice"),
+    [
+        (f"INFO starting\n(Worker-0 pid=1) ERROR 01-02 03:04:05 [executor.py:9] {MEMORY}\n{LATER}", MEMORY, "gpu_memory_utilization or leave it out"),
+        ("pydantic_core.ValidationError: 1 validation error for ModelConfig\n  Value error, User-specified max_model_len (99) is greater "
+         "than the derived max_model_len (9)\n", "max_model_len (99)", "lower generation.max_model_len"),
+        (f"(EngineCore pid=1) ERROR torch.OutOfMemoryError: CUDA out of memory. Tried\n{LATER}", "CUDA out of memory", "ran out of memory"),
+        ("Segmentation fault", "Segmentation fault", "code 1"), ("", "nothing was told", "code 1"),
+    ],
+)  # fmt: skip
+def test_the_first_line_of_an_error_holds_the_cause_and_the_way_out(log, cause, advice):
+    first = vllm_engine._why(log, 1).splitlines()[0]
+    assert cause in first
+    assert advice in first
+
+
+def test_a_prompt_that_was_too_long_is_asked_again_with_more_context(stand_in, tmp_path):
+    long = Request("long", [{"role": "user", "content": "Mia has 3 cups. " * 60}])
+    with pytest.warns(UserWarning, match="do not fit"):
+        ask(tmp_path, [long], max_model_len=64)
+    ((row,), _) = ask(tmp_path, [long], max_model_len=2048)
+    assert row["finish_reason"] == "stop"
 
 
 def adapter_of(folder, **config):

@@ -28,7 +28,7 @@ if not PYTHON:
 
 GREEDY = Sampling(temperature=0, max_new_tokens=100)
 MODEL = generation.resolve("lab:llama")
-VLLM = {"engine": "vllm", "vllm_python": PYTHON, "max_model_len": 512, "gpu_memory_utilization": 0.15}
+VLLM = {"engine": "vllm", "vllm_python": PYTHON, "max_model_len": 512}
 REQUESTS = [Request(p["id"], [{"role": "user", "content": world.instruct(p, "steps")["question"]}])
             for p in world.make_problems(200, [1, 2, 3], 3, "vllm")]  # fmt: skip
 
@@ -111,6 +111,14 @@ def test_a_lora_adapter_is_served_by_name(tmp_path):
 def test_the_workers_death_is_told_with_the_setting_to_change(tmp_path):
     with pytest.raises(artifacts.GenerationFailed, match="max_model_len"):
         ask(Engine(**{**VLLM, "max_model_len": 10**7}), tmp_path / "log", REQUESTS[:2])
+
+
+def test_more_memory_than_is_free_is_the_first_line(tmp_path):
+    with pytest.raises(artifacts.GenerationFailed) as told:
+        ask(Engine(**VLLM, gpu_memory_utilization=1.0), tmp_path / "log", REQUESTS[:2])
+    first = str(told.value).splitlines()[0]
+    assert "less than desired CPU memory utilization" in first
+    assert "lower generation.gpu_memory_utilization" in first
 
 
 def test_no_vllm_is_told():
