@@ -17,7 +17,7 @@ from logging import getLogger
 from pathlib import Path
 from typing import Any, Protocol
 
-from . import decoding, quantization
+from . import chat_templates, decoding, quantization
 from .artifacts import BadInput, GenerationFailed, file_hash
 from .profiles import Engine, Sampling
 from .request_log import Request, generate
@@ -34,8 +34,6 @@ __all__ = [
     "open_generator",
 ]
 Record = dict[str, Any]
-# Llama 3's own fallback date; the {%- … -%} marks swallow the line around it
-PINNED_DATE = '{%- set date_string = "26 Jul 2024" -%}'
 
 
 @dataclass(frozen=True)
@@ -148,7 +146,7 @@ class TransformersGenerator:
         rows = []
         for i, (r, s) in enumerate(batch):
             ids, reason = made.get(i, ([], "too_long"))
-            said = self.tokenizer.decode(ids[:-1] if reason == "stop" else ids, skip_special_tokens=True)
+            said = chat_templates.reply(self.tokenizer, ids[:-1] if reason == "stop" else ids)
             rows.append({"id": r.id, "sample": s, "prompt": r.messages[-1]["content"], "text": said, "finish_reason": reason,
                          "n_tokens": len(ids), "model": self.ref.name})  # fmt: skip
         return rows
@@ -194,12 +192,8 @@ def answers(ref: ModelRef, questions: Sequence[str], sampling: Sampling) -> list
 
 # ---------------------------------------------------------------- tokens
 def prompt_ids(tok: Any, requests: Sequence[Request]) -> list[list[int]]:
-    """Token ids of requests: the chat template applied once, with the opening of the assistant's turn."""
-    if not requests:
-        return []
-    return tok.apply_chat_template(
-        [r.messages for r in requests], add_generation_prompt=True, tokenize=True, return_dict=True
-    )["input_ids"]
+    """Token ids of requests, see `chat_templates.prompt_ids`."""
+    return chat_templates.prompt_ids(tok, [r.messages for r in requests])
 
 
 # ---------------------------------------------------------------- loading models
@@ -244,40 +238,14 @@ def load_tokenizer(ref: ModelRef) -> Any:
     """The tokenizer of a model, with a chat template and a pad token that is not the end of a turn.
 
     Raises:
-        BadInput: it has no chat template.
+        BadInput: see `chat_templates.prepare`.
     """
     from transformers import AutoTokenizer
 
     with _found(ref):
         tok = AutoTokenizer.from_pretrained(ref.path, revision=ref.revision, trust_remote_code=ref.trust_remote_code)
-    if not tok.chat_template:
-        raise BadInput(f"model {ref.name!r}: its tokenizer has no chat template; use an instruction-tuned model")
-    if "strftime_now" in tok.chat_template and "date_string" in tok.chat_template:
-        # a prompt that holds today's date would differ between training and evaluation, and between two runs
-        tok.chat_template = PINNED_DATE + tok.chat_template
-    end = end_of_turn(tok)
-    if end is not None and end != tok.eos_token:
-        tok.eos_token = end
-    if tok.pad_token_id is None or tok.pad_token_id == tok.eos_token_id:
-        tok.pad_token = next(
-            (t for t in ("<|finetune_right_pad_id|>", "<|endoftext|>", "<|pad|>", "<pad>", "<unk>")
-             if t in tok.get_vocab() and t != tok.eos_token),
-            None,
-        ) or next(t for t in tok.all_special_tokens if t != tok.eos_token)  # fmt: skip
+    chat_templates.prepare(tok, ref.name)
     return tok
-
-
-def end_of_turn(tok: Any) -> str | None:
-    """The special token with which the chat template ends the assistant's turn; None if it writes none.
-
-    It need not be the tokenizer's own end: Qwen2.5-Math's base ends a text with ``<|endoftext|>`` and a turn with ``<|im_end|>``.
-    """
-    mark = "CGDKIT"
-    turns = [{"role": "user", "content": "x"}, {"role": "assistant", "content": mark}]
-    rest = tok.apply_chat_template(turns, tokenize=False).rpartition(mark)[2]
-    ids = tok(rest, add_special_tokens=False)["input_ids"]
-    special = {*tok.all_special_ids, *(i for i, t in tok.added_tokens_decoder.items() if t.special)}
-    return next((tok.convert_ids_to_tokens(i) for i in ids if i in special), None)
 
 
 def pick_device(device: str) -> str:

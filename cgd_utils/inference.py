@@ -23,7 +23,7 @@ from .subjects import Subject, subjects
 Record = dict[str, Any]
 HARD = ("aime24", "aime25", "amc23")
 PASSES = ("draft", "critique", "refined")
-CODE = ("inference", "evaluation", "generation", "prompts", "grading", "lab.world")
+CODE = ("inference", "evaluation", "generation", "chat_templates", "prompts", "grading", "lab.world")
 
 
 def hardest(profile: Profile) -> dict[str, str]:

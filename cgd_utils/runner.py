@@ -33,7 +33,7 @@ class Stage:
         return NOTEBOOKS / f"{self.name}.ipynb"
 
 
-_GENERATE = ("generation", "decoding", "quantization", "prompts")
+_GENERATE = ("generation", "chat_templates", "decoding", "quantization", "prompts")
 _TRAIN = ("training", "trainer", "tokenization", "adapters", "methods")
 _RUN = ("profiles",)
 STAGES = (

@@ -18,7 +18,7 @@ from .methods import leaks
 from .profiles import Engine, Sampling, Synthesis, Teacher
 
 Record = dict[str, Any]
-CODE = ("synthesis", "generation", "decoding", "prompts", "lab", "methods", "grading")
+CODE = ("synthesis", "generation", "chat_templates", "decoding", "prompts", "lab", "methods", "grading")
 # a mark or a new line must follow "conclusion": "in conclusion, right triangles …" is none
 _CONCLUSION = re.compile(
     r"conclusion[ \t]*(?=[^\w\s,]|\n)(?:\W|\\\w+(?=\{))*?"

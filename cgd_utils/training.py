@@ -12,7 +12,17 @@ from .artifacts import Artifact, BadInput, Run, write_jsonl
 from .generation import ModelRef
 
 Record = dict[str, Any]
-CODE = ("training", "trainer", "tokenization", "adapters", "quantization", "methods", "prompts", "generation")
+CODE = (
+    "training",
+    "trainer",
+    "tokenization",
+    "chat_templates",
+    "adapters",
+    "quantization",
+    "methods",
+    "prompts",
+    "generation",
+)
 
 
 def draw(
