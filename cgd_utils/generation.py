@@ -17,7 +17,7 @@ from logging import getLogger
 from pathlib import Path
 from typing import Any, Protocol
 
-from . import chat_templates, decoding, quantization
+from . import adapter_base, chat_templates, decoding, quantization
 from .artifacts import BadInput, GenerationFailed, file_hash
 from .profiles import Engine, Sampling
 from .request_log import Request, generate
@@ -266,7 +266,7 @@ def load_model(ref: ModelRef) -> Any:
     """Loads a causal language model, and its adapter if it has one.
 
     Raises:
-        BadInput: the adapter belongs to another base.
+        BadInput: no such model, or an adapter that belongs to another base.
     """
     import torch
     from transformers import AutoModelForCausalLM
@@ -293,10 +293,7 @@ def load_model(ref: ModelRef) -> Any:
             model.to(place)
         quantization.keep_4bit_weights_plain(model)
     if ref.adapter is not None:
-        from peft import PeftModel
-
-        check_adapter(ref)
-        model = PeftModel.from_pretrained(model, ref.adapter)
+        model = adapter_base.load(model, ref)
     return model
 
 
@@ -305,22 +302,6 @@ def _has_experts(ref: ModelRef) -> bool:
 
     config = AutoConfig.from_pretrained(ref.path, revision=ref.revision, trust_remote_code=ref.trust_remote_code)
     return any(getattr(config, n, None) for n in ("num_local_experts", "num_experts"))
-
-
-def check_adapter(ref: ModelRef) -> None:
-    """Refuses an adapter that was trained on another base.
-
-    Raises:
-        BadInput: no adapter in the folder, or its base differs.
-    """
-    import json
-
-    path = Path(ref.adapter or "") / "adapter_config.json"
-    if not path.exists():
-        raise BadInput(f"adapter {ref.adapter}: the folder holds no adapter_config.json")
-    base = json.loads(path.read_text(encoding="utf-8")).get("base_model_name_or_path") or ""
-    if Path(base).name != Path(ref.path).name:
-        raise BadInput(f"adapter {ref.adapter} was trained on {base!r}, not on {ref.name!r}: load it over its own base")
 
 
 def context_length(model: Any) -> int:

@@ -34,7 +34,7 @@ class Stage:
 
 
 _GENERATE = ("generation", "chat_templates", "decoding", "quantization", "prompts")
-_TRAIN = ("training", "trainer", "tokenization", "adapters", "methods")
+_TRAIN = ("training", "trainer", "tokenization", "adapters", "adapter_base", "methods")
 _RUN = ("profiles",)
 STAGES = (
     Stage("00_setup", ("models", "training.mode", "training.lora", "training.max_length", "training.micro_batch_size", "training.gradient_checkpointing"), (), ("checks", "memory")),

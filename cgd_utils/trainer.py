@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from . import adapters, generation, quantization, tokenization
+from . import adapter_base, adapters, generation, quantization, tokenization
 from .artifacts import BadInput, JsonlLog, dumps, read_jsonl, write_jsonl
 from .generation import ModelRef
 from .profiles import Training
@@ -81,6 +81,7 @@ def train(
         callbacks=[recorder],
     )
     trainer.names = [r["id"] for r in rows]
+    trainer.base = base
     trainer.remove_callback(_printer())
     if processes() > 1:
         trainer.accelerator.even_batches = False
@@ -242,6 +243,7 @@ def _trainer_class() -> Any:
         """SFTTrainer that names the rows of a bad loss and marks checkpoints that are whole."""
 
         names: Sequence[str] = ()
+        base: ModelRef | None = None
 
         def compute_loss(self, model: Any, inputs: Record, *args: Any, **more: Any) -> Any:
             numbers = inputs.pop("numbers")
@@ -382,6 +384,8 @@ def _save(trainer: Any, tok: Any, folder: Path) -> None:
         for name in ("training_args.bin", "README.md"):
             (part / name).unlink(missing_ok=True)
         tok.save_pretrained(part)
+        if (part / "adapter_config.json").exists():
+            adapter_base.record(part, trainer.base)
         shutil.rmtree(folder / "model", ignore_errors=True)
         part.rename(folder / "model")
         shutil.rmtree(folder / "checkpoints", ignore_errors=True)

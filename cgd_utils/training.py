@@ -18,6 +18,7 @@ CODE = (
     "tokenization",
     "chat_templates",
     "adapters",
+    "adapter_base",
     "quantization",
     "methods",
     "prompts",
