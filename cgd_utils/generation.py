@@ -17,7 +17,7 @@ from logging import getLogger
 from pathlib import Path
 from typing import Any, Protocol
 
-from . import adapter_base, chat_templates, decoding, quantization
+from . import adapter_base, chat_templates, decoding, index_models, quantization
 from .artifacts import BadInput, GenerationFailed, file_hash
 from .profiles import Engine, Sampling
 from .request_log import Request, generate
@@ -198,11 +198,15 @@ def prompt_ids(tok: Any, requests: Sequence[Request]) -> list[list[int]]:
 
 # ---------------------------------------------------------------- loading models
 def resolve(model: str) -> str:
-    """The folder or hub id of a model as a profile names it; ``lab:<name>`` is a shipped checkpoint.
+    """The folder or hub id of a model as a profile names it.
+
+    ``lab:<name>`` is a shipped checkpoint, ``index:<name>`` a model from the package index, see `index_models`.
 
     Raises:
-        BadInput: no such lab student, or a folder that holds no model.
+        BadInput: no such lab student or index model, or a folder that holds no model.
     """
+    if model.startswith(index_models.PREFIX):
+        return str(index_models.path(model.removeprefix(index_models.PREFIX)))
     if model.startswith("lab:"):
         from .lab import students
 

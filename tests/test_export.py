@@ -1,8 +1,10 @@
 """cgd export: what other trainers read back is what the kit would train on."""
 
 import json
+import re
 from pathlib import Path
 
+import families
 import pytest
 from datasets import load_dataset
 
@@ -90,6 +92,49 @@ def test_trl_trains_on_the_same_tokens_as_the_kit(exported, expected, run, tmp_p
     learnt = tok.decode([x for x in batch["labels"][0].tolist() if x != tokenization.IGNORED])
     assert learnt.strip() == tok.decode([x for x in ours[0]["labels"] if x != tokenization.IGNORED]).strip()
     assert trainer.train().global_step == 1
+
+
+@pytest.fixture(scope="module")
+def long_run(tmp_path_factory):
+    """A run whose second question is longer than TRL's default length, with a student of a family's own template."""
+    folder = tmp_path_factory.mktemp("long")
+    questions = ["What is 4 + 9?", "What is 4 + 9? " + "The train is late. " * 500]
+    rows = [{"id": f"q{i}", "question": q, "answer": "13", "solution": "4 + 9 = 13"} for i, q in enumerate(questions)]
+    artifacts.write_jsonl(folder / "problems.jsonl", rows)
+    student = families.build("smollm2", folder / "student")
+    return artifacts.open_run("smoke", folder / "outputs", {
+        "data.source": str(folder / "problems.jsonl"), "data.rows": 2, "models.students": {"mine": str(student)}, "models.weaker": {},
+        "synthesis.teacher.kind": "model", "synthesis.teacher.model": str(student), "synthesis.draft.max_new_tokens": 4,
+        "synthesis.teacher.sampling.max_new_tokens": 4, "training.rows": 2, "training.validation_rows": 0, "training.validation_steps": 0,
+    })  # fmt: skip
+
+
+@pytest.mark.parametrize("method", ["sft", "distilled_sft"])
+def test_the_card_s_recipe_learns_every_row_to_its_end(long_run, method, tmp_path):
+    from trl import SFTConfig, SFTTrainer
+
+    from cgd_utils import generation
+
+    out = tmp_path / "rows"
+    made = export.write(long_run, method, "trl", out)
+    length = int(re.search(r"max_length=(\d+)", (out / "README.md").read_text())[1])
+    ref = synthesis.model_ref(long_run, long_run.profile.models.students["mine"], "mine")
+    tok = generation.load_tokenizer(ref)
+    rows = load_dataset("json", data_files=str(out / "train.jsonl"), split="train", cache_dir=str(tmp_path / "cache"))
+    config = SFTConfig(output_dir=str(tmp_path / "out"), max_length=length, use_cpu=True, bf16=False, report_to="none")
+    trainer = SFTTrainer(model=generation.load_model(ref), args=config, train_dataset=rows, processing_class=tok)
+    assert len(trainer.train_dataset) == made["rows"] == 2
+    sizes = []
+    for i in range(2):
+        batch = trainer.data_collator([trainer.train_dataset[i]])
+        learnt = [x for x in batch["labels"][0].tolist() if x != -100]
+        assert tok.decode(learnt).strip().endswith(tok.eos_token)
+        sizes.append(batch["labels"].shape[1])
+    assert 1024 < max(sizes) <= length < max(sizes) + 128
+
+    factory = tmp_path / "factory"
+    export.write(long_run, method, "llama-factory", factory)
+    assert f"\ncutoff_len: {length} " in (factory / "README.md").read_text()
 
 
 def test_llama_factory_description_follows_its_documentation(exported, expected):
