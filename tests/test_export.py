@@ -3,6 +3,7 @@
 import json
 import re
 from pathlib import Path
+from types import SimpleNamespace
 
 import families
 import pytest
@@ -94,19 +95,17 @@ def test_trl_trains_on_the_same_tokens_as_the_kit(exported, expected, run, tmp_p
     assert trainer.train().global_step == 1
 
 
-@pytest.fixture(scope="module")
-def long_run(tmp_path_factory):
-    """A run whose second question is longer than TRL's default length, with a student of a family's own template."""
-    folder = tmp_path_factory.mktemp("long")
-    questions = ["What is 4 + 9?", "What is 4 + 9? " + "The train is late. " * 500]
-    rows = [{"id": f"q{i}", "question": q, "answer": "13", "solution": "4 + 9 = 13"} for i, q in enumerate(questions)]
-    artifacts.write_jsonl(folder / "problems.jsonl", rows)
-    student = families.build("smollm2", folder / "student")
-    return artifacts.open_run("smoke", folder / "outputs", {
-        "data.source": str(folder / "problems.jsonl"), "data.rows": 2, "models.students": {"mine": str(student)}, "models.weaker": {},
-        "synthesis.teacher.kind": "model", "synthesis.teacher.model": str(student), "synthesis.draft.max_new_tokens": 4,
-        "synthesis.teacher.sampling.max_new_tokens": 4, "training.rows": 2, "training.validation_rows": 0, "training.validation_steps": 0,
-    })  # fmt: skip
+@pytest.fixture
+def long_run(tmp_path, monkeypatch):
+    """A run whose second row is longer than TRL's default length, with a student of a family's own template."""
+    records = families.records(2)
+    records[1]["question"] += " The train is late." * 500
+    for r in records:
+        r.update(draft_model="mine", teacher="someone", refined_correct=True)
+    made = SimpleNamespace(key="k", rows=lambda: records)
+    monkeypatch.setattr(synthesis, "records", lambda run, family: made)
+    student = families.build("smollm2", tmp_path / "student")
+    return artifacts.open_run("smoke", tmp_path / "outputs", {"models.students": {"mine": str(student)}})
 
 
 @pytest.mark.parametrize("method", ["sft", "distilled_sft"])
