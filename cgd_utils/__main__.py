@@ -375,7 +375,7 @@ def _report(options: Any) -> int:
 
 
 def _generate(options: Any) -> int:
-    from . import generation, profiles, prompt_files
+    from . import adapter_base, generation, profiles, prompt_files
 
     if bool(options.model) == bool(options.server):
         raise ValueError("give --model (a model of this machine) or --server (a server's address), one of them")
@@ -391,7 +391,7 @@ def _generate(options: Any) -> int:
             generation.resolve(options.model), options.model, options.adapter, options.revision, device=options.device
         )
         told = {"engine": options.engine, "batch_size": options.batch_size}
-        generation.check_adapter(ref) if options.adapter else None
+        adapter_base.check(ref) if options.adapter else None
     more = {k.removeprefix("generation."): v for k, v in profiles.parse_assignments(options.set).items()}
     engine = profiles.Engine(**{**told, **more})
     made = prompt_files.generate(options.prompts, options.out, ref, engine, sampling, options.shard)

@@ -9,11 +9,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from . import adapter_base
 from .artifacts import BadInput, Run, write_json, write_text
 from .profiles import Lora
 
 Record = dict[str, Any]
 # relative difference of logits that rounding explains: the merged weights are rounded to the base's type
+_KEEP = "keep the adapter beside its base: cgd generate --model BASE --adapter {adapter}"
 TOLERANCE = {"float32": 1e-4, "float16": 1e-2, "bfloat16": 5e-2}
 
 
@@ -93,14 +95,14 @@ def merge(adapter: Path, out: Path, base: str | None = None, dtype: str = "bfloa
 
     from . import generation, quantization
 
-    about = _adapter_config(adapter)
+    about = adapter_base.config(adapter)
     if out.exists():
         raise BadInput(f"{out} exists already; name another folder with --out")
     if dtype not in TOLERANCE:
         raise BadInput(
             f"--dtype {dtype}: use one of {', '.join(TOLERANCE)}; merging into 4 bits would change the model"
         )
-    path = generation.resolve(base or about["base_model_name_or_path"])
+    path = _base_of(about, adapter, base)
     ref = generation.ModelRef(path, Path(path).name, str(adapter), dtype=dtype, device=device)
     quantization.check(ref)
     tok = generation.load_tokenizer(
@@ -108,6 +110,7 @@ def merge(adapter: Path, out: Path, base: str | None = None, dtype: str = "bfloa
     )
     probe = _probe(tok)
     model = generation.load_model(ref).eval()
+    _refuse_unmergeable(adapter, model)
     with torch.inference_mode():
         before = model(**probe.to(model.device)).logits.float().cpu()
     merged = model.merge_and_unload(safe_merge=True)
@@ -124,12 +127,13 @@ def merge(adapter: Path, out: Path, base: str | None = None, dtype: str = "bfloa
     same = float((after.argmax(-1) == before.argmax(-1))[real].float().mean())
     if not difference <= TOLERANCE[dtype]:
         shutil.rmtree(part, ignore_errors=True)
+        finer = "" if dtype == "float32" else "merge with --dtype float32, or "
         raise BadInput(
             f"adapter {adapter}: merged logits differ by {difference:.3g} of the largest (at most {TOLERANCE[dtype]:g} is "
-            f"rounding); keep the adapter, or merge with --dtype float32"
+            f"rounding); {finer}{_KEEP.format(adapter=adapter)}"
         )
     made = {"base": ref.name, "out": str(out), "dtype": dtype, "relative_difference": difference, "same_top_token": same,
-            "saw_4_bit": about.get("cgd_mode") == "qlora"}  # fmt: skip
+            "saw_4_bit": _mode(adapter) == "qlora"}  # fmt: skip
     part.rename(out)
     if (adapter / "README.md").exists():
         text = (adapter / "README.md").read_text(encoding="utf-8")
@@ -139,13 +143,40 @@ def merge(adapter: Path, out: Path, base: str | None = None, dtype: str = "bfloa
     return made
 
 
-def _adapter_config(adapter: Path) -> Record:
-    path = adapter / "adapter_config.json"
-    if not path.exists():
-        raise BadInput(f"adapter {adapter}: the folder holds no adapter_config.json")
-    about = json.loads(path.read_text(encoding="utf-8"))
-    mode = adapter / "cgd.json"
-    return about | ({"cgd_mode": json.loads(mode.read_text(encoding="utf-8"))["mode"]} if mode.exists() else {})
+def _base_of(about: Record, adapter: Path, base: str | None) -> str:
+    from . import generation
+
+    named = about.get("base_model_name_or_path") or ""
+    try:
+        return generation.resolve(base or named)
+    except BadInput as e:
+        if base:
+            raise
+        raise BadInput(
+            f"adapter {adapter}: its base {named!r} is not here ({e}); name a copy of it with --base"
+        ) from None
+
+
+def _refuse_unmergeable(adapter: Path, model: Any) -> None:
+    from peft.tuners.tuners_utils import BaseTunerLayer
+
+    if not hasattr(model, "merge_and_unload"):
+        kind = model.active_peft_config.peft_type
+        raise BadInput(f"adapter {adapter}: {kind} has no weights to merge; {_KEEP.format(adapter=adapter)}")
+    base = model.get_base_model()
+    if not base.config.get_text_config().tie_word_embeddings:
+        return
+    for name, end in (("input embeddings", base.get_input_embeddings()), ("output head", base.get_output_embeddings())):
+        if isinstance(end, BaseTunerLayer):
+            raise BadInput(
+                f"adapter {adapter}: it adapts the {name}, whose weight this base also uses at its other end (tied "
+                f"embeddings), so merging would change both; {_KEEP.format(adapter=adapter)}, or train one without it"
+            )
+
+
+def _mode(adapter: Path) -> str | None:
+    card = adapter / "cgd.json"
+    return json.loads(card.read_text(encoding="utf-8"))["mode"] if card.exists() else None
 
 
 def _probe(tok: Any) -> Any:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from . import drift, generation, measurements, prompts, synthesis
+from . import chat_templates, drift, generation, measurements, prompts, synthesis, tokenization
 from .artifacts import Artifact, BadInput, Run, content_key, write_jsonl
 from .subjects import Subject, looked_at, seeds, subjects
 
@@ -51,21 +51,21 @@ def encode(tok: Any, layout: prompts.Layout, record: Record, condition: str, oth
     q, draft = record["question"], record["draft"]
     shown = {X: (q,), "x, y'": (q, draft), "x, y', c": (q, draft, record["critique"])}.get(condition, (q, draft, other))
     messages = layout.ask(q) if len(shown) == 1 else layout.ask_refined(*shown)
-    prompt = tok.apply_chat_template(messages, add_generation_prompt=True, tokenize=False)
-    reply = [{"role": "assistant", "content": record["refined"]}]
-    whole = tok.apply_chat_template(messages + reply, tokenize=False)
+    prompt = chat_templates.text(tok, messages, open_turn=True)
     content = messages[-1]["content"]
     at = prompt.rfind(content.strip())
-    if at < 0 or not whole.startswith(prompt):
+    if at < 0:
         raise BadInput(
             f"record {record['id']!r}: the chat template changes the user's turn, so its parts cannot be found"
         )
     shift = at - (len(content) - len(content.lstrip()))
     spans = {_PART[n]: (a + shift, b + shift) for n, (a, b) in layout.spans(*shown).items()}
-    head = tok(prompt, add_special_tokens=False, return_offsets_mapping=True)
-    tail = tok(whole[len(prompt) :].rstrip("\n"), add_special_tokens=False)["input_ids"]
-    parts = [_part(a, b, spans) for a, b in head["offset_mapping"]]
-    return Encoded(head["input_ids"] + tail, parts + [TARGET] * len(tail), len(parts))
+    offsets = tok(prompt, add_special_tokens=False, return_offsets_mapping=True)["offset_mapping"]
+    parts = [_part(a, b, spans) for a, b in offsets]
+    reply = [{"role": "assistant", "content": record["refined"]}]
+    row = {"id": record["id"], "method": condition, "prompt": messages, "completion": reply}
+    [(ids, tail)] = tokenization.split([row], tok)
+    return Encoded(ids + tail, parts + [TARGET] * len(tail), len(parts))
 
 
 def _part(start: int, end: int, spans: dict[str, tuple[int, int]]) -> str:

@@ -8,7 +8,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from . import artifacts, benchmarks, data, general_benchmarks, generation, memory, quantization
+from . import artifacts, benchmarks, data, general_benchmarks, generation, memory, quantization, rehearsal
 from .artifacts import BadInput, Run
 
 Record = dict[str, Any]
@@ -76,6 +76,7 @@ def preflight(run: Run) -> None:
     engines += [j.generation for j in p.analyses.judges]
     for engine in [e for e in engines if e is not None and e.engine == "openai"]:
         generation.open_generator(generation.ModelRef("", engine.server_model or ""), engine).close()
+    rehearsal.rehearse(run)
     artifacts.require_space(run.folder, need_gib(run))
 
 

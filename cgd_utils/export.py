@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 import shlex
 import shutil
@@ -14,13 +15,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from . import artifacts, methods, prompts, synthesis, training, variants
+from . import artifacts, chat_templates, generation, methods, prompts, synthesis, training, variants
 from .artifacts import BadInput, Run
 
 Record = dict[str, Any]
 FORMATS = ("trl", "llama-factory")
 # LLaMA-Factory's data/README.md: sharegpt formatting with the roles of the OpenAI format
 _TAGS = {"role_tag": "role", "content_tag": "content", "user_tag": "user", "assistant_tag": "assistant", "system_tag": "system"}  # fmt: skip
+
+_ROOM = 64  # tokens beyond the longest row, for what another template may add
 
 _CARD = """---
 {front}---
@@ -54,6 +57,9 @@ The first row:
 {use}
 ```
 
+The longest row has {longest} tokens with the tokenizer and chat template of `{student}`; {length} leaves room for a system prompt
+or date that another template adds. A model with another tokenizer may need more.
+
 ## Limits
 
 The critiques and answers were written by a program and may be wrong; {unchecked} {licence}
@@ -69,9 +75,12 @@ _USE = {
 from trl import SFTConfig, SFTTrainer
 
 rows = load_dataset("json", data_files="{out}/train.jsonl", split="train")
-SFTTrainer("MODEL", args=SFTConfig(output_dir="trained"), train_dataset=rows).train()  # loss on the completion: TRL's default here"""),
+# loss on the completion: TRL's default here. max_length: its default of 1024 tokens would cut or drop longer rows
+config = SFTConfig(output_dir="trained", max_length={length})
+SFTTrainer("MODEL", args=config, train_dataset=rows).train()"""),
     "llama-factory": ("yaml", """dataset_dir: {out}
 dataset: {name}
+cutoff_len: {length}  # its default would cut longer rows
 train_on_prompt: false  # LLaMA-Factory's default: loss on the assistant turn"""),
 }  # fmt: skip
 
@@ -105,6 +114,7 @@ def write(run: Run, method: str, form: str, out: Path, family: str | None = None
         t = run.profile.training
         used = training.draw(used, t.rows, seed, t.right_share, t.validation_rows)
     rows = methods.rows(method, used, prompts.layout(run.profile.models.layout), seed or 0)
+    longest = _longest(run, family, rows)
     name = re.sub(r"\W+", "_", f"{method}_{run.profile.name}_{family}").strip("_")
     part = out.with_name(f".{out.name}.part")
     shutil.rmtree(part, ignore_errors=True)
@@ -115,7 +125,9 @@ def write(run: Run, method: str, form: str, out: Path, family: str | None = None
         command = (
             f"cgd export {variants.option(run)} --method {shlex.quote(method)} --format {form} --family {family}{seen}"
         )
-        artifacts.write_text(part / "README.md", _card(run, about, method, form, name, rows, used, out.name, command))
+        artifacts.write_text(
+            part / "README.md", _card(run, about, method, form, name, rows, used, out.name, command, family, longest)
+        )
         artifacts.write_json(part / artifacts.MANIFEST, {
             "kind": "export", "format": form, "method": method, "family": family, "seed": seed, "rows": len(rows),
             "inputs": [records.key], "command": command, "environment": artifacts.environment(),
@@ -127,6 +139,13 @@ def write(run: Run, method: str, form: str, out: Path, family: str | None = None
     finally:
         shutil.rmtree(part, ignore_errors=True)
     return {"folder": str(out), "format": form, "method": method, "family": family, "rows": len(rows), "files": files}
+
+
+def _longest(run: Run, family: str, rows: Sequence[Record]) -> int:
+    """Tokens of the longest row as the family's student reads it, with all that its chat template writes."""
+    tok = generation.load_tokenizer(synthesis.model_ref(run, synthesis.student(run, family), family))
+    texts = [chat_templates.text(tok, r["prompt"] + r["completion"]) for r in rows]
+    return max(len(ids) for ids in chat_templates.encode(tok, texts))
 
 
 def _refuse_foreign(out: Path) -> None:
@@ -157,7 +176,7 @@ def _write_llama_factory(folder: Path, rows: Sequence[Record], name: str) -> lis
 
 def _card(
     run: Run, about: methods.Method, method: str, form: str, name: str, rows: Sequence[Record], used: Sequence[Record],
-    out: str, command: str,
+    out: str, command: str, family: str, longest: int,
 ) -> str:  # fmt: skip
     import yaml
 
@@ -170,6 +189,7 @@ def _card(
     if form == "trl":
         front["configs"] = [{"config_name": "default", "data_files": [{"split": "train", "path": "train.jsonl"}]}]
     language, use = _USE[form]
+    length = 64 * math.ceil((longest + _ROOM) / 64)
     graded = [r["draft_correct"] for r in used if r["draft_correct"] is not None]
     teacher = "the lab's exact teacher" if p.synthesis.teacher.kind == "exact" else f"`{used[0].get('teacher')}`"
     return _CARD.format(
@@ -182,7 +202,8 @@ def _card(
         prompt_chars=round(sum(len(r["prompt"][0]["content"]) for r in rows) / len(rows)),
         completion_chars=round(sum(len(r["completion"][0]["content"]) for r in rows) / len(rows)),
         layout=p.models.layout, example=json.dumps({k: rows[0][k] for k in ("prompt", "completion")}, ensure_ascii=False, indent=1),
-        language=language, use=use.format(out=out, name=name),
+        language=language, use=use.format(out=out, name=name, length=length), length=length, longest=longest,
+        student=synthesis.student(run, family),
         unchecked=f"{sum(bool(r['refined_correct']) for r in used)} of {len(used)} refined answers were graded right.",
         licence="" if lab else "The rows are under whatever licences their problems and models have; look them up before you publish.",
         command=command, commit=environment["git_commit"] or "unknown",

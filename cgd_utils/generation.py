@@ -17,7 +17,7 @@ from logging import getLogger
 from pathlib import Path
 from typing import Any, Protocol
 
-from . import decoding, quantization
+from . import adapter_base, chat_templates, decoding, index_models, quantization
 from .artifacts import BadInput, GenerationFailed, file_hash
 from .profiles import Engine, Sampling
 from .request_log import Request, generate
@@ -34,8 +34,6 @@ __all__ = [
     "open_generator",
 ]
 Record = dict[str, Any]
-# Llama 3's own fallback date; the {%- … -%} marks swallow the line around it
-PINNED_DATE = '{%- set date_string = "26 Jul 2024" -%}'
 
 
 @dataclass(frozen=True)
@@ -152,7 +150,7 @@ class TransformersGenerator:
         rows = []
         for i, (r, s) in enumerate(batch):
             ids, reason = made.get(i, ([], "too_long"))
-            said = self.tokenizer.decode(ids[:-1] if reason == "stop" else ids, skip_special_tokens=True)
+            said = chat_templates.reply(self.tokenizer, ids[:-1] if reason == "stop" else ids)
             rows.append({"id": r.id, "sample": s, "prompt": r.messages[-1]["content"], "text": said, "finish_reason": reason,
                          "n_tokens": len(ids), "model": self.ref.name})  # fmt: skip
         return rows
@@ -198,21 +196,21 @@ def answers(ref: ModelRef, questions: Sequence[str], sampling: Sampling) -> list
 
 # ---------------------------------------------------------------- tokens
 def prompt_ids(tok: Any, requests: Sequence[Request]) -> list[list[int]]:
-    """Token ids of requests: the chat template applied once, with the opening of the assistant's turn."""
-    if not requests:
-        return []
-    return tok.apply_chat_template(
-        [r.messages for r in requests], add_generation_prompt=True, tokenize=True, return_dict=True
-    )["input_ids"]
+    """Token ids of requests, see `chat_templates.prompt_ids`."""
+    return chat_templates.prompt_ids(tok, [r.messages for r in requests])
 
 
 # ---------------------------------------------------------------- loading models
 def resolve(model: str) -> str:
-    """The folder or hub id of a model as a profile names it; ``lab:<name>`` is a shipped checkpoint.
+    """The folder or hub id of a model as a profile names it.
+
+    ``lab:<name>`` is a shipped checkpoint, ``index:<name>`` a model from the package index, see `index_models`.
 
     Raises:
-        BadInput: no such lab student, or a folder that holds no model.
+        BadInput: no such lab student or index model, or a folder that holds no model.
     """
+    if model.startswith(index_models.PREFIX):
+        return str(index_models.path(model.removeprefix(index_models.PREFIX)))
     if model.startswith("lab:"):
         from .lab import students
 
@@ -248,40 +246,14 @@ def load_tokenizer(ref: ModelRef) -> Any:
     """The tokenizer of a model, with a chat template and a pad token that is not the end of a turn.
 
     Raises:
-        BadInput: it has no chat template.
+        BadInput: see `chat_templates.prepare`.
     """
     from transformers import AutoTokenizer
 
     with _found(ref):
         tok = AutoTokenizer.from_pretrained(ref.path, revision=ref.revision, trust_remote_code=ref.trust_remote_code)
-    if not tok.chat_template:
-        raise BadInput(f"model {ref.name!r}: its tokenizer has no chat template; use an instruction-tuned model")
-    if "strftime_now" in tok.chat_template and "date_string" in tok.chat_template:
-        # a prompt that holds today's date would differ between training and evaluation, and between two runs
-        tok.chat_template = PINNED_DATE + tok.chat_template
-    end = end_of_turn(tok)
-    if end is not None and end != tok.eos_token:
-        tok.eos_token = end
-    if tok.pad_token_id is None or tok.pad_token_id == tok.eos_token_id:
-        tok.pad_token = next(
-            (t for t in ("<|finetune_right_pad_id|>", "<|endoftext|>", "<|pad|>", "<pad>", "<unk>")
-             if t in tok.get_vocab() and t != tok.eos_token),
-            None,
-        ) or next(t for t in tok.all_special_tokens if t != tok.eos_token)  # fmt: skip
+    chat_templates.prepare(tok, ref.name)
     return tok
-
-
-def end_of_turn(tok: Any) -> str | None:
-    """The special token with which the chat template ends the assistant's turn; None if it writes none.
-
-    It need not be the tokenizer's own end: Qwen2.5-Math's base ends a text with ``<|endoftext|>`` and a turn with ``<|im_end|>``.
-    """
-    mark = "CGDKIT"
-    turns = [{"role": "user", "content": "x"}, {"role": "assistant", "content": mark}]
-    rest = tok.apply_chat_template(turns, tokenize=False).rpartition(mark)[2]
-    ids = tok(rest, add_special_tokens=False)["input_ids"]
-    special = {*tok.all_special_ids, *(i for i, t in tok.added_tokens_decoder.items() if t.special)}
-    return next((tok.convert_ids_to_tokens(i) for i in ids if i in special), None)
 
 
 def pick_device(device: str) -> str:
@@ -302,7 +274,7 @@ def load_model(ref: ModelRef) -> Any:
     """Loads a causal language model, and its adapter if it has one.
 
     Raises:
-        BadInput: the adapter belongs to another base.
+        BadInput: no such model, or an adapter that belongs to another base.
     """
     import torch
     from transformers import AutoModelForCausalLM
@@ -329,10 +301,7 @@ def load_model(ref: ModelRef) -> Any:
             model.to(place)
         quantization.keep_4bit_weights_plain(model)
     if ref.adapter is not None:
-        from peft import PeftModel
-
-        check_adapter(ref)
-        model = PeftModel.from_pretrained(model, ref.adapter)
+        model = adapter_base.load(model, ref)
     return model
 
 
@@ -341,22 +310,6 @@ def _has_experts(ref: ModelRef) -> bool:
 
     config = AutoConfig.from_pretrained(ref.path, revision=ref.revision, trust_remote_code=ref.trust_remote_code)
     return any(getattr(config, n, None) for n in ("num_local_experts", "num_experts"))
-
-
-def check_adapter(ref: ModelRef) -> None:
-    """Refuses an adapter that was trained on another base.
-
-    Raises:
-        BadInput: no adapter in the folder, or its base differs.
-    """
-    import json
-
-    path = Path(ref.adapter or "") / "adapter_config.json"
-    if not path.exists():
-        raise BadInput(f"adapter {ref.adapter}: the folder holds no adapter_config.json")
-    base = json.loads(path.read_text(encoding="utf-8")).get("base_model_name_or_path") or ""
-    if Path(base).name != Path(ref.path).name:
-        raise BadInput(f"adapter {ref.adapter} was trained on {base!r}, not on {ref.name!r}: load it over its own base")
 
 
 def context_length(model: Any) -> int:

@@ -126,7 +126,8 @@ class Models(_Section):
     """The students, and how every model of the run is loaded."""
 
     students: dict[str, str] = Field(
-        {"llama": "lab:llama"}, description="family -> 'lab:<name>', a model folder or a hub id"
+        {"llama": "lab:llama"},
+        description="family -> 'lab:<name>', 'index:<name>' (from the package index), a model folder or a hub id",
     )
     weaker: dict[str, str] = Field({}, description="family -> a weaker model of it, for draft_source: weaker")
     revision: str | None = Field(None, description="commit of hub models")

@@ -7,9 +7,11 @@ A tokenised row: ``{id, input_ids, labels}``, lists of equal length; a label is 
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
+from . import chat_templates
 from .artifacts import BadInput
 
 Record = dict[str, Any]
@@ -29,30 +31,12 @@ def tokenize(rows: Sequence[Record], tok: Any, max_length: int) -> tuple[list[Re
         ``{id, length}`` of the rows left out.
 
     Raises:
-        BadInput: a row without a completion, or a chat template that breaks one of the checks.
+        BadInput: see `split`, or a tokenizer without a pad token of its own.
     """
     if tok.pad_token_id is None or tok.pad_token_id == tok.eos_token_id:
         raise BadInput("tokenizer: its pad token is missing or is its end-of-turn token; set another pad_token")
-    prompts, wholes = [], []
-    for row in rows:
-        if not row["completion"] or not row["completion"][0]["content"].strip():
-            raise BadInput(f"training row {row['id']!r} ({row['method']}): its completion is empty")
-        prompt = tok.apply_chat_template(row["prompt"], add_generation_prompt=True, tokenize=False)
-        whole = tok.apply_chat_template(row["prompt"] + row["completion"], tokenize=False)
-        if not whole.startswith(prompt):
-            raise BadInput(
-                f"training row {row['id']!r}: the chat template's prompt is not a prefix of prompt + completion"
-            )
-        prompts.append(prompt)
-        wholes.append(whole)
     tokenised, too_long = [], []
-    heads, everything = _encode(tok, prompts), _encode(tok, wholes)
-    for row, prompt, whole, head, ids in zip(rows, prompts, wholes, heads, everything, strict=True):
-        # inference ends its prompt at the boundary: a token that spans it would never be seen there
-        tail = ids[len(head) :] if ids[: len(head)] == head else _encode(tok, [whole[len(prompt) :]])[0]
-        tail = _to_end_of_turn(tail, tok, row)
-        if _starts_twice(head, tok):
-            raise BadInput(f"training row {row['id']!r}: the beginning-of-text token occurs more than once")
+    for row, (head, tail) in zip(rows, split(rows, tok), strict=True):
         if len(head) + len(tail) > max_length:
             too_long.append({"id": row["id"], "length": len(head) + len(tail)})
             continue
@@ -60,37 +44,83 @@ def tokenize(rows: Sequence[Record], tok: Any, max_length: int) -> tuple[list[Re
     return tokenised, too_long
 
 
-def _encode(tok: Any, texts: Sequence[str]) -> list[list[int]]:
-    # the template writes the special tokens itself
-    return tok(list(texts), add_special_tokens=False)["input_ids"] if texts else []
+def split(rows: Sequence[Record], tok: Any) -> list[tuple[list[int], list[int]]]:
+    """Each row's token ids of the prompt, and those that are learnt: the completion and one end of turn.
+
+    Raises:
+        BadInput: a row without a completion, a completion that holds a special token, or a chat template that breaks one
+            of the checks; the row is named.
+    """
+    turn = chat_templates.turn(tok)
+    prompts, tails = [], []
+    for row in rows:
+        if not row["completion"] or not row["completion"][0]["content"].strip():
+            raise BadInput(f"training row {row['id']!r} ({row['method']}): its completion is empty")
+        prompt = chat_templates.text(tok, row["prompt"], open_turn=True)
+        whole = chat_templates.text(tok, row["prompt"] + row["completion"])
+        if not whole.startswith(prompt):
+            raise BadInput(
+                f"training row {row['id']!r}: the chat template's prompt is not a prefix of prompt + completion"
+            )
+        tail = whole[len(prompt) :]
+        # templates may trim an answer or lay it out anew; what is not white space must all be there
+        if not _squeezed(tail).endswith(_squeezed(row["completion"][0]["content"] + turn.closing)):
+            raise BadInput(
+                f"training row {row['id']!r}: the chat template drops or changes a part of the completion; it writes "
+                f"{tail[:60]!r} …; take that part (often a <think> block) out of the answers, or use a template that keeps it"
+            )
+        prompts.append(prompt)
+        tails.append(tail)
+    heads = chat_templates.encode(tok, prompts)
+    wholes = chat_templates.encode(tok, [p + t for p, t in zip(prompts, tails, strict=True)])
+    special = chat_templates.special_ids(tok)
+    framing = [i for i in chat_templates.encode(tok, [turn.opening + turn.closing])[0] if i in special]
+    out = []
+    for row, tail, head, ids in zip(rows, tails, heads, wholes, strict=True):
+        if _starts_twice(head, tok):
+            raise BadInput(
+                f"training row {row['id']!r}: the beginning-of-text token occurs more than once at the start"
+            )
+        # inference ends its prompt at the boundary: a token that spans it would never be seen there
+        learnt = ids[len(head) :] if ids[: len(head)] == head else chat_templates.encode(tok, [tail])[0]
+        out.append((head, _to_end_of_turn(learnt, tok, row, special, framing)))
+    return out
 
 
-def _to_end_of_turn(tail: list[int], tok: Any, row: Record) -> list[int]:
-    """The completion up to its end-of-turn token; what a template writes after it (a line break) is not learnt."""
-    if tok.eos_token_id not in tail:
+def _squeezed(text: str) -> str:
+    return "".join(text.split())
+
+
+def _to_end_of_turn(tail: list[int], tok: Any, row: Record, special: set[int], framing: list[int]) -> list[int]:
+    """The completion up to its end of turn; what a template writes after it (a line break, Phi's second end) is not learnt.
+
+    ``framing``: the special tokens that the template writes around every completion; any other comes from the completion.
+    """
+    if tok.eos_token_id not in framing:
         raise BadInput(
             f"training row {row['id']!r}: the completion does not end in the end-of-turn token {tok.eos_token!r}; "
             "its chat template and its tokenizer do not fit together"
         )
-    last = len(tail) - 1 - tail[::-1].index(tok.eos_token_id)
-    if tok.decode(tail[last + 1 :]).strip():
-        raise BadInput(f"training row {row['id']!r}: the last token of the completion is not the end-of-turn token")
-    return tail[: last + 1]
+    extra = Counter(i for i in tail if i in special) - Counter(framing)
+    if tok.unk_token is not None and tok.unk_token not in row["completion"][0]["content"]:
+        extra.pop(tok.unk_token_id, None)  # it stands for a character that the tokenizer does not know
+    if extra:
+        token = tok.convert_ids_to_tokens(next(iter(extra)))
+        raise BadInput(
+            f"training row {row['id']!r}: its completion holds the special token {token!r}, which to the model is no text "
+            "but the frame of a turn; take it out of the answer"
+        )
+    return tail[: tail.index(tok.eos_token_id) + 1]
 
 
 def _starts_twice(head: list[int], tok: Any) -> bool:
-    if tok.bos_token_id is None:
-        return False
-    if tok.bos_token_id == tok.eos_token_id:  # OLMo 2: one token begins the text and ends each turn
-        return head[:2] == [tok.bos_token_id] * 2
-    return head.count(tok.bos_token_id) > 1
+    # later ones are the template's: SmolLM2 opens every turn with it, OLMo 2 and Granite end every turn with it
+    return tok.bos_token_id is not None and head[:2] == [tok.bos_token_id] * 2
 
 
 def may_be_too_long(rows: Sequence[Record], tok: Any, max_length: int) -> bool:
     """Whether a row could exceed ``max_length`` tokens; a token holds at least a byte, so short texts need no counting."""
-    frame = len(
-        _encode(tok, [tok.apply_chat_template(rows[0]["prompt"], add_generation_prompt=True, tokenize=False)])[0]
-    )
+    frame = len(chat_templates.prompt_ids(tok, [rows[0]["prompt"]])[0])
     longest = max(sum(len(m["content"].encode()) for m in (*r["prompt"], *r["completion"])) for r in rows)
     return longest + frame + 16 > max_length
 

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
+import math
 import os
 import shutil
 import time
 import warnings
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from . import adapters, generation, quantization, tokenization
+from . import adapter_base, adapters, generation, quantization, tokenization
 from .artifacts import BadInput, JsonlLog, dumps, read_jsonl, write_jsonl
 from .generation import ModelRef
 from .profiles import Training
@@ -56,29 +58,76 @@ def train(
         BadInput: nothing trainable, or a setting that this machine lacks. TrainingFailed: the loss is not a number, or
         the disk is full.
     """
-    import torch
-
-    model, compute = _load(base, t, seed)
-    on_cpu = model.device.type == "cpu" and not torch.cuda.is_available()
-    packed = t.max_length if t.packing else None
-    flash = "flash" in (model.config._attn_implementation or "")
-    planned = tokenization.batches(rows, t.batch_size, t.micro_batch_size, processes(), packed)
-    sizes = [tokenization.lengths([rows[i] for one in s for i in one]) for s in planned]
-    steps = steps or -int(-t.epochs * len(planned) // 1)
-    checkpoints = folder / "checkpoints"
-    config = _config(t, seed, checkpoints, on_cpu, compute, len(planned[0]) // processes(), steps)
-    recorder = _recorder(folder, sizes, watch)
+    model = _load(base, t, seed)
+    plan = _plan(rows, t, steps)
     text_config = model.config.get_text_config()
     routers = getattr(text_config, "output_router_logits", None)
+    trainer = _trainer(model, tok, rows, validation, t, seed, folder, plan, watch)
+    trainer.base = base
+    trainable = sum(q.numel() for q in trainer.model.parameters() if q.requires_grad)
+    if not trainable:
+        raise BadInput("training: no parameter is trainable; check training.lora.target_modules")
+    trained = adapters.trained_parts(trainer.model)
+    _run(trainer, bool(validation))
+    # TRL turns it on for a mixture's balancing loss; a model that is saved so cannot generate with a cache
+    if routers is not None:
+        text_config.output_router_logits = routers
+    history = read_jsonl(folder / "history.jsonl") if trainer.is_world_process_zero() else []
+    _save(trainer, tok, folder)
+    return {**_facts(plan, history, model), "trainable_parameters": trainable, "trained": trained}
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """What every optimizer step reads.
+
+    Attributes:
+        passes: steps of forward passes of row numbers, see `tokenization.batches`.
+        sizes: of each step, the tokens read and the tokens learnt.
+        steps: optimizer steps; they go round ``passes``.
+        packed: tokens of a packed forward pass; None = not packed.
+    """
+
+    passes: list[list[list[int]]]
+    sizes: list[tuple[int, int]]
+    steps: int
+    packed: int | None
+
+
+def _plan(rows: Sequence[Record], t: Training, steps: int | None) -> _Plan:
+    packed = t.max_length if t.packing else None
+    passes = tokenization.batches(rows, t.batch_size, t.micro_batch_size, processes(), packed)
+    sizes = [tokenization.lengths([rows[i] for one in step for i in one]) for step in passes]
+    return _Plan(passes, sizes, steps or math.ceil(t.epochs * len(passes)), packed)
+
+
+def _trainer(
+    model: Any,
+    tok: Any,
+    rows: Sequence[Record],
+    validation: Sequence[Record],
+    t: Training,
+    seed: int,
+    folder: Path,
+    plan: _Plan,
+    watch: Callable[[Record], None] | None,
+) -> Any:
+    """TRL's trainer over the planned batches, with its adapter and its record of every step."""
+    import torch
+
+    on_cpu = model.device.type == "cpu" and not torch.cuda.is_available()
+    accumulate = len(plan.passes[0]) // processes()
+    flash = "flash" in (model.config._attn_implementation or "")
+    held = _passes(_alone(validation, t, plan.packed), len(rows)) if validation else None
     trainer = _trainer_class()(
         model=model,
-        args=config,
-        train_dataset=_passes(planned),
-        eval_dataset=_passes(_alone(validation, t, packed), len(rows)) if validation else None,
+        args=_config(t, seed, folder / "checkpoints", on_cpu, accumulate, plan.steps),
+        train_dataset=_passes(plan.passes),
+        eval_dataset=held,
         processing_class=tok,
         data_collator=tokenization.Collator([*rows, *validation], tok.pad_token_id, t.packing, flash),
         peft_config=None if t.mode == "full" else adapters.lora_config(t.lora, model),
-        callbacks=[recorder],
+        callbacks=[_recorder(folder, plan.sizes, watch)],
     )
     trainer.names = [r["id"] for r in rows]
     trainer.remove_callback(_printer())
@@ -86,31 +135,39 @@ def train(
         trainer.accelerator.even_batches = False
     if t.mode == "qlora":
         # TRL rounds adapters over 4-bit weights to bfloat16, in which steps of 1e-5 are lost: back to 32 bits
-        for q in trainer.model.parameters():
-            q.data = q.data.float() if q.requires_grad else q.data
-    if not (trainable := sum(q.numel() for q in trainer.model.parameters() if q.requires_grad)):
-        raise BadInput("training: no parameter is trainable; check training.lora.target_modules")
-    trained = adapters.trained_parts(trainer.model)
+        for weight in trainer.model.parameters():
+            if weight.requires_grad:
+                weight.data = weight.data.float()
+    return trainer
+
+
+def _run(trainer: Any, validate: bool) -> None:
+    """Trains from the last whole checkpoint to the end, and validates after the last step if that was not done."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        trainer.train(resume_from_checkpoint=last_checkpoint(checkpoints))
+        trainer.train(resume_from_checkpoint=last_checkpoint(Path(trainer.args.output_dir)))
         last = trainer.state.global_step
-        if validation and not any("eval_loss" in h and h["step"] == last for h in trainer.state.log_history):
+        validated = any("eval_loss" in h and h["step"] == last for h in trainer.state.log_history)
+        if validate and not validated:
             trainer.evaluate()
-    # TRL turns it on for a mixture's balancing loss; a model that is saved so cannot generate with a cache
-    if routers is not None:
-        text_config.output_router_logits = routers
-    history = read_jsonl(folder / "history.jsonl") if trainer.is_world_process_zero() else []
-    _save(trainer, tok, folder)
-    done = [sizes[i % len(sizes)] for i in range(steps)]
+
+
+def _facts(plan: _Plan, history: Sequence[Record], model: Any) -> Record:
+    import torch
+
+    done = [plan.sizes[i % len(plan.sizes)] for i in range(plan.steps)]
+    read = sum(x for x, _ in done)
     seconds = sum(h["seconds"] for h in history)
     return {
-        "steps": steps, "final_loss": history[-1]["loss"] if history else None,
-        "trained_tokens": sum(x for _, x in done), "processed_tokens": sum(x for x, _ in done),
-        "trainable_parameters": trainable, "trained": trained, "processes": processes(),
-        "tokens_per_second": round(sum(x for x, _ in done) / seconds, 1) if seconds else None,
-        "attention": model.config._attn_implementation, "threads": torch.get_num_threads(),
-    }  # fmt: skip
+        "steps": plan.steps,
+        "final_loss": history[-1]["loss"] if history else None,
+        "trained_tokens": sum(x for _, x in done),
+        "processed_tokens": read,
+        "processes": processes(),
+        "tokens_per_second": round(read / seconds, 1) if seconds else None,
+        "attention": model.config._attn_implementation,
+        "threads": torch.get_num_threads(),
+    }
 
 
 def processes() -> int:
@@ -123,7 +180,7 @@ def rank() -> int:
     return int(os.environ.get("RANK", "0"))
 
 
-def _load(base: ModelRef, t: Training, seed: int) -> tuple[Any, str]:
+def _load(base: ModelRef, t: Training, seed: int) -> Any:
     import logging
 
     import torch
@@ -133,26 +190,35 @@ def _load(base: ModelRef, t: Training, seed: int) -> tuple[Any, str]:
     quantize = t.mode == "qlora"
     if quantize:
         quantization.check(base)
-    ref = ModelRef(base.path, base.name, None, base.revision, base.dtype, base.device, base.trust_remote_code, quantize)
     torch.manual_seed(seed)
-    model = generation.load_model(ref)
-    attention = t.attention
-    if attention == "auto":
-        cuda = model.device.type == "cuda"
-        flash = cuda and t.packing and importlib.util.find_spec("flash_attn") is not None
-        attention = "flash_attention_2" if flash else "sdpa"
-    elif attention.startswith("flash"):
-        package = "flash_attn" if attention.endswith("2") else "flash_attn_interface"
-        if model.device.type != "cuda" or importlib.util.find_spec(package) is None:
-            raise BadInput(f"training.attention = {attention!r} needs a CUDA GPU and the package {package}; use sdpa")
-    model.set_attn_implementation(attention)
+    model = generation.load_model(replace(base, adapter=None, quantize=quantize))
+    _set_attention(model, t)
     if t.mode == "full" and model.dtype != torch.float32:
         # updates of 1e-6 are lost in 16-bit weights: master weights are kept in 32 bits, computed with in 16
         model = model.float()
-    return model, str(model.dtype)
+    return model
 
 
-def _config(t: Training, seed: int, checkpoints: Path, on_cpu: bool, compute: str, accumulate: int, steps: int) -> Any:
+def _set_attention(model: Any, t: Training) -> None:
+    """The profile's ``training.attention``; auto is FlashAttention where packing gains by it, else what the model prefers."""
+    on_gpu = model.device.type == "cuda"
+    wanted = t.attention
+    if wanted == "auto":
+        if not (on_gpu and t.packing and importlib.util.find_spec("flash_attn")):
+            return  # transformers chose sdpa, or eager for a model that has no other (gpt-oss)
+        wanted = "flash_attention_2"
+    elif wanted.startswith("flash"):
+        package = "flash_attn" if wanted.endswith("2") else "flash_attn_interface"
+        if not on_gpu or importlib.util.find_spec(package) is None:
+            raise BadInput(f"training.attention = {wanted!r} needs a CUDA GPU and the package {package}; use sdpa")
+    try:
+        model.set_attn_implementation(wanted)
+    except ValueError:
+        name = type(model).__name__
+        raise BadInput(f"training.attention = {wanted!r}: {name} does not support it; use auto") from None
+
+
+def _config(t: Training, seed: int, checkpoints: Path, on_cpu: bool, accumulate: int, steps: int) -> Any:
     from trl import SFTConfig
 
     for name in t.track:
@@ -242,6 +308,7 @@ def _trainer_class() -> Any:
         """SFTTrainer that names the rows of a bad loss and marks checkpoints that are whole."""
 
         names: Sequence[str] = ()
+        base: ModelRef | None = None
 
         def compute_loss(self, model: Any, inputs: Record, *args: Any, **more: Any) -> Any:
             numbers = inputs.pop("numbers")
@@ -382,6 +449,8 @@ def _save(trainer: Any, tok: Any, folder: Path) -> None:
         for name in ("training_args.bin", "README.md"):
             (part / name).unlink(missing_ok=True)
         tok.save_pretrained(part)
+        if (part / "adapter_config.json").exists():
+            adapter_base.record(part, trainer.base)
         shutil.rmtree(folder / "model", ignore_errors=True)
         part.rename(folder / "model")
         shutil.rmtree(folder / "checkpoints", ignore_errors=True)

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from . import decoding
+from . import chat_templates, decoding
 from .artifacts import BadInput, GenerationFailed
 from .profiles import Engine, Sampling
 from .seeds import row_seed
@@ -100,7 +100,7 @@ class VLLMGenerator:
             out, log, took = (Path(folder) / name for name in ("rows.jsonl", "log.txt", "seconds.json"))
             out.touch()
             prompts = [{"at": i, "seed": row_seed(sampling.seed, r.id, s) % 2**31,
-                        "ids": tok.apply_chat_template(r.messages, add_generation_prompt=True, tokenize=True, return_dict=True)["input_ids"]}
+                        "ids": chat_templates.prompt_ids(tok, [r.messages])[0]}
                        for i, (r, s) in enumerate(order)]  # fmt: skip
             task = {"engine": self._engine(), "on_cpu": self._on_cpu(prompts, sampling.max_new_tokens), "adapter": self._adapter, "sampling": self._sampling(sampling, tok), "prompts": prompts,
                     "chunk": self.settings.batch_size * 8, "out": str(out), "seconds": str(took)}  # fmt: skip

@@ -1,5 +1,7 @@
-"""Tiny stand-ins of the five families: the real architecture class, a small tokenizer trained here, and a chat template in the
-family's published format, written anew from its documentation. Random weights; nothing is fetched."""
+"""Tiny stand-ins of model families: the real architecture class, a small tokenizer trained here, and a chat template in the
+family's published format, written anew from its documentation. Random weights; nothing is fetched.
+
+`FAMILIES` are the paper's; `SHAPES` are other templates that a student may have, each with a trap of its own."""
 
 import functools
 import tempfile
@@ -61,6 +63,126 @@ FAMILIES = {
                 {"num_local_experts": 4, "num_experts_per_tok": 2, "sliding_window": None}),
     "olmo": ("olmo2", OLMO2, {"bos_token": "<|endoftext|>", "eos_token": "<|endoftext|>", "pad_token": "<|pad|>"}, [], {}),
 }  # fmt: skip
+
+# the beginning-of-text token opens every turn, the unknown token is the end of a text
+SMOLLM2 = """{%- for message in messages %}
+    {%- if loop.first and messages[0]['role'] != 'system' %}
+        {{- '<|im_start|>system\\nYou are a helpful AI assistant named SmolLM, trained by Hugging Face<|im_end|>\\n' }}
+    {%- endif %}
+    {{- '<|im_start|>' + message['role'] + '\\n' + message['content'] + '<|im_end|>' + '\\n' }}
+{%- endfor %}
+{%- if add_generation_prompt %}{{- '<|im_start|>assistant\\n' }}{%- endif %}"""
+
+# the assistant is called model, a system turn is refused, the turn's end is not the tokenizer's end
+GEMMA = """{{- bos_token }}
+{%- if messages[0]['role'] == 'system' %}{{- raise_exception('System role not supported') }}{%- endif %}
+{%- for message in messages %}
+    {%- if (message['role'] == 'user') != (loop.index0 % 2 == 0) %}
+        {{- raise_exception('Conversation roles must alternate user/assistant/user/assistant/...') }}
+    {%- endif %}
+    {%- set role = 'model' if message['role'] == 'assistant' else message['role'] %}
+    {{- '<start_of_turn>' + role + '\\n' + message['content'] | trim + '<end_of_turn>\\n' }}
+{%- endfor %}
+{%- if add_generation_prompt %}{{- '<start_of_turn>model\\n' }}{%- endif %}"""
+
+# a second end, the text's, after the turn's
+PHI3 = """{%- for message in messages %}
+    {{- '<|' + message['role'] + '|>\\n' + message['content'] + '<|end|>\\n' }}
+{%- endfor %}
+{%- if add_generation_prompt %}{{- '<|assistant|>\\n' }}{%- else %}{{- eos_token }}{%- endif %}"""
+PHI4_MINI = PHI3.replace("|>\\n'", "|>'").replace("<|end|>\\n'", "<|end|>'")
+
+# no opening of the assistant's turn
+MISTRAL = """{{- bos_token }}
+{%- for message in messages %}
+    {%- if message['role'] == 'user' %}{{- '[INST] ' + message['content'] + '[/INST]' }}
+    {%- elif message['role'] == 'assistant' %}{{- ' ' + message['content'] + eos_token }}
+    {%- else %}{{- raise_exception('Only user and assistant roles are supported') }}{%- endif %}
+{%- endfor %}"""
+
+# today's and yesterday's date, the one in a variable
+MISTRAL_SMALL = """{%- set today = strftime_now("%Y-%m-%d") %}
+{%- set default_system_message = "You are Mistral Small 3. The current date is " + today + ", a " + strftime_now("%A") + "." %}
+{{- bos_token }}
+{%- if messages[0]['role'] == 'system' %}
+    {%- set system_message = messages[0]['content'] %}{%- set loop_messages = messages[1:] %}
+{%- else %}{%- set system_message = default_system_message %}{%- set loop_messages = messages %}{%- endif %}
+{{- '[SYSTEM_PROMPT]' + system_message + '[/SYSTEM_PROMPT]' }}
+{%- for message in loop_messages %}
+    {%- if message['role'] == 'user' %}{{- '[INST]' + message['content'] + '[/INST]' }}
+    {%- else %}{{- message['content'] + eos_token }}{%- endif %}
+{%- endfor %}"""
+
+# the last answer gets a block of thoughts, an empty one where it has none
+QWEN3 = """{%- if messages[0].role == 'system' %}{{- '<|im_start|>system\\n' + messages[0].content + '<|im_end|>\\n' }}{%- endif %}
+{%- for message in messages %}
+    {%- if message.role == 'user' %}{{- '<|im_start|>user\\n' + message.content + '<|im_end|>\\n' }}
+    {%- elif message.role == 'assistant' %}
+        {%- set content = message.content %}{%- set thoughts = '' %}
+        {%- if '</think>' in content %}
+            {%- set thoughts = content.split('</think>')[0].rstrip('\\n').split('<think>')[-1].lstrip('\\n') %}
+            {%- set content = content.split('</think>')[-1].lstrip('\\n') %}
+        {%- endif %}
+        {%- if loop.last %}
+            {{- '<|im_start|>assistant\\n<think>\\n' + thoughts.strip('\\n') + '\\n</think>\\n\\n' + content.lstrip('\\n') }}
+        {%- else %}{{- '<|im_start|>assistant\\n' + content }}{%- endif %}
+        {{- '<|im_end|>\\n' }}
+    {%- endif %}
+{%- endfor %}
+{%- if add_generation_prompt %}
+    {{- '<|im_start|>assistant\\n' }}
+    {%- if enable_thinking is defined and enable_thinking is false %}{{- '<think>\\n\\n</think>\\n\\n' }}{%- endif %}
+{%- endif %}"""
+
+# one token begins the text, ends each turn and pads; the date is in words
+GRANITE = """{%- if messages[0]['role'] == 'system' %}
+    {%- set system_message = messages[0]['content'] %}{%- set loop_messages = messages[1:] %}
+{%- else %}
+    {%- set system_message = "Knowledge Cutoff Date: April 2024.\\nToday's Date: " + strftime_now('%B %d, %Y') + ".\\nYou are Granite, developed by IBM." %}
+    {%- set loop_messages = messages %}
+{%- endif %}
+{{- '<|start_of_role|>system<|end_of_role|>' + system_message + '<|end_of_text|>\\n' }}
+{%- for message in loop_messages %}
+    {{- '<|start_of_role|>' + message['role'] + '<|end_of_role|>' + message['content'] + '<|end_of_text|>\\n' }}
+    {%- if loop.last and add_generation_prompt %}{{- '<|start_of_role|>assistant<|end_of_role|>' }}{%- endif %}
+{%- endfor %}"""
+
+# an answer is opened by its channel; the last one ends in another token than those before; the date stands in a macro
+GPT_OSS = """{%- macro system_message() %}
+    {{- 'You are ChatGPT, a large language model trained by OpenAI.\\nKnowledge cutoff: 2024-06\\n' }}
+    {{- 'Current date: ' + strftime_now('%Y-%m-%d') + '\\n\\nReasoning: medium\\n\\n' }}
+    {{- '# Valid channels: analysis, commentary, final. Channel must be included for every message.' }}
+{%- endmacro %}
+{{- '<|start|>system<|message|>' + system_message() + '<|end|>' }}
+{%- for message in messages %}
+    {%- if message.role == 'assistant' %}
+        {%- if '<|channel|>final<|message|>' in message.content %}{{- raise_exception('You have passed a message with channel tags') }}{%- endif %}
+        {{- '<|start|>assistant<|channel|>final<|message|>' + message.content }}
+        {%- if loop.last and not add_generation_prompt %}{{- '<|return|>' }}{%- else %}{{- '<|end|>' }}{%- endif %}
+    {%- else %}{{- '<|start|>' + message.role + '<|message|>' + message.content + '<|end|>' }}{%- endif %}
+{%- endfor %}
+{%- if add_generation_prompt %}{{- '<|start|>assistant' }}{%- endif %}"""
+
+_ENDED = {"eos_token": "<|endoftext|>", "pad_token": "<|endoftext|>"}
+SHAPES = {
+    "smollm2": ("llama", SMOLLM2, {"bos_token": "<|im_start|>", "eos_token": "<|im_end|>", "unk_token": "<|endoftext|>",
+                                   "pad_token": "<|im_end|>"}, ["<repo_name>", "<file_sep>"], {"tie_word_embeddings": True}),
+    "gemma": ("gemma2", GEMMA, {"bos_token": "<bos>", "eos_token": "<eos>", "pad_token": "<pad>", "unk_token": "<unk>"},
+              ["<start_of_turn>", "<end_of_turn>"], {"head_dim": 32}),
+    "phi3": ("phi3", PHI3, {"bos_token": "<s>", "unk_token": "<unk>", **_ENDED}, ["<|user|>", "<|assistant|>", "<|system|>", "<|end|>"], {}),
+    "phi4-mini": ("phi3", PHI4_MINI, {"bos_token": "<|endoftext|>", "unk_token": "<|endoftext|>", **_ENDED},
+                  ["<|user|>", "<|assistant|>", "<|system|>", "<|end|>"], {}),
+    "mistral": ("mistral", MISTRAL, {"bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>"}, ["[INST]", "[/INST]"], {}),
+    "mistral-small": ("mistral", MISTRAL_SMALL, {"bos_token": "<s>", "eos_token": "</s>", "pad_token": "<pad>", "unk_token": "<unk>"},
+                      ["[INST]", "[/INST]", "[SYSTEM_PROMPT]", "[/SYSTEM_PROMPT]"], {}),
+    "qwen3": ("qwen3", QWEN3, {"eos_token": "<|im_end|>", "pad_token": "<|endoftext|>"}, ["<|im_start|>"], {"head_dim": 32}),
+    "granite": ("granite", GRANITE, dict.fromkeys(("bos_token", "eos_token", "pad_token", "unk_token"), "<|end_of_text|>"),
+                ["<|start_of_role|>", "<|end_of_role|>", "<fim_prefix>", "<fim_pad>"], {}),
+    "gpt-oss": ("gpt_oss", GPT_OSS, {"bos_token": "<|startoftext|>", "eos_token": "<|return|>", "pad_token": "<|endoftext|>"},
+                ["<|start|>", "<|message|>", "<|channel|>", "<|end|>", "<|call|>"],
+                {"num_local_experts": 4, "num_experts_per_tok": 2, "head_dim": 32, "sliding_window": 128}),
+}  # fmt: skip
+ALL = {**FAMILIES, **SHAPES}
 TEXT = [
     "Here is a question, a student's draft of an answer, and a reviewer's critique of the draft.",
     "Review the draft. Follow its reasoning line by line and say which steps hold. Conclusion: wrong",
@@ -74,7 +196,7 @@ def tokenizer(family):
     from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
     from transformers import PreTrainedTokenizerFast
 
-    _, template, special, more, _ = FAMILIES[family]
+    _, template, special, more, _ = ALL[family]
     tokens = list(dict.fromkeys([*special.values(), *more]))
     if family == "mixtral":  # sentencepiece: a space mark before the first word, and what it does not know is <unk>
         inner = Tokenizer(models.BPE(unk_token="<unk>"))
@@ -97,7 +219,7 @@ def build(family, folder, seed=0, **size):
     import torch
     from transformers import AutoConfig, AutoModelForCausalLM
 
-    kind, _, _, _, more = FAMILIES[family]
+    kind, _, _, _, more = ALL[family]
     tok = tokenizer(family)
     config = AutoConfig.for_model(kind, **{
         "vocab_size": len(tok), "hidden_size": 128, "intermediate_size": 128, "num_hidden_layers": 2, "num_attention_heads": 4,

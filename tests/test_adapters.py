@@ -30,6 +30,26 @@ def logits(folder, **more):
         return model(input_ids=torch.arange(3, 43).reshape(2, 20)).logits
 
 
+def foreign(base, folder, config=None, resize=0, **lora):
+    """An adapter that plain PEFT saved: it records no base but its path."""
+    import torch
+    from peft import LoraConfig, get_peft_model
+    from transformers import AutoModelForCausalLM
+
+    model = AutoModelForCausalLM.from_pretrained(base)
+    if resize:
+        model.resize_token_embeddings(resize)
+    tuned = get_peft_model(
+        model, config or LoraConfig(r=4, task_type="CAUSAL_LM", **{"target_modules": ["q_proj"], **lora})
+    )
+    torch.manual_seed(1)
+    for name, weight in tuned.named_parameters():
+        if "lora_B" in name or "lora_embedding_B" in name:
+            weight.data = torch.randn_like(weight)
+    tuned.save_pretrained(folder)
+    return folder
+
+
 def test_a_merged_model_answers_as_base_and_adapter(adapter, tmp_path, capsys):
     import torch
 
@@ -89,6 +109,24 @@ def test_bad_merges(adapter, tmp_path):
         adapters.merge(adapter, tmp_path / "m", dtype="int4")
     with pytest.raises(BadInput, match=r"no adapter_config\.json"):
         adapters.merge(tmp_path, tmp_path / "m")
+
+
+def test_an_adapter_over_tied_embeddings_is_refused_with_what_to_do(tmp_path):
+    """Float32 does not help where merging would change the weight at both ends."""
+    base = families.build("llama", tmp_path / "base", tie_word_embeddings=True)
+    adapter = foreign(base, tmp_path / "adapter", target_modules=["q_proj", "lm_head"])
+    with pytest.raises(BadInput, match=r"output head.*tied embeddings.*cgd generate --model BASE --adapter") as told:
+        adapters.merge(adapter, tmp_path / "merged", dtype="float32", device="cpu")
+    assert "float32" not in str(told.value) and not (tmp_path / "merged").exists()
+
+
+def test_an_adapter_without_weights_to_merge_is_refused(tmp_path):
+    from peft import PromptTuningConfig
+
+    base = families.stand_in("llama")
+    adapter = foreign(base, tmp_path / "adapter", PromptTuningConfig(task_type="CAUSAL_LM", num_virtual_tokens=4))
+    with pytest.raises(BadInput, match="no weights to merge"):
+        adapters.merge(adapter, tmp_path / "merged", dtype="float32", device="cpu")
 
 
 def test_the_card_holds_settings_data_and_results(adapter, tmp_path):

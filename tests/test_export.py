@@ -1,8 +1,11 @@
 """cgd export: what other trainers read back is what the kit would train on."""
 
 import json
+import re
 from pathlib import Path
+from types import SimpleNamespace
 
+import families
 import pytest
 from datasets import load_dataset
 
@@ -90,6 +93,47 @@ def test_trl_trains_on_the_same_tokens_as_the_kit(exported, expected, run, tmp_p
     learnt = tok.decode([x for x in batch["labels"][0].tolist() if x != tokenization.IGNORED])
     assert learnt.strip() == tok.decode([x for x in ours[0]["labels"] if x != tokenization.IGNORED]).strip()
     assert trainer.train().global_step == 1
+
+
+@pytest.fixture
+def long_run(tmp_path, monkeypatch):
+    """A run whose second row is longer than TRL's default length, with a student of a family's own template."""
+    records = families.records(2)
+    records[1]["question"] += " The train is late." * 500
+    for r in records:
+        r.update(draft_model="mine", teacher="someone", refined_correct=True)
+    made = SimpleNamespace(key="k", rows=lambda: records)
+    monkeypatch.setattr(synthesis, "records", lambda run, family: made)
+    student = families.build("smollm2", tmp_path / "student")
+    return artifacts.open_run("smoke", tmp_path / "outputs", {"models.students": {"mine": str(student)}})
+
+
+@pytest.mark.parametrize("method", ["sft", "distilled_sft"])
+def test_the_card_s_recipe_learns_every_row_to_its_end(long_run, method, tmp_path):
+    from trl import SFTConfig, SFTTrainer
+
+    from cgd_utils import generation
+
+    out = tmp_path / "rows"
+    made = export.write(long_run, method, "trl", out)
+    length = int(re.search(r"max_length=(\d+)", (out / "README.md").read_text())[1])
+    ref = synthesis.model_ref(long_run, long_run.profile.models.students["mine"], "mine")
+    tok = generation.load_tokenizer(ref)
+    rows = load_dataset("json", data_files=str(out / "train.jsonl"), split="train", cache_dir=str(tmp_path / "cache"))
+    config = SFTConfig(output_dir=str(tmp_path / "out"), max_length=length, use_cpu=True, bf16=False, report_to="none")
+    trainer = SFTTrainer(model=generation.load_model(ref), args=config, train_dataset=rows, processing_class=tok)
+    assert len(trainer.train_dataset) == made["rows"] == 2
+    sizes = []
+    for i in range(2):
+        batch = trainer.data_collator([trainer.train_dataset[i]])
+        learnt = [x for x in batch["labels"][0].tolist() if x != -100]
+        assert tok.decode(learnt).strip().endswith(tok.eos_token)
+        sizes.append(batch["labels"].shape[1])
+    assert 1024 < max(sizes) <= length < max(sizes) + 128
+
+    factory = tmp_path / "factory"
+    export.write(long_run, method, "llama-factory", factory)
+    assert f"\ncutoff_len: {length} " in (factory / "README.md").read_text()
 
 
 def test_llama_factory_description_follows_its_documentation(exported, expected):

@@ -2,8 +2,10 @@
 
 import families
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from cgd_utils import adapters, generation, methods, profiles, prompts, quantization, tokenization
+from cgd_utils import adapters, chat_templates, generation, methods, profiles, prompts, quantization, tokenization
 from cgd_utils.artifacts import BadInput
 
 LAYOUT = prompts.layout("standard")
@@ -12,6 +14,24 @@ LAYOUT = prompts.layout("standard")
 @pytest.fixture(params=families.FAMILIES)
 def family(request):
     return request.param
+
+
+@pytest.fixture(params=families.ALL)
+def shape(request):
+    """The tokenizer of a template shape, as the kit loads it."""
+    name = request.param
+    return generation.load_tokenizer(generation.ModelRef(str(families.stand_in(name)), name, device="cpu"))
+
+
+def learnt_text(tok, completion, question="What is 0 + 12?"):
+    row = {
+        "id": "row-7",
+        "method": "sft",
+        "prompt": [{"role": "user", "content": question}],
+        "completion": [{"role": "assistant", "content": completion}],
+    }
+    [out], _ = tokenization.tokenize([row], tok, 8192)
+    return tok.decode([t for t in out["labels"] if t != tokenization.IGNORED])
 
 
 @pytest.fixture
@@ -25,33 +45,157 @@ def tok(ref):
 
 
 @pytest.mark.parametrize("method", ["sft", "cft", "cgd"])
-def test_the_loss_is_on_the_completion_and_its_end_of_turn(method, tok):
+def test_the_loss_is_on_the_completion_and_its_end_of_turn(method, shape):
     rows = methods.rows(method, families.records(), LAYOUT)
-    tokenised, too_long = tokenization.tokenize(rows, tok, 8192)
+    tokenised, too_long = tokenization.tokenize(rows, shape, 8192)
     assert len(tokenised) == len(rows) and not too_long
     for row, out in zip(rows, tokenised, strict=True):
         learnt = [t for t, label in zip(out["input_ids"], out["labels"], strict=True) if label != tokenization.IGNORED]
         assert learnt == out["input_ids"][-len(learnt) :], "the learnt tokens are one run at the end"
-        assert learnt[-1] == tok.eos_token_id == out["labels"][-1]
-        assert tok.decode(learnt[:-1]).strip() == row["completion"][0]["content"].strip()
-        assert tok.eos_token_id not in learnt[:-1]
+        assert learnt[-1] == shape.eos_token_id == out["labels"][-1]
+        assert chat_templates.reply(shape, learnt[:-1]).strip() == row["completion"][0]["content"].strip()
+        assert shape.eos_token_id not in learnt[:-1]
 
 
-def test_the_prompt_is_what_evaluation_sends(ref, tok):
+def test_the_prompt_is_what_evaluation_sends(shape):
     """Default system prompts and dates are the same tokens in training and at inference."""
     [row] = methods.rows("sft", families.records(1), LAYOUT)
-    [out], _ = tokenization.tokenize([row], tok, 8192)
-    [asked] = generation.prompt_ids(
-        generation.TransformersGenerator(ref).tokenizer,
-        [generation.Request("a", LAYOUT.ask(families.records(1)[0]["question"]))],
-    )
+    [out], _ = tokenization.tokenize([row], shape, 8192)
+    [asked] = generation.prompt_ids(shape, [generation.Request("a", LAYOUT.ask(families.records(1)[0]["question"]))])
     assert out["input_ids"][: len(asked)] == asked
     assert (
         set(out["labels"][: len(asked)]) == {tokenization.IGNORED} and out["labels"][len(asked)] != tokenization.IGNORED
     )
 
 
-def test_special_tokens(family, tok):
+# what a template shape learns of the answer 'So it is 14.'
+LEARNT = {
+    "smollm2": "So it is 14.<|im_end|>", "gemma": "So it is 14.<end_of_turn>", "phi3": "So it is 14.<|end|>",
+    "phi4-mini": "So it is 14.<|end|>", "mistral": "So it is 14.</s>", "mistral-small": "So it is 14.</s>",
+    "llama": "So it is 14.<|eot_id|>", "qwen": "So it is 14.<|im_end|>", "olmo": "So it is 14.<|endoftext|>",
+    "qwen3": "<think>\n\n</think>\n\nSo it is 14.<|im_end|>", "granite": "So it is 14.<|end_of_text|>",
+    "gpt-oss": "<|channel|>final<|message|>So it is 14.<|return|>",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "wanted"), LEARNT.items())
+def test_one_end_of_turn_is_learnt(name, wanted):
+    tok = generation.load_tokenizer(generation.ModelRef(str(families.stand_in(name)), name))
+    assert learnt_text(tok, "So it is 14.").strip() == wanted
+    assert tok.pad_token != tok.eos_token
+
+
+def test_a_saved_tokenizer_is_the_same_again(shape, tmp_path):
+    shape.save_pretrained(tmp_path)
+    again = generation.load_tokenizer(generation.ModelRef(str(tmp_path), "again"))
+    assert (again.chat_template, again.eos_token, again.pad_token) == (
+        shape.chat_template,
+        shape.eos_token,
+        shape.pad_token,
+    )
+    assert learnt_text(again, "Seven.") == learnt_text(shape, "Seven.")
+
+
+def test_a_special_token_in_an_answer_is_refused_with_its_row(shape):
+    marks = {shape.eos_token, shape.pad_token, *shape.all_special_tokens} - {None}
+    for mark in sorted(marks):
+        for answer in (f"It is{mark} 14.", f"It is 14.{mark}", f"{mark}It is 14."):
+            with pytest.raises(BadInput, match=r"training row 'row-7'|refuses turns"):
+                learnt_text(shape, answer)
+
+
+@given(
+    st.text(st.characters(codec="ascii", exclude_categories=["Cc"]) | st.sampled_from("\n"), min_size=1, max_size=60)
+)
+@pytest.mark.parametrize("name", ["smollm2", "phi3", "gpt-oss", "granite", "qwen3"])
+def test_any_text_is_learnt_whole(name, answer):
+    tok = families.tokenizer(name)
+    chat_templates.prepare(tok, name)
+    if not answer.strip() or any(t in answer for t in (*tok.get_added_vocab(), "</think>")):
+        return
+    ids = chat_templates.encode(tok, [learnt_text(tok, answer)])[0]
+    assert chat_templates.reply(tok, ids).split() == answer.split()
+
+
+# ---------------------------------------------------------------- templates that are refused
+R1 = """{{- bos_token }}
+{%- for message in messages %}
+    {%- if message['role'] == 'user' %}{{- '<|user|>' + message['content'] }}
+    {%- else %}{{- '<|assistant|>' + message['content'].split('</think>')[-1] + eos_token }}{%- endif %}
+{%- endfor %}
+{%- if add_generation_prompt %}{{- '<|assistant|>' }}{%- endif %}"""
+
+
+def with_template(family, template, **special):
+    tok = families.tokenizer(family)
+    about = special or {
+        "bos_token": tok.bos_token,
+        "eos_token": tok.eos_token,
+        "pad_token": families.ALL[family][2].get("pad_token"),
+    }
+    return type(tok)(tokenizer_object=tok.backend_tokenizer, chat_template=template, **about)
+
+
+def test_a_template_that_drops_thoughts_is_told():
+    tok = with_template("llama", R1)
+    assert learnt_text(tok, "It is 15.") == "It is 15.<|eot_id|>"
+    with pytest.raises(BadInput, match=r"'row-7'.*drops or changes a part.*'It is 15\."):
+        learnt_text(tok, "<think>7 + 8 = 15</think>It is 15.")
+
+
+def test_thoughts_that_a_template_keeps_are_learnt():
+    tok = generation.load_tokenizer(generation.ModelRef(str(families.stand_in("qwen3")), "qwen3"))
+    assert learnt_text(tok, "<think>7 + 8 = 15</think>It is 15.") == (
+        "<think>\n7 + 8 = 15\n</think>\n\nIt is 15.<|im_end|>"
+    )
+
+
+def test_a_template_that_refuses_a_turn_is_told_in_words():
+    tok = generation.load_tokenizer(generation.ModelRef(str(families.stand_in("gemma")), "gemma"))
+    with pytest.raises(BadInput, match=r"refuses turns of system, user \(System role not supported\)"):
+        chat_templates.prompt_ids(tok, [[{"role": "system", "content": "s"}, {"role": "user", "content": "q"}]])
+
+
+def test_a_tokenizer_whose_only_special_token_is_its_end_is_told(tmp_path):
+    from tokenizers import Tokenizer, models, pre_tokenizers
+    from transformers import PreTrainedTokenizerFast
+
+    inner = Tokenizer(models.BPE({"a": 0, "</s>": 1}, []))
+    inner.pre_tokenizer = pre_tokenizers.ByteLevel()
+    template = "{% for m in messages %}{{ m['content'] + eos_token }}{% endfor %}"
+    PreTrainedTokenizerFast(tokenizer_object=inner, eos_token="</s>", chat_template=template).save_pretrained(tmp_path)
+    with pytest.raises(BadInput, match="'only': its tokenizer has no special token but its end of turn '</s>'"):
+        generation.load_tokenizer(generation.ModelRef(str(tmp_path), "only"))
+
+
+# ---------------------------------------------------------------- dates
+@pytest.mark.parametrize(
+    ("template", "date"),
+    [
+        ("Today: {{ strftime_now('%d %B %Y') }}.", "26 July 2024"),
+        ('{%- set f = "%Y-%m-%d" %}Today: {{ strftime_now(f) }}.', "2024-07-26"),
+        ("{%- if not date_string is defined %}{%- set date_string = strftime_now('%b %-d, %Y') %}{% endif %}Today: {{ date_string }}.", "26 Jul 2024"),
+        ("Today: {{ date_string }}.", "26 Jul 2024"),
+        ("{% macro when() %}{{ strftime_now('%A, %d/%m/%y') }}{% endmacro %}Today: {{ when() }}.", "Friday, 26/07/24"),
+    ],
+)  # fmt: skip
+def test_every_date_that_a_template_writes_is_pinned(template, date):
+    tok = with_template("qwen", template + families.QWEN)
+    before = tok.apply_chat_template([{"role": "user", "content": "q"}], tokenize=False, date_string="DATE")
+    chat_templates.prepare(tok, "dated")
+    text = chat_templates.text(tok, [{"role": "user", "content": "q"}])
+    assert text.startswith(f"Today: {date}.<|im_start|>system")
+    assert text.partition(".")[2] == before.partition(".")[2]
+
+
+def test_a_template_without_a_date_is_left_as_it_is():
+    assert chat_templates.pinned(families.QWEN) == families.QWEN
+    dated = "\n{{ strftime_now('%Y') }}"
+    tok = with_template("qwen", chat_templates.pinned(dated))
+    assert chat_templates.text(tok, [{"role": "user", "content": "q"}]) == "\n2024"
+
+
+def test_special_tokens_of_the_paper_s_families(family, tok):
     [row] = methods.rows("cgd", families.records(1), LAYOUT)
     [out], _ = tokenization.tokenize([row], tok, 8192)
     head = [t for t, label in zip(out["input_ids"], out["labels"], strict=True) if label == tokenization.IGNORED]

@@ -16,7 +16,7 @@ from cgd_utils.artifacts import PACKAGE, PROJECT
 # module -> modules it may import, as in the architecture; the order is the data's way
 ORDER = """
 progress yaml_words profiles artifacts variants statistics prompts lab grading audit instruction_following compare methods tables data seeds
-request_log decoding server_replies server vllm_worker vllm_engine ray_engine quantization generation prompt_files
+chat_templates index_models adapter_base request_log decoding server_replies server vllm_worker vllm_engine ray_engine quantization generation prompt_files
 sandbox code_execution general_benchmarks benchmarks decontamination
 synthesis
 memory adapters tokenization trainer training workers export
@@ -24,7 +24,7 @@ evaluation drift measurements subjects analysis failures critiques inference
 ablation_grids ablations
 usefulness
 reporting ablation_tables figures paper_tables explorer verdicts claim_measures claims
-checks runner report exercises course __main__
+rehearsal checks runner report exercises course __main__
 """.split()
 
 
