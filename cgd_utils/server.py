@@ -188,3 +188,32 @@ class ServerGenerator:
         elif not text and reason == "stop":
             reason = "empty"
         return {"text": text, "finish_reason": reason, "n_tokens": said}
+
+    def probe(self, timeout_s: float) -> str:
+        """The server's text to a request for one token, asked once: whether it would answer a run.
+
+        Raises:
+            BadInput: it cannot be reached, or gives anything but a chat completion; names the address and what came back.
+        """
+        import openai
+
+        s = self.settings
+        client = openai.OpenAI(base_url=s.base_url, api_key=self._key, timeout=timeout_s, max_retries=0)
+        try:
+            answer = client.chat.completions.with_raw_response.create(
+                model=s.server_model or "", messages=[{"role": "user", "content": "Say: yes"}], max_tokens=1
+            ).http_response
+        except openai.APIStatusError as e:
+            told = f"{s.base_url} refuses model {s.server_model!r}: HTTP {e.status_code}, {e.response.text[:200]!r}"
+            raise BadInput(told) from None
+        except openai.APITimeoutError:
+            raise BadInput(f"{s.base_url}: no answer within {timeout_s:g} s") from None
+        except openai.APIConnectionError as e:
+            raise BadInput(f"{s.base_url}: no connection ({e.__cause__ or e})") from None
+        finally:
+            client.close()
+        try:
+            return str(answer.json()["choices"][0]["message"]["content"] or "")
+        except (ValueError, LookupError, TypeError):
+            told = f"{s.base_url}: its answer is no chat completion: HTTP {answer.status_code}, {answer.text[:200]!r}"
+            raise BadInput(told) from None
