@@ -23,7 +23,7 @@ memory adapters tokenization trainer training workers export
 evaluation drift measurements subjects analysis failures critiques inference
 ablation_grids ablations
 reporting ablation_tables figures paper_tables explorer verdicts claim_measures claims
-checks runner report exercises course __main__
+probes room hours checks runner report exercises course console __main__
 """.split()
 
 
