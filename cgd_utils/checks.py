@@ -14,6 +14,7 @@ from .artifacts import BadInput, Run
 from .room import row
 
 Record = dict[str, Any]
+MEASURE_S = 10.0  # to measure the speed of a student that lies on this disk
 
 
 def preflight(run: Run) -> None:
@@ -81,7 +82,7 @@ def _check_model(model: str) -> None:
         raise BadInput(f"model {model!r}: its tokenizer has no chat template; use an instruction-tuned model")
 
 
-def report(run: Run, gpu_gib: float | None = None, measure_s: float = 10) -> list[Record]:
+def report(run: Run, gpu_gib: float | None = None) -> list[Record]:
     """Rows ``{what, found, ok, advice}`` about this machine and the profile, in seconds; nothing is written.
 
     Servers are asked for one token, the hub for its lists of files; no weight is loaded, but for a small student's on
@@ -90,7 +91,6 @@ def report(run: Run, gpu_gib: float | None = None, measure_s: float = 10) -> lis
     Args:
         run: the run.
         gpu_gib: memory of the GPU in mind; None = this machine's.
-        measure_s: seconds to measure speed; 0 = published speeds only. A run that is under way measures none.
     """
     found = probes.look_up(run)
     away = any(not f.usable for f in found.values())
@@ -107,7 +107,8 @@ def report(run: Run, gpu_gib: float | None = None, measure_s: float = 10) -> lis
     shapes = {m: s for m, s in known.items() if not isinstance(s, str)}
     here |= {m for m in shapes if Path(generation.resolve(m)).is_dir()}
     try:
-        rows.append(_hours(run, shapes, here, 0 if os.environ.get("CGD_IN_CHAIN") else measure_s))
+        # a run that is under way comes too late for an estimate
+        rows.append(_hours(run, shapes, here, 0 if os.environ.get("CGD_IN_CHAIN") else MEASURE_S))
     except (ValueError, OSError) as e:  # no such file, no GPU to measure on
         rows.append(row("time", f"no estimate: {e}", True))
     return rows

@@ -59,6 +59,10 @@ def servers(run: Run) -> dict[Engine, str]:
 
 def ask_servers(run: Run, seconds: float = SERVER_S) -> dict[Engine, str | Exception]:
     """What each server of a run says to a request for one token: its text, or what is wrong with address or answer."""
+    if not servers(run):
+        return {}
+    import openai  # noqa: F401 - its second of import is not the server's
+
     from .server import ServerGenerator
 
     def ask(engine: Engine) -> Callable[[], str]:
@@ -130,6 +134,8 @@ def look_up(run: Run, seconds: float = HUB_S) -> dict[Repository, Found]:
     wanted = repositories(run)
     if not wanted:
         return {}
+    import huggingface_hub  # noqa: F401 - its second of import is not the hub's
+
     answers = together({r: lambda r=r: _ask_hub(r, seconds) for r in wanted}, seconds)
     return {r: _from_cache(r, a) if isinstance(a, Exception) else a for r, a in answers.items()}
 

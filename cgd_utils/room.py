@@ -201,18 +201,14 @@ def generation_memory(run: Run, gpu_gib: float | None, known: Shapes) -> list[Re
         need = memory.generation(s, role.new_tokens, 8 if vllm and engine.quantization == "fp8" else device.bits)
         gpus = engine.tensor_parallel_size if vllm else 1
         found = f"about {need:.1f} GiB for {role.model} by {engine.engine}"
+        here = gpus if device.on_cpu or gpu_gib is not None else torch.cuda.device_count()
         if device.on_cpu:
-            room, place = free_memory_gib(), "main memory"
-        elif device.gpu_gib is None:
-            room, place = float("inf"), "a GPU that is not here"
+            free, place = free_memory_gib(), "main memory"
         else:
-            room, place = engine.gpu_memory_utilization * device.gpu_gib * gpus, f"{gpus} GPU(s)"
-        here = torch.cuda.device_count() if torch.cuda.is_available() and gpu_gib is None else gpus
+            free, place = engine.gpu_memory_utilization * (device.gpu_gib or 0) * gpus, f"{gpus} GPU(s)"
+        told = f"{found}; {free:.1f} GiB in {place}" if here >= gpus else f"{found}; wants {gpus} GPU(s), {here} here"
         advice = (
             "a smaller model, quantization fp8, more GPUs (vllm: tensor_parallel_size), or a server (engine openai)"
         )
-        if here < gpus:
-            found, advice = f"{found}; tensor_parallel_size = {gpus}, and {here} GPU(s) here", "lower it, or add GPUs"
-        told = f"{found}; {room:.1f} in {place}" if room < float("inf") else f"{found} on {place}"
-        rows.append(row(f"memory of the {role.what}", told, need <= room and here >= gpus, advice))
+        rows.append(row(f"memory of the {role.what}", told, need <= free and here >= gpus, advice))
     return rows
