@@ -13,6 +13,7 @@ import hashlib
 import json
 import os
 import platform
+import shlex
 import shutil
 import subprocess
 import sys
@@ -240,10 +241,21 @@ class Artifact:
 
 @dataclass(frozen=True)
 class Run:
-    """One profile and the folder its outputs go to; what notebooks open first."""
+    """One profile and the folder its outputs go to; what notebooks open first.
+
+    Attributes:
+        opened: how it was named, as words of a command: ``("--profile", "lab", "--set", "training.epochs=2")``.
+        only_reads: what is missing is not made but told, see `make`; for commands that must not cost an hour or money.
+    """
 
     profile: Profile
     folder: Path
+    opened: tuple[str, ...] = field(default=(), repr=False, compare=False)
+    only_reads: bool = field(default=False, compare=False)
+
+    def command(self, *more: str) -> str:
+        """The command that makes this run's artifacts, with further words such as ``"--to", "02"``."""
+        return shlex.join(["cgd", "run", *(self.opened or ("--profile", self.profile.name)), *more])
 
     @property
     def tables(self) -> Path:
@@ -287,12 +299,22 @@ class Run:
             settings: the settings that determine the artifact (JSON).
             inputs: keys of the artifacts it is made from.
             rows: how many rows it will have, for ``status``.
+
+        Raises:
+            BadInput: it is missing and the run only reads (the message holds the command that makes it), or the run's
+                folder cannot be written.
         """
         from filelock import FileLock
 
         key, folder = self.place(kind, label, build, settings=settings, inputs=inputs)
         if (done := load(folder)) is not None:
             return done
+        if self.only_reads:
+            raise BadInput(
+                f"{self.folder}: no {kind} ({label}) of these settings yet, and this command makes none; "
+                f"make them with: {self.command()}"
+            )
+        require_writable(self.folder)
         folder.mkdir(parents=True, exist_ok=True)
         with FileLock(folder / ".lock"):
             if (done := load(folder) or self._shared(folder, key)) is not None:
@@ -377,8 +399,16 @@ def load(folder: Path) -> Artifact | None:
 
 
 def outputs_folder(outputs: str | os.PathLike[str] | None = None) -> Path:
-    """The outputs folder; a relative one is taken from the project's root, wherever a notebook was opened."""
-    return (PROJECT / Path(outputs or "outputs").expanduser()).resolve()
+    """The outputs folder: None and the notebooks' own ``"outputs"`` are the project's, any other is the caller's.
+
+    A relative path is taken from the current folder. In a notebook that was opened in the kit, where Jupyter stands in
+    ``notebooks/`` or a folder below, it is taken from the project's root: runs do not belong among the notebooks.
+    """
+    if outputs in (None, "outputs"):
+        return PROJECT / "outputs"
+    here = Path.cwd()
+    base = PROJECT if here.is_relative_to(PROJECT / "notebooks") else here
+    return (base / Path(outputs).expanduser()).resolve()
 
 
 def open_run(
@@ -386,26 +416,25 @@ def open_run(
     outputs: str | os.PathLike[str] | None = None,
     overrides: Mapping[str, Any] | None = None,
 ) -> Run:
-    """Loads a profile and names its folder ``<outputs>/<profile name>``; nothing is written yet.
+    """Loads a profile and names its folder ``<outputs>/<profile name>``; nothing is written, no folder is made.
+
+    Args:
+        profile: a shipped profile's name, a YAML file, or a profile.
+        outputs: see `outputs_folder`.
+        overrides: dotted field → value.
 
     Raises:
         profiles.ProfileError: see `profiles.load`.
-        BadInput: the folder cannot be made or written.
     """
     _tell_user_errors_in_one_line()
     loaded = profile if isinstance(profile, Profile) else profiles.load(profile, overrides)
     root = outputs_folder(outputs)
-    folder = root / loaded.name
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        probe = folder / f".write-{os.getpid()}"
-        probe.touch()
-        probe.unlink()
-    except OSError as e:
-        raise BadInput(
-            f"outputs folder {folder}: cannot be written ({e.strerror}); name another with --outputs"
-        ) from None
-    return Run(loaded, folder)
+    words = ["--profile", loaded.name if isinstance(profile, Profile) else str(profile)]
+    if root != PROJECT / "outputs":
+        words += ["--outputs", str(root)]
+    for name, value in (overrides or {}).items():
+        words += ["--set", f"{name}={value if isinstance(value, str) else json.dumps(value)}"]
+    return Run(loaded, root / loaded.name, tuple(words))
 
 
 def _tell_user_errors_in_one_line() -> None:
@@ -421,13 +450,36 @@ def _tell_user_errors_in_one_line() -> None:
     shell.set_custom_exc((BadInput, profiles.ProfileError, GenerationFailed), show)
 
 
+def existing(folder: Path) -> Path:
+    """The folder, or the nearest one above it that is there."""
+    return next(p for p in (folder.absolute(), *folder.absolute().parents) if p.exists())
+
+
+def free_gib(folder: Path) -> float:
+    """GiB free on the disk where ``folder`` lies or would lie."""
+    return shutil.disk_usage(existing(folder)).free / 2**30
+
+
+def require_writable(folder: Path) -> None:
+    """Refuses a folder that could not be made or written; makes nothing.
+
+    Raises:
+        BadInput: a file is in its way, or its rights forbid it.
+    """
+    there = existing(folder)
+    if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
+        why = "may not be written" if there.is_dir() else "is a file"
+        raise BadInput(f"outputs folder {folder}: cannot be written ({there} {why}); name another with --outputs")
+
+
 def require_space(folder: Path, need_gib: float) -> None:
     """Refuses work that the disk cannot hold.
 
     Raises:
-        BadInput: less than ``need_gib`` GiB are free where ``folder`` lies.
+        BadInput: ``folder`` cannot be written, or less than ``need_gib`` GiB are free where it lies.
     """
-    free = shutil.disk_usage(folder).free / 2**30
+    require_writable(folder)
+    free = free_gib(folder)
     if free < need_gib:
         raise BadInput(
             f"outputs folder {folder}: {free:.2f} GiB free, about {need_gib:.2f} GiB needed; "
@@ -444,6 +496,7 @@ def exclusive(folder: Path) -> Iterator[None]:
     """
     from filelock import FileLock, Timeout
 
+    folder.mkdir(parents=True, exist_ok=True)
     lock = FileLock(folder / ".run.lock")
     try:
         lock.acquire(timeout=0)

@@ -1,27 +1,32 @@
-"""Checks before long work: settings against this machine, models, data and disk."""
+"""Checks before long work: settings against this machine, models, data, disk, servers and the hub."""
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import os
-import shutil
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
-from . import artifacts, benchmarks, data, general_benchmarks, generation, memory, quantization, rehearsal
+from . import (
+    artifacts,
+    benchmarks,
+    data,
+    general_benchmarks,
+    generation,
+    hours,
+    memory,
+    probes,
+    quantization,
+    rehearsal,
+    room,
+)
 from .artifacts import BadInput, Run
+from .room import row
 
 Record = dict[str, Any]
-
-
-def need_gib(run: Run) -> float:
-    """Disk that a run needs, GiB, roughly: the models it saves and the text it keeps."""
-    p = run.profile
-    local = [Path(generation.resolve(m)) for m in p.models.students.values()]
-    size = sum(f.stat().st_size for d in local if d.is_dir() for f in d.glob("*.safetensors"))
-    share = 2.2 if p.training.mode == "full" else 0.5
-    models = size * share * len(p.training.seeds) * (len(p.training.methods) + 6 * len(p.ablations.grids))
-    return 0.1 + models / 2**30
+MEASURE_S = 10.0  # to measure the speed of a student that lies on this disk
 
 
 def preflight(run: Run) -> None:
@@ -77,7 +82,7 @@ def preflight(run: Run) -> None:
     for engine in [e for e in engines if e is not None and e.engine == "openai"]:
         generation.open_generator(generation.ModelRef("", engine.server_model or ""), engine).close()
     rehearsal.rehearse(run)
-    artifacts.require_space(run.folder, need_gib(run))
+    artifacts.require_space(run.folder, room.need_gib(run))
 
 
 def _check_model(model: str) -> None:
@@ -90,98 +95,97 @@ def _check_model(model: str) -> None:
         raise BadInput(f"model {model!r}: its tokenizer has no chat template; use an instruction-tuned model")
 
 
-def memory_table(run: Run, gpu_gib: float | None = None) -> list[Record]:
-    """Memory that training each family needs by purpose, from its config alone, see `memory.table`.
+def report(run: Run, gpu_gib: float | None = None) -> list[Record]:
+    """Rows ``{what, found, ok, advice}`` about this machine and the profile, in seconds; nothing is written.
+
+    Servers are asked for one token, the hub for its lists of files; no weight is loaded, but for a small student's on
+    this disk to measure its speed.
 
     Args:
         run: the run.
         gpu_gib: memory of the GPU in mind; None = this machine's.
-
-    Returns:
-        Rows ``{family, settings, …}``; a family whose config cannot be had (no network) says so in ``settings``.
     """
-    import torch
-
-    p, rows = run.profile, []
-    cuda = torch.cuda.is_available() and p.models.device != "cpu"
-    if gpu_gib is None and cuda:
-        gpu_gib = torch.cuda.get_device_properties(0).total_memory / 2**30
-    on_cpu = not cuda and gpu_gib is None and p.models.device != "cuda"
-    bits = 32 if p.models.dtype == "float32" or (p.models.dtype == "auto" and on_cpu) else 16
-    for family, model in p.models.students.items():
-        try:
-            config = _config(run, model)
-        except (OSError, ValueError) as e:
-            reason = str(e).splitlines()[0]
-            rows.append(
-                {"family": family, "settings": f"no estimate: the config of {model} could not be read ({reason})"}
-            )
-            continue
-        rows += [{"family": family, **r} for r in memory.table(memory.shape(config), p.training, gpu_gib, bits, on_cpu)]
-    return rows
-
-
-def _config(run: Run, model: str) -> Any:
-    from transformers import AutoConfig
-
-    if model in memory.PUBLISHED:
-        return memory.published_config(model)
-    m = run.profile.models
-    return AutoConfig.from_pretrained(
-        generation.resolve(model), revision=m.revision, trust_remote_code=m.trust_remote_code
-    )
-
-
-def report(run: Run, gpu_gib: float | None = None) -> list[Record]:
-    """Rows ``{what, found, ok, advice}`` about this machine and the profile; no weight is loaded, nothing is written.
-
-    Args:
-        run: the run.
-        gpu_gib: memory of the GPU in mind, for `memory_table`; None = this machine's.
-    """
-    import psutil
-
-    p = run.profile
-    env = artifacts.environment()
-    rows = [_row("python", env["python"], True)]
-    rows += [
-        _row(k, v, True)
-        for k, v in env["versions"].items()
-        if k in ("torch", "transformers", "trl", "peft", "bitsandbytes")
-    ]
-    import torch
-
-    cuda = torch.cuda.is_available()
-    gpu = torch.cuda.get_device_name(0) if cuda else "none"
-    wants_gpu = p.models.device == "cuda"
-    rows.append(_row("GPU", gpu, cuda or not wants_gpu, "the profile asks for CUDA; use --profile lab here"))
-    rows.append(_row("CPU threads", str(os.cpu_count()), True))
-    memory = psutil.virtual_memory().available / 2**30
-    rows.append(_row("memory free", f"{memory:.1f} GiB", memory > 2, "the lab needs about 2 GiB"))
-    free = shutil.disk_usage(run.folder).free / 2**30
+    found = probes.look_up(run)
+    away = any(not f.usable for f in found.values())
+    known = room.shapes(run, [r.name for r, f in found.items() if f.usable])
+    rows = [*_machine(run), *_servers(run), *_hub(found), *room.disk(run, found, known)]
+    rows += [*room.training_memory(run, gpu_gib, known), *room.generation_memory(run, gpu_gib, known)]
     try:
-        need = need_gib(run)
-    except BadInput:
-        need = 0.1
-    rows.append(_row("disk free", f"{free:.1f} GiB of {need:.2f} needed", free > need, "free some or use --outputs"))
-    rows.append(_row("vLLM", "installed" if importlib.util.find_spec("vllm") else "not installed", True))
-    table = memory_table(run, gpu_gib)
-    for r in table:
-        if r["settings"].startswith("proposal"):
-            continue
-        better = next(
-            (q["settings"] for q in table if q["family"] == r["family"] and q["settings"].startswith("proposal")), None
-        )
-        found = f"about {r['total']} GiB ({r['settings']})" if "total" in r else r["settings"]
-        advice = better or "no length of 512 tokens or more fits; take a larger GPU, or mode qlora"
-        rows.append(_row(f"memory to train {r['family']}", found, r.get("fits") is not False, advice))
-    try:
-        preflight(run)
-        rows.append(_row("settings, models, data", "usable", True))
+        with probes.without_hub() if away else contextlib.nullcontext():
+            preflight(run)
+        rows.append(row("settings, models, data", "usable", True))
     except ValueError as e:
-        rows.append(_row("settings, models, data", str(e), False, "see the message"))
+        rows.append(row("settings, models, data", str(e), False, "see the message"))
+    here = {r.name for r, f in found.items() if f.download_gib == 0}
+    shapes = {m: s for m, s in known.items() if not isinstance(s, str)}
+    here |= {m for m in shapes if Path(generation.resolve(m)).is_dir()}
+    try:
+        # a run that is under way comes too late for an estimate
+        rows.append(_hours(run, shapes, here, 0 if os.environ.get("CGD_IN_CHAIN") else MEASURE_S))
+    except (ValueError, OSError) as e:  # no such file, no GPU to measure on
+        rows.append(row("time", f"no estimate: {e}", True))
     return rows
 
 
-def _row(what: str, found: str, ok: bool, advice: str = "") -> Record:
-    return {"what": what, "found": found, "ok": ok, "advice": "" if ok else advice}
+def _machine(run: Run) -> list[Record]:
+    import torch
+
+    env, device = artifacts.environment(), run.profile.models.device
+    cuda = torch.cuda.is_available()
+    shown = ("torch", "transformers", "trl", "peft", "bitsandbytes")
+    free = room.free_memory_gib()
+    return [
+        row("python", env["python"], True),
+        *(row(k, v, True) for k, v in env["versions"].items() if k in shown),
+        row(
+            "GPU",
+            torch.cuda.get_device_name(0) if cuda else "none",
+            cuda or device != "cuda",
+            "the profile asks for CUDA; use --profile lab here",
+        ),
+        row("CPU threads", str(os.cpu_count()), True),
+        row("memory free", f"{free:.1f} GiB", free > 2, "the lab needs about 2 GiB"),
+        row("vLLM", "installed" if importlib.util.find_spec("vllm") else "not installed", True),
+    ]
+
+
+def _servers(run: Run) -> list[Record]:
+    who = probes.servers(run)
+    return [
+        row(f"{who[engine]}'s server", f"{engine.base_url} answers as {engine.server_model}", True)
+        if isinstance(answer, str)
+        else row(f"{who[engine]}'s server", str(answer), False, "start it, or mend base_url, server_model or the key")
+        for engine, answer in probes.ask_servers(run).items()
+    ]
+
+
+def _hub(found: Mapping[probes.Repository, probes.Found]) -> list[Record]:
+    """A row for each answer: the hub being away is one fact, however many repositories are wanted from it."""
+    answers: dict[probes.Found, list[str]] = {}
+    for r, f in found.items():
+        answers.setdefault(f, []).append(r.name)
+    advice = "mend the name, log in, or copy it into a folder or the cache while there is network"
+    return [row("on the hub", f"{', '.join(names)}: {f.told}", f.usable, advice) for f, names in answers.items()]
+
+
+def _hours(run: Run, known: Mapping[str, memory.Shape], on_disk: Collection[str], seconds: float) -> Record:
+    """One line: the hours of each stage and what they rest on."""
+    stages: dict[str, float] = {}
+    unknown: dict[str, int] = {}
+    speeds = []
+    for r in hours.estimate(run, known, on_disk, seconds):
+        if r["hours"] is None:
+            why = f"of {r['model']} ({r['speed']})"
+            unknown[why] = unknown.get(why, 0) + r["generated"] + r["trained"]
+            continue
+        stages[r["stage"]] = stages.get(r["stage"], 0) + r["hours"]
+        speeds.append(f"{'learns' if r['trained'] else 'writes'} {r['speed']}")
+    parts = []
+    if stages:
+        parts.append(f"about {_told(sum(stages.values()))}: " + ", ".join(f"{s} {_told(h)}" for s, h in stages.items()))
+    parts += [f"without {n:,} tokens {why}" for why, n in unknown.items()]
+    return row("time", "; ".join([*parts, *dict.fromkeys(speeds)]), True)
+
+
+def _told(hours_: float) -> str:
+    return f"{60 * hours_:.0f} min" if hours_ < 2 else f"{hours_:,.0f} h"

@@ -39,8 +39,11 @@ def read_side(text: str) -> Side:
     folder, _, which = text.rpartition(":")
     if not folder and Path(text).is_dir():
         raise BadInput(f"{text}: is a folder; add the method to compare, for example {text}:cgd")
+    if not folder or not Path(folder).is_dir():
+        raise BadInput(f"{text!r}: neither a score file nor RUN_FOLDER:METHOD; no such file or folder in {Path.cwd()}")
     if not (Path(folder) / INDEX).is_dir():
-        raise BadInput(f"{text!r}: neither a score file nor RUN_FOLDER:METHOD of a run whose 04_evaluate is done")
+        made = f"cgd run --profile {Path(folder).name} --outputs {Path(folder).absolute().parent} --to 04"
+        raise BadInput(f"{text!r}: {folder} holds no scores; make them with 04_evaluate, for example: {made}")
     entries = index(Path(folder))
     family, _, method = which.rpartition("/")
     mine = [e for e in entries if e["method"] == method and family in ("", e["family"])]

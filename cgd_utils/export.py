@@ -12,6 +12,7 @@ import re
 import shlex
 import shutil
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -86,7 +87,7 @@ train_on_prompt: false  # LLaMA-Factory's default: loss on the assistant turn"""
 
 
 def write(run: Run, method: str, form: str, out: Path, family: str | None = None, seed: int | None = None) -> Record:
-    """Writes a method's training rows to a new folder; drafts and critiques that are missing are made first.
+    """Writes a method's training rows to a new folder; drafts and critiques are read, never made.
 
     Args:
         run: the run whose records are used.
@@ -100,7 +101,7 @@ def write(run: Run, method: str, form: str, out: Path, family: str | None = None
         ``{folder, format, method, family, rows, files}``.
 
     Raises:
-        BadInput: unknown format, method or family, or a folder that holds something else.
+        BadInput: unknown format, method or family, a folder that holds something else, or no records of these settings.
     """
     if form not in FORMATS:
         raise BadInput(f"--format {form!r}: use one of {', '.join(FORMATS)}")
@@ -108,7 +109,7 @@ def write(run: Run, method: str, form: str, out: Path, family: str | None = None
     family = family or next(iter(run.profile.models.students))
     synthesis.student(run, family)
     _refuse_foreign(out)
-    records = synthesis.records(run, family)
+    records = synthesis.records(replace(run, only_reads=True), family)
     used = records.rows()
     if seed is not None:
         t = run.profile.training

@@ -1,4 +1,4 @@
-"""Memory that training needs, estimated from a model's config before any weight is loaded, and settings that fit a GPU.
+"""Memory that training and generation need, estimated from a model's config before any weight is loaded, and settings that fit a GPU.
 
 All numbers are in GiB. The estimate counts what training keeps: weights, adapters, gradients, optimizer states, activations
 kept for the backward pass, one tile of logits, and a margin for the allocator and the CUDA context.
@@ -23,7 +23,7 @@ def _sized(kind: str, hidden: int, mlp: int, layers: int, heads: int, kv: int, v
             "num_attention_heads": heads, "num_key_value_heads": kv, "vocab_size": vocabulary, **more}  # fmt: skip
 
 
-# the students of the shipped profiles, as their model cards give them: an estimate of these needs no network
+# students and teachers of the shipped profiles, as their model cards give them: an estimate of these needs no network
 PUBLISHED = {
     "meta-llama/Llama-3.1-8B-Instruct": _sized("llama", 4096, 14336, 32, 32, 8, 128256),
     "Qwen/Qwen2.5-Math-7B": _sized("qwen2", 3584, 18944, 28, 28, 4, 152064),
@@ -31,11 +31,14 @@ PUBLISHED = {
     "simplescaling/s1.1-3B": _sized("qwen2", 2048, 11008, 36, 16, 2, 151936, tie_word_embeddings=True),
     "mistralai/Mixtral-8x7B-Instruct-v0.1": _sized("mixtral", 4096, 14336, 32, 32, 8, 32000),
     "allenai/OLMo-2-1124-7B-Instruct": _sized("olmo2", 4096, 11008, 32, 32, 32, 100352),
+    "meta-llama/Llama-3.3-70B-Instruct": _sized("llama", 8192, 28672, 80, 64, 8, 128256),
+    "simplescaling/s1.1-32B": _sized("qwen2", 5120, 27648, 64, 40, 8, 152064),
+    "Qwen/Qwen2.5-7B-Instruct": _sized("qwen2", 3584, 18944, 28, 28, 4, 152064),
 }
 
 
 def published_config(model: str) -> Any:
-    """The transformers config of a student in `PUBLISHED`, by its hub id."""
+    """The transformers config of a model in `PUBLISHED`, by its hub id."""
     from transformers import AutoConfig
 
     about = dict(PUBLISHED[model])
@@ -66,6 +69,11 @@ class Shape:
     other: int
     adapter_width: int
     largest_expert_layer: int
+
+    @property
+    def weights(self) -> int:
+        """All weights of the model."""
+        return self.linear + self.experts + self.other
 
 
 def shape(config: Any) -> Shape:
@@ -120,7 +128,7 @@ def estimate(s: Shape, t: Training, bits: int = 16, on_cpu: bool = False) -> Est
     adapter = s.adapter_width * t.lora.r
     if t.mode == "full":
         # 32-bit master weights, gradients and two Adam moments; autocast keeps a 16-bit copy while a layer runs
-        weights, trained = 4 * (s.linear + s.experts + s.other), s.linear + s.experts + s.other
+        weights, trained = 4 * s.weights, s.weights
         adapters, moments = 0.0, 8 * trained
     else:
         # NF4 with double quantisation: 4.127 bits a weight (arXiv 2305.14314, section 3)
@@ -132,6 +140,18 @@ def estimate(s: Shape, t: Training, bits: int = 16, on_cpu: bool = False) -> Est
         activations=activations(s, t, size) / GIB,
         logits=(4 * 4 * min(tokens(t), TILE[0]) * min(s.vocabulary, TILE[1]) + 2 * size * tokens(t) * s.hidden) / GIB,
     )  # fmt: skip
+
+
+def generation(s: Shape, new_tokens: int, bits: int = 16) -> float:
+    """GiB that a model needs to write one text: weights, keys and values of the text, context, fragmentation.
+
+    Args:
+        s: the model's shape.
+        new_tokens: length of the text.
+        bits: of the weights; keys and values have 16 at least.
+    """
+    cache = 2 * s.layers * s.kv_width * new_tokens * max(bits, 16) / 8
+    return CONTEXT + (1 + FRAGMENTATION) * (s.weights * bits / 8 + cache) / GIB
 
 
 def tokens(t: Training) -> int:

@@ -1,6 +1,6 @@
-"""Progress and colour: bars that a command line can follow from outside the kernel in which they run.
+"""Progress: bars that a command line can follow from outside the kernel in which they run.
 
-Quiet in logs: where standard error is no terminal there are no bars and no colour. ``NO_COLOR`` is honoured (no-color.org).
+Quiet in logs: where standard error is no terminal there are no bars.
 """
 
 from __future__ import annotations
@@ -13,18 +13,10 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 FILE = "CGD_PROGRESS_FILE"  # where a kernel tells its bars to the command that started it
-_COLOURS = {"red": 31, "green": 32, "yellow": 33, "grey": 90}
 _live: dict[int, dict[str, Any]] = {}
-
-
-def coloured(text: str, colour: str, stream: TextIO | None = None) -> str:
-    """``text`` in a colour if ``stream`` (standard output) is a terminal that has colours and ``NO_COLOR`` is not set."""
-    stream = stream or sys.stdout
-    plain = os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb" or not stream.isatty()
-    return text if plain else f"\033[{_COLOURS[colour]}m{text}\033[0m"
 
 
 def bar(iterable: Any = None, **settings: Any) -> Any:

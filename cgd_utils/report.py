@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+from dataclasses import replace
 from typing import Any
 
 import pandas as pd
@@ -65,16 +66,17 @@ def write(run: Run, examples: int = 6) -> Any:
     """Writes ``report.html`` and ``claims.csv`` into the run's folder; returns the path of the page.
 
     Raises:
-        BadInput: the run has no results yet.
+        BadInput: the run has no results yet, or no records of these settings; none are made.
     """
     import jinja2
     from markupsafe import Markup
 
+    run = replace(run, only_reads=True)
     results, measured = reporting.read_results(run), measurements.read(run)
     made = claims.claims(results, run.profile, measured)
     reporting.save_csv(made, run.folder / "claims.csv")
     if not (run.tables / "headline.csv").exists():
-        raise BadInput(f"{run.tables}: no headline table; run 07_tables_and_figures first")
+        raise BadInput(f"{run.tables}: no headline table; make it with: {run.command()}")
     table = reporting.headline(results, run.profile.evaluation.headline, run.profile.evaluation.level)
     page = jinja2.Environment(autoescape=True).from_string(_PAGE).render(
         run=run, rules=_plain((claims.__doc__ or "").split("\n\n", 1)[1]), ways=_ways(),

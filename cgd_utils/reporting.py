@@ -59,7 +59,7 @@ def read_results(run: Run) -> pd.DataFrame:
         BadInput: it is not there yet.
     """
     if not run.results_csv.exists():
-        raise BadInput(f"{run.results_csv}: no such file; run 04_evaluate first")
+        raise BadInput(f"{run.results_csv}: no such file; run 04_evaluate first: {run.command('--to', '04')}")
     return pd.read_csv(run.results_csv, dtype={"seed": "Int64"})
 
 

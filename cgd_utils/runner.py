@@ -45,13 +45,14 @@ NAMES = tuple(s.name for s in STAGES)
 
 
 def stage_named(word: str) -> int:
-    """Index of a stage by its name, its number, or its name without the number.
+    """Index of a stage by its name, its number (``04`` or ``4``), its name without the number, or its file.
 
     Raises:
         BadInput: no such notebook.
     """
+    asked = Path(word).name.removesuffix(".ipynb")
     for i, s in enumerate(STAGES):
-        if word.removesuffix(".ipynb") in (s.name, s.name[:2], s.name[3:]):
+        if asked in (s.name, s.name[:2], str(int(s.name[:2])), s.name[3:]):
             return i
     raise BadInput(f"unknown notebook {word!r}{profiles._nearest(word, NAMES)}; known: {', '.join(NAMES)}")
 

@@ -15,6 +15,7 @@ from typing import Any
 from . import server_replies
 from .artifacts import BadInput
 from .profiles import Engine, Sampling
+from .request_log import Request
 from .seeds import row_seed
 
 Record = dict[str, Any]
@@ -225,3 +226,34 @@ class ServerGenerator:
         else:
             way = "fields of a request are changed by generation.max_tokens_field, omit_fields and extra_body"
         return f"generation: {s.base_url} refuses the request for {asked!r} (HTTP {status}): {error.message}; {way}"
+
+    def probe(self, timeout_s: float) -> str:
+        """The server's text to a request for one token, asked once: whether it would answer a run.
+
+        Raises:
+            BadInput: it cannot be reached, or gives anything but a chat completion; names the address and what came back.
+        """
+        import openai
+
+        s = self.settings
+        client = openai.OpenAI(base_url=s.base_url, api_key=self._key, timeout=timeout_s, max_retries=0)
+        try:
+            answer = client.chat.completions.with_raw_response.create(
+                **self._fields(
+                    Request("probe", [{"role": "user", "content": "Say: yes"}]), 0, Sampling(max_new_tokens=1)
+                )
+            ).http_response
+        except openai.APIStatusError as e:
+            told = f"{s.base_url} refuses model {s.server_model!r}: HTTP {e.status_code}, {e.response.text[:200]!r}"
+            raise BadInput(told) from None
+        except openai.APITimeoutError:
+            raise BadInput(f"{s.base_url}: no answer within {timeout_s:g} s") from None
+        except openai.APIConnectionError as e:
+            raise BadInput(f"{s.base_url}: no connection ({e.__cause__ or e})") from None
+        finally:
+            client.close()
+        try:
+            return str(answer.json()["choices"][0]["message"]["content"] or "")
+        except (ValueError, LookupError, TypeError):
+            told = f"{s.base_url}: its answer is no chat completion: HTTP {answer.status_code}, {answer.text[:200]!r}"
+            raise BadInput(told) from None

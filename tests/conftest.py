@@ -14,6 +14,16 @@ DOC_PAGES = ()
 CANARY = "hf_canaryCanaryCanary0123456789"
 
 
+def parsed(words):
+    """The values that the command line reads from a command's words; raises what it would refuse them with."""
+    import typer
+
+    from cgd_utils.__main__ import app
+
+    command = typer.main.get_command(app).commands[words[0]]
+    return command.make_context(words[0], list(words[1:])).params
+
+
 @pytest.fixture(scope="session")
 def smoke_run(tmp_path_factory):
     """The whole chain on the smoke profile, through the command line, with a token in the environment."""

@@ -1,9 +1,12 @@
-"""Keys of artifacts."""
+"""Artifacts: their keys, the folder they go to, and runs that only read."""
 
+from dataclasses import replace
+
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cgd_utils.artifacts import content_key, open_run
+from cgd_utils.artifacts import PROJECT, BadInput, content_key, open_run, require_space
 from cgd_utils.profiles import changed
 
 plain = st.recursive(
@@ -37,3 +40,39 @@ def test_a_profile_changed_by_nothing_keeps_its_keys(tmp_path):
     profile = open_run("lab-full", tmp_path).profile
     same = changed(profile, {"training.epochs": profile.training.epochs})
     assert content_key(same.model_dump()) == content_key(profile.model_dump())
+
+
+def test_a_relative_outputs_folder_is_the_callers(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert open_run("smoke", "mine").folder == tmp_path / "mine" / "smoke"
+    assert open_run("smoke").folder == PROJECT / "outputs" / "smoke"
+    assert open_run("smoke", "outputs").folder == PROJECT / "outputs" / "smoke", "the notebooks' own default"
+    for opened in ("notebooks", "notebooks/lab"):
+        monkeypatch.chdir(PROJECT / opened)
+        assert open_run("smoke", "mine").folder == PROJECT / "mine" / "smoke"
+
+
+def test_opening_a_run_makes_no_folder(tmp_path):
+    run = open_run("smoke", tmp_path / "a" / "b", {"training.epochs": 2})
+    assert not list(tmp_path.iterdir())
+    assert run.command("--to", "02") == (
+        f"cgd run --profile smoke --outputs {tmp_path / 'a' / 'b'} --set training.epochs=2 --to 02"
+    )
+
+
+def test_a_run_that_only_reads_makes_nothing(tmp_path):
+    run = replace(open_run("smoke", tmp_path), only_reads=True)
+    with pytest.raises(BadInput, match=r"no texts \(llama\).*cgd run --profile smoke"):
+        run.make("texts", "llama", lambda folder: None)
+    assert not list(tmp_path.iterdir())
+    made = open_run("smoke", tmp_path).make("texts", "llama", lambda folder: None)
+    assert run.make("texts", "llama", lambda folder: None) == made
+
+
+def test_a_folder_that_cannot_be_written_is_named(tmp_path):
+    (tmp_path / "file").write_text("mine")
+    run = open_run("smoke", tmp_path / "file")
+    with pytest.raises(BadInput, match="is a file"):
+        run.make("texts", "llama", lambda folder: None)
+    with pytest.raises(BadInput, match="is a file"):
+        require_space(run.folder, 0)

@@ -1,15 +1,19 @@
 """Bad input ends before long work with exit code 2 and one clear message."""
 
 import json
+import re
 import shlex
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
+import typer
+from conftest import parsed
 
-from cgd_utils import __main__ as cli
-from cgd_utils import artifacts
-from cgd_utils.__main__ import main
+from cgd_utils import artifacts, console
+from cgd_utils.__main__ import app, main
+from cgd_utils.artifacts import BadInput
 
 BAD = {
     "unknown profile": (["--profile", "labb"], "did you mean 'lab'"),
@@ -100,10 +104,12 @@ def test_files_that_cannot_be_used_are_named(tmp_path, capsys):
 
 
 def test_a_missing_extra_is_named(capsys, monkeypatch):
-    def gone(options):
+    from cgd_utils import audit
+
+    def gone(folder):
         raise ModuleNotFoundError("No module named 'lm_eval'", name="lm_eval")
 
-    monkeypatch.setitem(cli._COMMANDS, "audit", gone)
+    monkeypatch.setattr(audit, "rows", gone)
     assert main(["audit"]) == 2
     assert "cgd-kit[eval]" in capsys.readouterr().err
 
@@ -116,12 +122,105 @@ def test_a_closed_pipe_is_no_error():
     assert b"Traceback" not in error and b"Broken" not in error
 
 
-@pytest.mark.parametrize("command", sorted(cli._COMMANDS))
+COMMANDS = list(typer.main.get_command(app).commands)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
 def test_help_has_an_example_that_the_command_line_accepts(command, capsys):
-    with pytest.raises(SystemExit):
-        main([command, "--help"])
-    example = " ".join(capsys.readouterr().out.split()).rpartition("example: cgd ")[2]
-    assert cli._parser().parse_args(shlex.split(example)).command == command
+    assert main([command, "--help"]) == 0
+    plain = re.sub(r"\033\[[0-9;]*m", "", capsys.readouterr().out)
+    example = shlex.split(" ".join(plain.split()).rpartition("example: cgd ")[2])
+    assert example[0] == command
+    parsed(example)
+
+
+def test_help_is_light():
+    """What takes a second to import is imported by the command that needs it."""
+    heavy = ("torch", "transformers", "pandas", "scipy", "pydantic", "datasets")
+    code = f"import sys; from cgd_utils.__main__ import main; main(['--help']); print([m for m in {heavy} if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip().endswith("[]")
+
+
+SLIPS = {
+    "run --training.epochs 3": "--set training.epochs=3",
+    "run --training.epochs=3": "--set training.epochs=3",
+    "run --epochs 3": "--set training.epochs=3",
+    "run --training.epoch 3": "--set training.epochs=3",
+    "run --learning-rate 1e-5": "--set training.learning_rate=1e-5",
+    "status training.epochs=3": "--set training.epochs=3",
+    "run --set training.epochs 3": "--set FIELD=VALUE",
+    "statsu": "'status'",
+    "chek --profile lab": "'check'",
+    "run --profil lab": "--profile",
+    "run smoke": "--profile smoke",
+    "smoke": "cgd run --profile smoke",
+    "--profile smoke run": "options follow the command",
+    "export --format parquet --method cgd --out x": "'trl', 'llama-factory'",
+    "compare a.jsonl": "run_b",
+}
+
+
+@pytest.mark.parametrize("typed", SLIPS)
+def test_what_was_mistyped_is_told_how_to_type(typed, capsys):
+    assert main(typed.split()) == 2
+    error = capsys.readouterr().err
+    assert SLIPS[typed] in error and "--help" in error and "Traceback" not in error
+
+
+def test_an_option_that_is_near_no_setting_gets_no_guess(capsys):
+    assert main(["run", "--zzzz", "3"]) == 2
+    assert "--set" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("named", ["4", "04", "evaluate", "04_evaluate", "notebooks/04_evaluate.ipynb"])
+def test_a_notebook_is_named_in_any_way(named, tmp_path, capsys):
+    options = ["run", "--profile", "smoke", "--outputs", str(tmp_path), "--dry-run", "--json", "--only", named]
+    assert main(options) == 0
+    assert [r["stage"] for r in json.loads(capsys.readouterr().out)] == ["04_evaluate"]
+
+
+def test_exit_codes(capsys, monkeypatch):
+    from cgd_utils import audit, runner
+
+    def raises(error):
+        def fail(folder):
+            raise error
+
+        return fail
+
+    for error, code in ((runner.StageFailed("x"), 1), (BadInput("x"), 2), (KeyboardInterrupt(), 130)):
+        monkeypatch.setattr(audit, "rows", raises(error))
+        assert main(["audit"]) == code
+    assert main(["--version"]) == 0
+    assert main([]) == 2
+    monkeypatch.setattr(audit, "rows", raises(KeyError("a fault of the kit's")))
+    with pytest.raises(KeyError):
+        main(["audit"])
+
+
+def test_commands_that_only_look_leave_no_folder(tmp_path, monkeypatch, capsys):
+    """From another folder, with a relative ``--outputs``: it is the caller's, and nothing is made in it."""
+    monkeypatch.chdir(tmp_path)
+    for command in (["status"], ["status", "--cells"], ["run", "--dry-run"], ["check", "--json"], ["report"]):
+        assert main([*command, "--profile", "smoke", "--outputs", "mine/runs"]) == (2 if command == ["report"] else 0)
+    assert f"--outputs {tmp_path / 'mine' / 'runs'} --to 04" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_default_outputs_are_the_projects_and_named_ones_the_callers(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert console.open_run("smoke", None, None)[0].folder == artifacts.PROJECT / "outputs" / "smoke"
+    assert console.open_run("smoke", Path("outputs"), None)[0].folder == tmp_path / "outputs" / "smoke"
+
+
+def test_compare_says_which_command_makes_the_scores(tmp_path, monkeypatch, capsys):
+    (tmp_path / "runs" / "lab").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    assert main(["compare", "runs/lab:cgd", "runs/lab:sft"]) == 2
+    assert f"cgd run --profile lab --outputs {tmp_path / 'runs'} --to 04" in capsys.readouterr().err
+    assert main(["compare", "run/lab:cgd", "runs/lab:sft"]) == 2
+    assert f"no such file or folder in {tmp_path}" in capsys.readouterr().err
 
 
 def test_a_user_error_in_a_notebook_is_one_line(tmp_path):

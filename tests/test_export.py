@@ -38,8 +38,10 @@ def _command(run):
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
-    """A run of which nothing was made yet: the first export makes the drafts and critiques."""
-    return artifacts.open_run("smoke", tmp_path_factory.mktemp("runs é"), SMALL)
+    """A run whose drafts and critiques are made, and nothing else."""
+    run = artifacts.open_run("smoke", tmp_path_factory.mktemp("runs é"), SMALL)
+    synthesis.records(run, "llama")
+    return run
 
 
 @pytest.fixture(scope="module")
@@ -187,6 +189,24 @@ def test_bad_input(exported, run, tmp_path, capsys):
     errors = capsys.readouterr().err
     assert "something else" in errors and "'cdg'" in errors and "'qwen'" in errors
     assert not Path(tmp_path / "x").exists()
+
+
+@pytest.mark.parametrize("made", ["nothing", "drafts"])
+def test_what_is_missing_is_told_and_never_made(run, tmp_path, monkeypatch, capsys, made):
+    """From another folder, as a relative path, and with some of the work done: no model is loaded, no request sent."""
+    there = artifacts.open_run("smoke", tmp_path / "elsewhere", {**SMALL, "synthesis.draft.seed": 5})
+    if made == "drafts":
+        synthesis.drafts(there, "llama")
+    before = sorted(tmp_path.rglob("*"))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(synthesis.generation, "open_generator", lambda *_: pytest.fail("a text was generated"))
+    settings = [x for k, v in {**SMALL, "synthesis.draft.seed": 5}.items() for x in ("--set", f"{k}={v}")]
+    command = ["export", "--profile", "smoke", "--outputs", "elsewhere", *settings]
+    assert main([*command, "--method", "cgd", "--format", "trl", "--out", "rows"]) == 2
+    error = capsys.readouterr().err
+    assert "cgd run --profile smoke --outputs" in error and "--set synthesis.draft.seed=5" in error
+    assert ("no records" if made == "drafts" else "no problems") in error
+    assert sorted(tmp_path.rglob("*")) == before
 
 
 def test_sizes_are_the_hubs():

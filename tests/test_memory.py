@@ -20,14 +20,17 @@ def training(**changes):
 @pytest.mark.parametrize(("model", "billions"), [
     ("meta-llama/Llama-3.1-8B-Instruct", 8.03), ("Qwen/Qwen2.5-Math-7B", 7.62), ("Qwen/Qwen2.5-1.5B-Instruct", 1.54),
     ("simplescaling/s1.1-3B", 3.09), ("mistralai/Mixtral-8x7B-Instruct-v0.1", 46.7), ("allenai/OLMo-2-1124-7B-Instruct", 7.30),
+    ("meta-llama/Llama-3.3-70B-Instruct", 70.6), ("simplescaling/s1.1-32B", 32.8), ("Qwen/Qwen2.5-7B-Instruct", 7.62),
 ])  # fmt: skip
 def test_published_shapes_have_the_published_number_of_weights(model, billions):
     s = memory.shape(memory.published_config(model))
-    assert (s.linear + s.experts + s.other) / 1e9 == pytest.approx(billions, rel=0.01)
+    assert s.weights / 1e9 == pytest.approx(billions, rel=0.01)
 
 
-def test_every_student_of_a_shipped_profile_is_known():
-    wanted = {m for n in profiles.names() for m in profiles.load(n).models.students.values()}
+def test_every_student_and_teacher_of_a_shipped_profile_is_known():
+    shipped = [profiles.load(n) for n in profiles.names()]
+    wanted = {m for p in shipped for m in p.models.students.values()}
+    wanted |= {p.synthesis.teacher.model for p in shipped if p.synthesis.teacher.model}
     assert {m for m in wanted if not m.startswith("lab:")} == set(memory.PUBLISHED)
 
 
@@ -84,6 +87,14 @@ def test_an_8b_model_in_4_bits():
     e = memory.estimate(SHAPE, training(gradient_checkpointing=True))
     assert e.weights == pytest.approx((6.979e9 * 4.127 / 8 + 1.051e9 * 2) / 2**30, rel=1e-3)
     assert e.total < 16
+
+
+def test_a_70b_teacher_needs_two_large_gpus():
+    """132 GiB of bfloat16 weights, and 80 layers × 8 heads × 128 × 2 of keys and values a token."""
+    s = memory.shape(memory.published_config("meta-llama/Llama-3.3-70B-Instruct"))
+    cache = 2 * 80 * 8 * 128 * 16384 * 2 / 2**30
+    assert memory.generation(s, 16384) == pytest.approx(0.9 + 1.05 * (131.4 + cache), rel=1e-3)
+    assert 70 < memory.generation(s, 16384, bits=8) < 80 < memory.generation(s, 16384) < 160
 
 
 @given(

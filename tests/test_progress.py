@@ -46,15 +46,7 @@ def in_a_log(code):
     return done.stdout + done.stderr
 
 
-STATUS = "from cgd_utils.progress import coloured; print(coloured('stale', 'yellow'))"
 BAR = "from cgd_utils import progress\nfor _ in progress.bar(range(3), desc='drafts', mininterval=0): pass"
-
-
-def test_colour_is_for_terminals():
-    assert "\033[33mstale\033[0m" in on_a_terminal(STATUS)
-    assert on_a_terminal(STATUS, NO_COLOR="1").strip() == "stale"
-    assert on_a_terminal(STATUS, TERM="dumb").strip() == "stale"
-    assert in_a_log(STATUS) == "stale\n"
 
 
 def test_bars_are_for_terminals():

@@ -24,7 +24,7 @@ evaluation drift measurements subjects analysis failures critiques inference
 ablation_grids ablations
 usefulness
 reporting ablation_tables figures paper_tables explorer verdicts claim_measures claims
-rehearsal checks runner report exercises course __main__
+rehearsal probes room hours checks runner report exercises course console __main__
 """.split()
 
 
