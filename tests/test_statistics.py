@@ -150,6 +150,7 @@ def test_no_spread_gives_no_false_certainty():
     assert math.isnan(same.p)
     assert statistics.paired_difference([1.0, 2.0], [1.0, 2.0]).p == 1
     assert math.isnan(statistics.mean_t_interval([4.0]).low)
+    assert math.isnan(statistics.mean_t_interval([4.0, 4.0]).low)
 
 
 @given(st.lists(st.booleans(), min_size=2, max_size=40), st.randoms())
