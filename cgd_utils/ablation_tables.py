@@ -41,8 +41,7 @@ def grid_table(
     shown = ["mean", *instructions(mine)]
     rows = reporting.quality(mine, headline)
     names = {"benchmark": "on", "method": "cell", "n": "questions", "value": "mean"}
-    summed = measurements.over_seeds(rows, level, ["benchmark", "method"]).rename(columns=names)
-    summed[["ci_low", "ci_high"]] = summed[["ci_low", "ci_high"]].clip(0, 100)
+    summed = measurements.over_seeds(rows, level, ["benchmark", "method"], limits=(0, 100)).rename(columns=names)
     doses = pd.DataFrame([{"on": on, "cell": c.name, "x": c.x} for on in shown for c in cells])
     table = doses.merge(summed, on=["on", "cell"])
     compared = {c.name: grid.against(c) for c in cells if c.name not in plain and grid.against(c) != c.name}

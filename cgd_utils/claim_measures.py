@@ -148,7 +148,7 @@ def stability(v: View) -> Found:
     changes = []
     for method in ("cgd", "cft"):
         low, high = (about.cell(method, factor).name for factor in rate_pair(v.profile))
-        change = reporting.difference_rows(v.results, {low: high}, v.headline)
+        change = reporting.difference_rows(v.quality, {low: high}, v.headline)
         changes.append(change[change["benchmark"] == "mean"])
     ours, theirs = changes
     each = measurements.minus(ours, theirs, ["benchmark"], same_questions=False)

@@ -53,6 +53,7 @@ class AnalysisRow(Figure):
 Record = dict[str, Any]
 COLUMNS = ["analysis", "family", "method", "seed", "condition", "metric", "value", "n", "ci_low", "ci_high"]
 KEYS = ["analysis", "family", "method", "condition", "metric"]
+FIGURES = ["value", "n", "ci_low", "ci_high"]
 # what a table says of its rows: items a model, models, what varies behind the intervals
 ABOUT = ["n", "seeds", "intervals over"]
 # the condition of the cost rows that are differences, paired by question
@@ -125,13 +126,18 @@ def read(run: Run) -> pd.DataFrame:
     return pd.read_csv(path(run), dtype={"seed": "Int64"}, keep_default_na=True)
 
 
-def over_seeds(rows: pd.DataFrame, level: float = 0.95, by: Sequence[str] = KEYS) -> pd.DataFrame:
-    """One row a combination of the columns ``by``: a `statistics.Summary` of the models' figures over seeds and questions."""
+def over_seeds(
+    rows: pd.DataFrame, level: float = 0.95, by: Sequence[str] = KEYS, limits: tuple[float, float] | None = None
+) -> pd.DataFrame:
+    """One row a combination of the columns ``by``: a `statistics.Summary` of the models' figures over seeds and questions.
+
+    ``limits`` are the smallest and the largest value that there can be; None: as the figures' names tell.
+    """
     out = []
     for keys, group in rows.groupby(list(by), sort=False, dropna=False):
         about = dict(zip(by, keys, strict=True))
         columns = (group[c].to_numpy(float) for c in ("value", "ci_low", "ci_high", "n"))
-        out.append({**about, **asdict(statistics.summary(*columns, level=level, limits=_limits(about)))})
+        out.append({**about, **asdict(statistics.summary(*columns, level=level, limits=limits or _limits(about)))})
     return pd.DataFrame(out, columns=[*by, *statistics.Summary.__dataclass_fields__])
 
 
@@ -155,15 +161,16 @@ def average(rows: pd.DataFrame, over: str, name: str) -> pd.DataFrame:
     the number of benchmarks. ``n`` is the sum. A bound that is missing in one is missing in the mean.
     """
     rows = _floats(rows)
-    keys = [c for c in rows.columns if c not in (over, "value", "n", "ci_low", "ci_high")]
-    parts = rows.assign(down=(rows["value"] - rows["ci_low"]) ** 2, up=(rows["ci_high"] - rows["value"]) ** 2, k=1)
-    out = parts.groupby(keys, sort=False, dropna=False)[["value", "n", "down", "up", "k"]].agg(
-        lambda x: x.sum(skipna=False)
-    )
+    keys = [c for c in rows.columns if c not in (over, *FIGURES)]
+    down, up = ((rows["value"] - rows[c]).pow(2).fillna(np.inf) for c in ("ci_low", "ci_high"))
+    parts = rows.assign(down=down, up=up, k=1)
+    out = parts.groupby(keys, sort=False, dropna=False)[["value", "n", "down", "up", "k"]].sum()
+    # a missing bound is an infinite one until the sums are made
     out["value"] /= out["k"]
     out["ci_low"] = out["value"] - np.sqrt(out["down"]) / out["k"]
     out["ci_high"] = out["value"] + np.sqrt(out["up"]) / out["k"]
-    return out.drop(columns=["down", "up", "k"]).reset_index().assign(**{over: name})
+    out = out.replace([np.inf, -np.inf], np.nan).drop(columns=["down", "up", "k"])
+    return out.reset_index().assign(**{over: name})
 
 
 def minus(ours: pd.DataFrame, theirs: pd.DataFrame, on: Sequence[str], same_questions: bool = True) -> pd.DataFrame:
@@ -173,16 +180,23 @@ def minus(ours: pd.DataFrame, theirs: pd.DataFrame, on: Sequence[str], same_ques
     not say who got which question right. Over several seeds the paired differences show most of the noise themselves: with
     ``same_questions`` the bounds are then the least that a difference of two percentages allows (`statistics.least_noise`).
     """
-    single = ours["seed"].isna().all() or theirs["seed"].isna().all()
-    both = _floats(ours).merge(_floats(theirs), on=list(on) if single else [*on, "seed"], suffixes=("", "_b"))
-    if single:
-        both["seed"] = both["seed"].fillna(both["seed_b"])
+    sides = [_floats(ours), _floats(theirs)]
+    seeds = pd.concat([side["seed"] for side in sides]).dropna().drop_duplicates()
+    for i, side in enumerate(sides):
+        alone = side["seed"].isna()
+        if len(seeds) and alone.any():
+            sides[i] = pd.concat([side[~alone], side[alone].drop(columns="seed").merge(seeds, how="cross")])
+    both = sides[0].merge(sides[1], on=[*on, "seed"], suffixes=("", "_b"))
     d = (both["value"] - both["value_b"]).round(9)
     down = np.hypot(both["value"] - both["ci_low"], both["ci_high_b"] - both["value_b"])
     up = np.hypot(both["ci_high"] - both["value"], both["value_b"] - both["ci_low_b"])
-    if same_questions and len(set(both["seed"])) > 1:
-        down = up = [100 * statistics.least_noise(x / 100, n) for x, n in zip(d, both["n"], strict=True)]
-    return both[ours.columns].assign(value=d, ci_low=d - down, ci_high=d + up)
+    if same_questions and len(both):
+        least = [100 * statistics.least_noise(x / 100, n) for x, n in zip(d, both["n"], strict=True)]
+        about = [c for c in both if c not in ("seed", *(f"{f}{s}" for f in FIGURES for s in ("", "_b")))]
+        several = both.groupby(about)["seed"].transform("nunique") > 1
+        down, up = down.mask(several, least), up.mask(several, least)
+    kept = dict.fromkeys([*ours.columns, *theirs.columns])
+    return both[list(kept)].assign(value=d, ci_low=d - down, ci_high=d + up)
 
 
 def _floats(rows: pd.DataFrame) -> pd.DataFrame:

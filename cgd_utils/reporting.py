@@ -110,10 +110,9 @@ def headline(
     keys = ["family", "method", "benchmark"]
     rows = quality(results, benchmarks)
     models = list(dict.fromkeys(zip(rows["family"], rows["method"], strict=True)))
-    table = over_seeds(rows, level, keys)
+    table = over_seeds(rows, level, keys, limits=(0, 100))
     order = [models.index(pair) for pair in zip(table["family"], table["method"], strict=True)]
     table = table.assign(order=order).sort_values("order", kind="stable").drop(columns="order")
-    table[["ci_low", "ci_high"]] = table[["ci_low", "ci_high"]].clip(0, 100)
     names = {"value": "mean", "seeds": "n_seeds", "n": "n_questions", "over": "interval_over"}
     against = {method: reference for _, method in models if method != reference}
     found = differences(results, against, benchmarks, level)
@@ -140,13 +139,10 @@ def differences(
 def difference_rows(results: pd.DataFrame, against: Mapping[str, str], benchmarks: Sequence[str] = ()) -> pd.DataFrame:
     """`differences` seed by seed: rows as those of `quality`."""
     rows = results[results["metric"].isin(QUALITY)].drop(columns="metric")
-    parts = [rows.iloc[:0]]
-    for method, other in against.items():
-        for _, mine in rows[rows["method"].isin([method, other])].groupby("family", sort=False):
-            ours, theirs = (mine[mine["method"] == m] for m in (other, method))
-            if len(ours) and len(theirs):
-                parts.append(measurements.minus(ours, theirs, ["family", "benchmark"]).assign(method=method))
-    return _with_mean(pd.concat(parts, ignore_index=True), averaged(results, benchmarks))
+    theirs = rows[rows["method"].isin(list(against))].assign(other=lambda t: t["method"].map(against))
+    ours = rows[rows["method"].isin(list(against.values()))].rename(columns={"method": "other"})
+    each = measurements.minus(ours, theirs, ["family", "benchmark", "other"]).drop(columns="other")
+    return _with_mean(each, averaged(results, benchmarks))
 
 
 def answers_table(results: pd.DataFrame, statuses: Sequence[str]) -> pd.DataFrame:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from math import asin, inf, nan, pi, sin, sqrt
 
 import numpy as np
@@ -99,11 +100,9 @@ def mean_t_interval(values: Sequence[float], level: float = 0.95) -> Interval:
     Raises:
         ValueError: no values, or a value that is not finite.
     """
-    from scipy.stats import t
-
     x = _array("mean_t_interval: values", values)
     sd = _sd(x)
-    half = float(t.ppf((1 + _level(level)) / 2, len(x) - 1)) * sd / sqrt(len(x)) if sd > 0 else nan
+    half = _quantile(_level(level), len(x) - 1) * sd / sqrt(len(x)) if sd > 0 else nan
     mean = float(x.mean())
     return Interval(mean, mean - half, mean + half, level, len(x))
 
@@ -158,10 +157,8 @@ def least_noise(difference: float, n: int, level: float = 0.95) -> float:
     is Bonett and Price's adjusted Wald interval (2012, doi 10.3102/1076998611411915) for just k, all one way. It leaves out 0
     from 6 questions on, as the exact sign test does at 95%.
     """
-    from scipy.stats import norm
-
     k = abs(difference) * n
-    return float(norm.ppf((1 + _level(level)) / 2)) * sqrt(k + 2 - k**2 / (n + 2)) / (n + 2)
+    return _quantile(_level(level), inf) * sqrt(k + 2 - k**2 / (n + 2)) / (n + 2)
 
 
 # --- two methods on the same seeds or items --------------------------------------------------------------------------
@@ -518,6 +515,14 @@ def _sd(x: np.ndarray, scale: float | None = None) -> float:
 
 def _ratio(a: float, b: float) -> float:
     return a / b if b else (0.0 if a == 0 else nan)
+
+
+@cache
+def _quantile(level: float, freedom: float) -> float:
+    """How many standard errors an interval of this level reaches to either side: Student's t, the normal for ``inf``."""
+    from scipy.stats import t
+
+    return float(t.ppf((1 + level) / 2, freedom))
 
 
 def _level(level: float) -> float:

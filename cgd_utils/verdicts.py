@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import cached_property
 from math import nan
 
 import pandas as pd
@@ -128,11 +129,16 @@ class View:
         """The benchmarks that the mean is of; none: all of accuracy."""
         return self.profile.evaluation.headline if self.profile else []
 
+    @cached_property
+    def quality(self) -> pd.DataFrame:
+        """The rows of ``results`` that say how good a model is."""
+        return self.results[self.results["metric"].isin(reporting.QUALITY)]
+
     def difference(
         self, method: str, judge: Judge = gain, benchmark: str = "mean", what: str = "", reference: str = "cgd"
     ) -> Measured | None:
         """``reference`` − ``method`` on a benchmark, paired over seeds; None without rows."""
-        rows = reporting.difference_rows(self.results, {method: reference}, self.headline)
+        rows = reporting.difference_rows(self.quality, {method: reference}, self.headline)
         on = "" if benchmark == "mean" else f", {benchmark}"
         told = what or f"{display_name(reference)} − {display_name(method)}{on}"
         return measured(rows[rows["benchmark"] == benchmark], told, judge, self.level)
