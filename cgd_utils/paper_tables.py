@@ -49,7 +49,7 @@ WITHOUT_TEACHER, WITHOUT_DATA = ("base", "sft"), ("base",)
 
 
 class Missing(str):
-    """A cell without a number; the text says what the run lacks."""
+    """A cell without a number; the text says what the run lacks. Frames of them are of objects, or pandas makes them plain text."""
 
     __slots__ = ()
 
@@ -200,7 +200,7 @@ def _beside(
         for m in methods:
             row = {STUDENT: f"lab:{family}, for {student}", TEACHER: have.teacher, METHOD: m, "data": have.data}
             out.append(row | have.lab(family, m))
-    return pd.DataFrame(out).fillna("")
+    return pd.DataFrame(out, dtype=object).fillna("")
 
 
 def _each(names: Sequence[str]) -> dict[str, tuple[str]]:
@@ -273,7 +273,7 @@ def aime(have: Kit) -> pd.DataFrame:
         for metric in AIME:
             cells = {f"{m} (lab, {beyond})": _aime_cell(have, family, m, metric, beyond) for m in ("base", "cgd")}
             out.append({STUDENT: f"lab:{family}, for {student}", "metric": metric, **cells})
-    return pd.DataFrame(out).fillna("")
+    return pd.DataFrame(out, dtype=object).fillna("")
 
 
 def _aime_cell(have: Kit, family: str | None, method: str, metric: str, benchmark: str) -> str:
@@ -314,7 +314,7 @@ def stability(have: Kit) -> pd.DataFrame:
             change = change[change["benchmark"] == "mean"]
             row[f"{family}, change ({whose})"] = have.told(change, ["method"], "+.1f")
         out.append(row)
-    return pd.DataFrame(out)
+    return pd.DataFrame(out, dtype=object)
 
 
 # metric as printed -> the lab's exact counterpart for wrong drafts
@@ -344,7 +344,7 @@ def critique_quality(have: Kit) -> pd.DataFrame:
                     f"{exact}: {have.measured('critique quality', **where)}" if exact else MISSING
                 )
         out.append(row)
-    return pd.DataFrame(out).fillna(MISSING)
+    return pd.DataFrame(out, dtype=object).fillna(MISSING)
 
 
 TABLES = {

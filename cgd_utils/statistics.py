@@ -91,7 +91,8 @@ def wilson(correct: float, n: int, level: float = 0.95) -> Interval:
     if n < 1 or not 0 <= correct <= n:
         raise ValueError(f"wilson: {correct} correct of {n} items - needs n >= 1 and 0 <= correct <= n")
     low, high = proportion_confint(correct, n, alpha=1 - _level(level), method="wilson")
-    return Interval(correct / n, float(low), float(high), level, int(n))
+    share = correct / n  # rounding can leave a bound beyond it
+    return Interval(share, min(float(low), share), max(float(high), share), level, int(n))
 
 
 def mean_t_interval(values: Sequence[float], level: float = 0.95) -> Interval:
