@@ -7,8 +7,9 @@ from typing import Any
 
 import pandas as pd
 
-from . import reporting, statistics
+from . import measurements, reporting, statistics
 from .ablation_grids import Cell, Grid
+from .methods import colour, display_name
 
 LENGTHS = ("tokens", "words", "lines")
 DRIFT = {
@@ -31,73 +32,48 @@ def grid_table(
 ) -> pd.DataFrame:
     """A grid's cells on the mean of the accuracy benchmarks and on instruction following.
 
-    Columns: ``on``, ``cell``, ``x`` (the dose), ``questions`` a seed, ``seeds``, mean, sd and t interval over seeds, ``against``
-    (the cell it is compared with, `Grid.against`), ``difference`` against − cell, paired over seeds, with interval and p, and
-    ``p_holm``, corrected over the grid's comparisons on the same benchmark. ``plain`` names the cells that are the main comparison's
-    models under another name: they are not compared with themselves.
+    Columns: ``on``, ``cell``, ``x`` (the dose), ``questions`` a seed, ``seeds``, mean and sd over seeds, the interval and what it
+    is ``over`` (`statistics.summary`), ``against`` (the cell it is compared with, `Grid.against`), ``difference`` against − cell
+    with interval and p (`reporting.differences`), and ``p_holm``, corrected over the grid's comparisons on the same benchmark.
+    ``plain`` names the cells that are the main comparison's models under another name: they are not compared with themselves.
     """
-    wide = reporting.per_seed(results[results["family"] == family], headline).set_index(["method", "seed"])
-    asked = results[results["metric"].isin(reporting.QUALITY)].groupby("benchmark")["n"].max()
-    graded = [b for b in (headline or asked.index) if b in wide and not _instructed(results, b)]
-    columns = {"mean": sum(asked[b] for b in graded), **{b: asked[b] for b in wide.columns if _instructed(results, b)}}
-    out = []
-    for on, questions in columns.items():
-        for c in cells:
-            if c.name not in wide.index.get_level_values("method"):
-                continue
-            mine = wide.loc[c.name, on].dropna()
-            if mine.empty:
-                continue
-            i = statistics.mean_t_interval(mine.to_numpy(float), level)
-            row = {"on": on, "cell": c.name, "x": c.x, "questions": int(questions), "seeds": len(mine), "mean": i.estimate,
-                   "sd": mine.std(ddof=1), "ci_low": i.low, "ci_high": i.high, "against": ""}  # fmt: skip
-            other = grid.against(c)
-            if other != c.name and other in wide.index.get_level_values("method") and c.name not in plain:
-                both = pd.concat([wide.loc[other, on], mine], axis=1, keys=["a", "b"]).dropna()
-                if len(both):
-                    d = statistics.paired_difference(both["a"].to_numpy(float), both["b"].to_numpy(float), level)
-                    row |= {
-                        "against": other,
-                        "difference": d.difference,
-                        "difference_low": d.low,
-                        "difference_high": d.high,
-                        "p": d.p,
-                    }
-            out.append(row)
-    frame = pd.DataFrame(out)
-    if "p" in frame:
-        frame["p_holm"] = frame.groupby("on", sort=False)["p"].transform(lambda p: statistics.holm(p.to_numpy(float)))
-    return frame
+    mine = results[results["family"] == family]
+    shown = ["mean", *instructions(mine)]
+    rows = reporting.quality(mine, headline)
+    names = {"benchmark": "on", "method": "cell", "n": "questions", "value": "mean"}
+    summed = measurements.over_seeds(rows, level, ["benchmark", "method"], limits=(0, 100)).rename(columns=names)
+    doses = pd.DataFrame([{"on": on, "cell": c.name, "x": c.x} for on in shown for c in cells])
+    table = doses.merge(summed, on=["on", "cell"])
+    compared = {c.name: grid.against(c) for c in cells if c.name not in plain and grid.against(c) != c.name}
+    found = reporting.differences(mine, compared, headline, level).rename(columns=names).drop(columns="family")
+    table = table.merge(found, on=["on", "cell"], how="left")
+    table["against"] = table["cell"].map(compared).where(table["difference"].notna()).fillna("")
+    table["p_holm"] = table.groupby("on", sort=False)["p"].transform(lambda p: statistics.holm(p.to_numpy(float)))
+    order = ["on", "cell", "x", "questions", "seeds", "mean", "sd", "ci_low", "ci_high", "over", "against", "difference",
+             "difference_low", "difference_high", "p", "p_holm"]  # fmt: skip
+    return table[order]
 
 
 def base_values(results: pd.DataFrame, family: str, headline: Sequence[str] = ()) -> dict[str, float]:
     """The untrained student's mean accuracy and instruction following, by the names of `grid_table`'s ``on``."""
-    wide = reporting.per_seed(results[(results["family"] == family) & (results["method"] == "base")], headline)
-    return {} if wide.empty else {b: float(wide[b].iloc[0]) for b in wide if b == "mean" or _instructed(results, b)}
+    mine = results[(results["family"] == family) & (results["method"] == "base")]
+    rows = reporting.quality(mine, headline).set_index("benchmark")["value"]
+    return {b: float(rows[b]) for b in ("mean", *instructions(mine)) if b in rows}
 
 
-def _instructed(results: pd.DataFrame, benchmark: str) -> bool:
-    return "instruction_following" in set(results.loc[results["benchmark"] == benchmark, "metric"])
+def instructions(results: pd.DataFrame) -> list[str]:
+    """The benchmarks that measure how instructions are followed."""
+    return list(dict.fromkeys(results.loc[results["metric"] == "instruction_following", "benchmark"]))
 
 
 def printed(table: pd.DataFrame) -> pd.DataFrame:
     """A grid's table as people read it."""
-    rows = []
-    for r in table.to_dict("records"):
-        row = {"on": r["on"], "cell": r["cell"], "seeds": r["seeds"], "n": r["questions"],
-               "mean": f"{r['mean']:.1f} [{r['ci_low']:.1f}, {r['ci_high']:.1f}]", "difference": "", "p": "", "p (Holm)": ""}  # fmt: skip
-        if r.get("against") and r.get("difference") == r.get("difference"):
-            row |= {
-                "difference": f"{r['difference']:+.1f} [{r['difference_low']:+.1f}, {r['difference_high']:+.1f}]",
-                "p": _p(r["p"]),
-                "p (Holm)": _p(r["p_holm"]),
-            }
-        rows.append(row)
-    return pd.DataFrame(rows)
-
-
-def _p(value: float) -> str:
-    return "" if value != value else "<0.001" if value < 0.001 else f"{value:.3f}"
+    return pd.DataFrame([
+        {"on": r["on"], "cell": r["cell"], "seeds": r["seeds"], "n": r["questions"],
+         "mean": statistics.told(r["mean"], r["ci_low"], r["ci_high"]), "interval over": r["over"],
+         "difference": reporting.difference_told(r), "p": reporting.p_told(r["p"]), "p (Holm)": reporting.p_told(r["p_holm"])}
+        for r in table.to_dict("records")
+    ])  # fmt: skip
 
 
 def questions(table: pd.DataFrame) -> str:
@@ -141,23 +117,28 @@ def plot(table: pd.DataFrame, grid: Grid, cells: Sequence[Cell], family: str, ba
     told = f"{seeds[0]}" if len(seeds) == 1 else f"{seeds[0]}–{seeds[-1]}"
     dotted = "; dotted: the untrained base" if base else ""
     figure.suptitle(
-        f"{grid.question}\n{family}, {told} seeds, 95% t intervals; questions a seed: {questions(table)}{dotted}",
+        f"{grid.question}\n{family}, {told} seeds, {_over(table)}; questions a seed: {questions(table)}{dotted}",
         fontsize=9.5,
     )
     figure.tight_layout()
     return figure
 
 
+def _over(table: pd.DataFrame) -> str:
+    return f"intervals over {' or over '.join(dict.fromkeys(o for o in table['over'] if o))}"
+
+
+def _error(cells: pd.DataFrame) -> list[pd.Series]:
+    return [(cells["mean"] - cells["ci_low"]).fillna(0), (cells["ci_high"] - cells["mean"]).fillna(0)]
+
+
 def _curves(ax: Any, mine: pd.DataFrame, grid: Grid, cells: Sequence[Cell]) -> None:
     for i, line in enumerate(dict.fromkeys(c.line for c in cells)):
-        points = sorted((c.x, c.name) for c in cells if c.line == line and c.name in mine.index and c.x is not None)
-        names = [name for _, name in points]
-        mean = mine.loc[names, "mean"]
-        half = (mean - mine.loc[names, "ci_low"]).fillna(0)
-        colour = reporting.COLOURS.get(line, reporting.COLOURS["cgd"] if not i else None)
-        ax.errorbar([x for x, _ in points], mean, yerr=half, marker=reporting.MARKERS[i % len(reporting.MARKERS)], capsize=2, lw=1.4,
-                    ms=5, color=colour, label=reporting.display_name(line))  # fmt: skip
-    if "rate" in grid.axis or "times" in grid.axis:
+        names = [name for _, name in sorted((c.x, c.name) for c in cells if c.line == line and c.name in mine.index)]
+        points = mine.loc[names]
+        ax.errorbar(points["x"], points["mean"], yerr=_error(points), marker=reporting.MARKERS[i % len(reporting.MARKERS)],
+                    capsize=2, lw=1.4, ms=5, color=colour(line), label=display_name(line))  # fmt: skip
+    if grid.log:
         ax.set_xscale("log")
     ticks = sorted({c.x for c in cells if c.x is not None})
     ax.set_xticks(ticks, [f"{x:g}" for x in ticks])
@@ -168,28 +149,24 @@ def _curves(ax: Any, mine: pd.DataFrame, grid: Grid, cells: Sequence[Cell]) -> N
 def _dots(ax: Any, mine: pd.DataFrame, grid: Grid, cells: Sequence[Cell]) -> None:
     shown = [c for c in cells if c.name in mine.index][::-1]
     for y, c in enumerate(shown):
-        r = mine.loc[c.name]
-        half = [[r["mean"] - r["ci_low"]], [r["ci_high"] - r["mean"]]] if r["ci_low"] == r["ci_low"] else None
-        colour = reporting.COLOURS.get(c.name, reporting.COLOURS.get(c.method, "#333333"))
-        ax.errorbar(r["mean"], y, xerr=half, fmt="o", capsize=3, color=colour)
-    ax.set_yticks(range(len(shown)), [reporting.display_name(c.name) for c in shown])
+        r = mine.loc[[c.name]]
+        ax.errorbar(r["mean"], [y], xerr=_error(r), fmt="o", capsize=3, color=colour(c.name))
+    ax.set_yticks(range(len(shown)), [display_name(c.name) for c in shown])
     ax.set_ylim(-0.6, len(shown) - 0.4)
 
 
 def drift_table(results: pd.DataFrame, family: str, cells: Sequence[Cell], level: float = 0.95) -> pd.DataFrame:
-    """What training does besides accuracy: one row a measure and cell, mean and t interval over seeds, and the base's value."""
+    """What training does besides accuracy: one row a measure and cell, its summary over seeds and questions, and the base's value.
+
+    The benchmarks' texts are taken together, each benchmark with the same weight.
+    """
     mine = results[(results["family"] == family) & results["metric"].isin(DRIFT)]
-    per_seed = mine.groupby(["metric", "method", "seed"], dropna=False, sort=False)["value"].mean().reset_index()
-    out = []
-    for metric in DRIFT:
-        for c in cells:
-            values = per_seed[(per_seed["metric"] == metric) & (per_seed["method"] == c.name)]["value"].to_numpy(float)
-            if len(values):
-                i = statistics.mean_t_interval(values, level)
-                base = per_seed[(per_seed["metric"] == metric) & (per_seed["method"] == "base")]["value"]
-                out.append({"measure": metric, "cell": c.name, "x": c.x, "line": c.line, "seeds": len(values), "mean": i.estimate,
-                            "ci_low": i.low, "ci_high": i.high, "base": float(base.iloc[0]) if len(base) else None})  # fmt: skip
-    return pd.DataFrame(out)
+    rows = measurements.average(mine, "benchmark", "all")
+    base = rows[rows["method"] == "base"].set_index("metric")["value"]
+    names = {"metric": "measure", "method": "cell", "value": "mean"}
+    summed = measurements.over_seeds(rows, level, ["metric", "method"]).rename(columns=names)
+    doses = pd.DataFrame([{"measure": m, "cell": c.name, "x": c.x, "line": c.line} for m in DRIFT for c in cells])
+    return doses.merge(summed, on=["measure", "cell"]).assign(base=lambda t: t["measure"].map(base))
 
 
 def plot_drift(table: pd.DataFrame, axis: str, family: str) -> Any:
@@ -202,8 +179,8 @@ def plot_drift(table: pd.DataFrame, axis: str, family: str) -> Any:
     for ax, metric in zip(axes[0], shown, strict=True):
         for i, (line, points) in enumerate(table[table["measure"] == metric].groupby("line", sort=False)):
             points = points.sort_values("x")
-            ax.errorbar(points["x"], points["mean"], yerr=(points["mean"] - points["ci_low"]).fillna(0), capsize=2, ms=5, lw=1.4,
-                        marker=reporting.MARKERS[i], color=reporting.COLOURS.get(line), label=reporting.display_name(line))  # fmt: skip
+            ax.errorbar(points["x"], points["mean"], yerr=_error(points), capsize=2, ms=5, lw=1.4,
+                        marker=reporting.MARKERS[i], color=colour(line), label=display_name(line))  # fmt: skip
         base = table.loc[table["measure"] == metric, "base"].dropna()
         if len(base):
             ax.axhline(base.iloc[0], color="#777777", lw=1, ls=":")
@@ -213,6 +190,6 @@ def plot_drift(table: pd.DataFrame, axis: str, family: str) -> Any:
         ax.set_title(DRIFT[metric], fontsize=8.5)
     axes[0][-1].plot([], [], color="#777777", lw=1, ls=":", label="base")
     axes[0][-1].legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
-    figure.suptitle(f"{family}, {int(table['seeds'].max())} seeds, 95% t intervals; no draft was given", fontsize=9.5)
+    figure.suptitle(f"{family}, {int(table['seeds'].max())} seeds, {_over(table)}; no draft was given", fontsize=9.5)
     figure.tight_layout()
     return figure

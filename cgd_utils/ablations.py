@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import Any
 
 from . import drift, evaluation, settings_read, source_code, synthesis, training, workers
-from .ablation_grids import GRIDS, Cell, Grid
+from .ablation_grids import GRIDS, NEEDS, Cell, Grid
 from .artifacts import Artifact, BadInput, Run, content_key, write_json
 from .methods import leaks
 from .profiles import Profile, changed
@@ -83,18 +83,7 @@ def seeds(run: Run) -> list[int]:
 
 def cells(run: Run, grid: str, family: str) -> list[Cell]:
     """The cells of a grid that a family of this profile can have."""
-    p = run.profile
-    lacks = {"cgd [weaker drafts]"} if family not in p.models.weaker else set()
-    if not p.data.is_lab:
-        lacks |= {"cgd [corrupted drafts]", "cgd_biased", *(c.name for c in GRIDS["teacher"].cells[1:])}
-        lacks |= {c.name for c in GRIDS["answer_leakage"].cells[2:]}
-    if p.data.source != "lab":  # the learned teacher knows the first world only
-        lacks.add("cgd [learned teacher]")
-    if p.synthesis.teacher.kind == "model" and p.data.is_lab:
-        lacks |= {c.name for c in (*GRIDS["teacher"].cells[1:3], *GRIDS["answer_leakage"].cells[2:])}
-    if p.training.mode == "full":
-        lacks.add("cgd [full]")  # the profile's own mode is the plain cell
-    return [c for c in GRIDS[grid].cells if c.name not in lacks]
+    return [c for c in GRIDS[grid].cells if not c.needs or NEEDS[c.needs](run.profile, family)]
 
 
 def _there(run: Run, family: str, cell: Cell) -> Run:

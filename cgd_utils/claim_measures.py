@@ -7,20 +7,22 @@ from dataclasses import replace
 
 import pandas as pd
 
-from . import ablations, inference, measurements, profiles, reporting, statistics
+from . import ablations, failures, inference, measurements, profiles, reporting, statistics
+from .ablation_grids import rate_pair
+from .methods import display_name
 from .verdicts import (
     CONTRADICTED,
     INCONCLUSIVE,
     MARGIN,
     MIN_SEEDS,
     SUPPORTED,
+    Judge,
     Measured,
     View,
     effect,
     gain,
-    judged,
     matters,
-    name_of,
+    measured,
 )
 
 Found = list[Measured]
@@ -33,7 +35,7 @@ def _known(parts: Sequence[Measured | None], every: bool = True) -> Found:
     return [] if every and len(there) < len(parts) else there
 
 
-def gain_over(*methods: str, judge: Callable[[float, float], str] = gain, every: bool = True) -> Measure:
+def gain_over(*methods: str, judge: Judge = gain, every: bool = True) -> Measure:
     return lambda v: _known([v.difference(m, judge) for m in methods], every)
 
 
@@ -46,7 +48,7 @@ def on(benchmark: str, method: str, counterpart: str = "") -> Measure:
         name = inference.hardest(v.profile).get(counterpart) if v.profile else None
         if name is None:
             return []
-        told = f"lab counterpart of {benchmark} ({name}, the longest step count {_KIND[counterpart]}): CGD − {name_of(method)}"
+        told = f"lab counterpart of {benchmark} ({name}, the longest step count {_KIND[counterpart]}): CGD − {display_name(method)}"
         return _known([v.difference(method, gain, name, told)])
 
     return measure
@@ -55,54 +57,46 @@ def on(benchmark: str, method: str, counterpart: str = "") -> Measure:
 _KIND = {"in range": "trained on", "beyond": "never trained on"}
 
 
-def grid(name: str, judge: Callable[[float, float], str], skip: Sequence[str] = ("cgd",)) -> Measure:
-    """CGD − each CGD cell of an ablation grid that the run has."""
+def grid(name: str, judge: Judge) -> Measure:
+    """The reference of an ablation grid − each of its other cells that the run has."""
     return lambda v: _known(
-        [v.difference(c.name, judge) for c in cells_of(name) if c.name not in skip and c.name.startswith("cgd")],
+        [
+            v.difference(c.name, judge, reference=about.reference)
+            for about in grids(name)
+            for c in about.cells
+            if c.name != about.reference
+        ],
         every=False,
     )
 
 
-def cells_of(name: str) -> Sequence[ablations.Cell]:
-    """The cells of an ablation grid; none where there is no such grid."""
-    return ablations.GRIDS[name].cells if name in ablations.GRIDS else ()
+def grids(name: str) -> Sequence[ablations.Grid]:
+    """The ablation grid of that name, or none: a grid may have been taken out."""
+    return [ablations.GRIDS[name]] if name in ablations.GRIDS else []
 
 
 def low_k(v: View) -> Found:
-    """Pass@1 … Pass@8 of CGD − the base's: AIME from the results or the samples, else the lab's counterpart."""
-    told: list[tuple[str, pd.DataFrame]] = []
-    for b in ("aime24", "aime25"):
-        rows = v.results[
-            (v.results["benchmark"] == b)
-            & (v.results["metric"].str.startswith("pass@") | (v.results["metric"] == "accuracy"))
-        ]
-        told.append((b, rows.assign(metric=rows["metric"].replace("accuracy", "pass@1"))))
+    """Pass@1 … Pass@8 of CGD − the base's: AIME from the results or the samples, else the lab's counterpart.
+
+    The base is one model, and its questions are a sample like CGD's: both models' intervals over questions take part.
+    """
+    recorded = pd.DataFrame(inference.recorded_pass_at_k(v.results, v.family))
+    greedy = v.results[v.results["metric"] == "accuracy"].assign(metric="pass@1", condition=v.results["benchmark"])
     sampled = measurements.pick(v.analyses, "pass@k")
-    beyond = inference.hardest(v.profile).get("beyond") if v.profile else None
-    told += [(b, sampled[sampled["condition"] == b]) for b in ("aime24", "aime25")]
-    if beyond:
-        told.append((f"lab counterpart of AIME ({beyond}, {_KIND['beyond']})", sampled[sampled["condition"] == beyond]))
+    named = {b: b for b in ("aime24", "aime25")}
+    if v.profile and (beyond := inference.hardest(v.profile).get("beyond")):
+        named[beyond] = f"lab counterpart of AIME ({beyond}, {_KIND['beyond']})"
     out: Found = []
-    for name, rows in told:
-        if any(m.what.endswith(name) for m in out):
+    for benchmark, told in named.items():
+        sources = [recorded, sampled, greedy] if benchmark == told else [sampled]
+        rows = next((mine for rows in sources if len(rows) and len(mine := rows[rows["condition"] == benchmark])), None)
+        if rows is None:
             continue
-        for metric in sorted(set(rows["metric"]), key=lambda m: int(m.removeprefix("pass@"))):
-            mine = rows[rows["metric"] == metric]
-            base, ours = (mine.loc[mine["method"] == m, "value"].to_numpy(float) for m in ("base", "cgd"))
-            if len(base) and len(ours) and int(metric.removeprefix("pass@")) <= 8:
-                i = statistics.mean_t_interval(ours - base.mean(), v.level)
-                n = int(mine["n"].max())
-                out.append(
-                    Measured(
-                        f"CGD − base, {metric}, {name}",
-                        i.estimate,
-                        i.low,
-                        i.high,
-                        i.n,
-                        n,
-                        judged(gain, i.low, i.high, i.n),
-                    )
-                )
+        for metric in sorted(set(rows["metric"]), key=measurements.samples_of):
+            ours, base = (rows[(rows["metric"] == metric) & (rows["method"] == m)] for m in ("cgd", "base"))
+            if measurements.samples_of(metric) <= 8 and len(ours) and len(base):
+                each = measurements.minus(ours, base, ["condition"], same_questions=False)
+                out.append(measured(each, f"CGD − base, {metric}, {told}", gain, v.level))
     return out
 
 
@@ -126,39 +120,45 @@ def instructions(v: View) -> Found:
 
 def passes(v: View) -> Found:
     """Passes and generated tokens a question, CGD's one pass − the base's, over seeds (mean over the benchmarks asked)."""
+
+    def none_more(low: float, high: float) -> str:
+        return CONTRADICTED if low > 0 else SUPPORTED if high <= 0 else INCONCLUSIVE
+
     rows = measurements.pick(v.analyses, "cost")
-    rows = rows[~rows["condition"].str.contains("−", na=False)]
     out = []
     for metric, unit in (("passes", "passes"), ("tokens", "tokens a question")):
-        mine = rows[rows["metric"] == metric].pivot_table(
-            index=["method", "seed"], columns="condition", values="value", dropna=False
-        )
-        mine = mine.dropna(how="all").mean(axis=1)
-        if not {"base", "cgd"} <= set(mine.index.get_level_values("method")):
+        mine = rows[(rows["metric"] == metric) & (rows["condition"] != measurements.PAIRED)]
+        ours, base = (mine[mine["method"] == m] for m in ("cgd", "base"))
+        if ours.empty or base.empty:
             return []
-        i = statistics.mean_t_interval(mine["cgd"].to_numpy(float) - float(mine["base"].iloc[0]), v.level)
-        low, high = (i.low, i.high) if i.n > 1 else (i.estimate, i.estimate)
-        verdict = None if metric == "tokens" else CONTRADICTED if low > 0 else SUPPORTED if high <= 0 else INCONCLUSIVE
-        n = int(rows.loc[rows["metric"] == metric].groupby("condition")["n"].max().sum())
-        out.append(Measured(f"{unit}, CGD − base, one pass each", i.estimate, low, high, i.n, n, verdict, unit))
+        each = measurements.minus(ours, base, ["condition"], same_questions=False)
+        mean = measurements.average(each, "condition", "mean")
+        found = measured(mean, f"{unit}, CGD − base, one pass each", None, v.level, unit)
+        if metric == "passes":  # counted, not sampled
+            found = replace(found, verdict=none_more(found.estimate, found.estimate))
+        out.append(found)
     return out
 
 
 def stability(v: View) -> Found:
-    """Change of the mean from the profile's learning rate to three times it: CGD's − CFT's, over seeds."""
-    wide = reporting.per_seed(v.results).set_index(["method", "seed"])["mean"]
-    names = [f"{m} [learning rate ×{x}]" for m in ("cgd", "cft") for x in (3, 1)]
-    if any(n not in wide.index.get_level_values("method") for n in names):
+    """Change of the mean from one learning rate to five times it: CGD's − CFT's, over seeds."""
+    if v.profile is None or not grids("learning_rate"):
         return []
-    a, b, c, d = (wide.loc[n] for n in names)
-    test = statistics.paired_difference((a - b).dropna().to_numpy(), (c - d).dropna().to_numpy(), v.level)
-    return [Measured("change at 3× the learning rate, CGD − CFT", test.difference, test.low, test.high, test.n,
-                     v.questions("mean"), judged(gain, test.low, test.high, test.n))]  # fmt: skip
+    (about,) = grids("learning_rate")
+    changes = []
+    for method in ("cgd", "cft"):
+        low, high = (about.cell(method, factor).name for factor in rate_pair(v.profile))
+        change = reporting.difference_rows(v.quality, {low: high}, v.headline)
+        changes.append(change[change["benchmark"] == "mean"])
+    ours, theirs = changes
+    each = measurements.minus(ours, theirs, ["benchmark"], same_questions=False)
+    found = measured(each, "change at 5× the learning rate, CGD − CFT", gain, v.level)
+    return _known([found], every=False)
 
 
 def longer(v: View) -> Found:
     rows = measurements.frame(inference.lengths(v.results))
-    there = View(v.family, v.profile, v.table, v.results, rows, v.level)
+    there = replace(v, analyses=rows)
 
     def above(low: float, high: float) -> str:
         return gain(low - 1, high - 1)
@@ -175,7 +175,7 @@ def certain(v: View) -> Found:
 
     names = {"nll": "negative log-likelihood", "entropy": "entropy"}
     parts = [
-        v.measured(f"{names[metric]} of ŷ, {c}, {name_of(m)}", lower, "nats a token", "uncertainty", method=m, metric=metric, condition=c)
+        v.measured(f"{names[metric]} of ŷ, {c}, {display_name(m)}", lower, "nats a token", "uncertainty", method=m, metric=metric, condition=c)
         for m in ("base", "cgd") for metric in names for c in ("(x, y', c) − (x)", "(x, y', c) − (x, y')")
     ]  # fmt: skip
     control = [
@@ -194,7 +194,7 @@ def attends(v: View) -> Found:
 
     parts = [v.measured(f"attention to c − to x, {layer}, CGD", judge, "points", "attention", method="cgd", metric="c − x", condition=layer)
              for layer, judge in (("first layer", gain), ("last layer", problem))]  # fmt: skip
-    shares = [v.measured("attention to {metric}, {condition}, CGD", None, "points", "attention", method="cgd", metric=m, condition="layer 0")
+    shares = [v.measured(f"attention to {m}, layer 0, CGD", None, "points", "attention", method="cgd", metric=m, condition="layer 0")
               for m in ("c", "y'", "x")]  # fmt: skip
     return [*_known([points(m) for m in parts]), *_known([points(m) for m in shares])]
 
@@ -217,7 +217,7 @@ def runs(v: View) -> Found:
         if found is None:
             continue
         told = f"{found.what}; sd over seeds {mine.loc['cgd', 'sd']:.2f} and {mine.loc[m, 'sd']:.2f}; Holm-corrected p = {p:.2g}"
-        if found.seeds < MIN_SEEDS or p >= 1 - v.level:
+        if found.seeds < MIN_SEEDS or p >= 1 - v.level or found.low <= 0 <= found.high:
             verdict = INCONCLUSIVE
         else:
             verdict = SUPPORTED if found.estimate > 0 else CONTRADICTED
@@ -230,33 +230,34 @@ def settings(v: View) -> Found:
         return []
     n = len(profiles.dotted_fields())
     told = "settings named in the profile and kept in every artifact's manifest, seeds and the split of the problems among them"
-    return [Measured(told, n, n, n, len(v.profile.training.seeds), n, SUPPORTED, "settings")]
+    seeds = len(v.profile.training.seeds)
+    return [Measured(what=told, estimate=n, seeds=seeds, n=n, verdict=SUPPORTED, unit="settings")]
 
 
 def leaks(v: View) -> Found:
     tested = grid("answer_leakage", matters)(v)
     share = v.measured(
-        "critiques that hold the final answer ({condition})", None, "percent", "leakage", condition="all drafts"
+        "critiques that hold the final answer (all drafts)", None, "percent", "leakage", condition="all drafts"
     )
     masked = v.difference("cgd_masked", matters) if not tested else None
     return [*_known([share]), *_known([masked], False), *tested]
 
 
 def self_refine(v: View) -> Found:
-    where = {"analysis": "cost", "method": "cgd", "condition": "one pass − self-refine"}
+    where = {"analysis": "cost", "method": "cgd", "condition": measurements.PAIRED}
     return _known([v.measured("accuracy, one pass of CGD − self-refine of the base", gain, "points", metric="accuracy", **where),
                    v.measured("tokens a question, one pass of CGD − self-refine of the base", None, "tokens", metric="tokens", **where)])  # fmt: skip
 
 
 def drifts(v: View) -> Found:
     """One epoch − longer training in accuracy and instruction following; beside them how the longest-trained students answer."""
-    names = [c.name for c in cells_of("epochs") if c.name.startswith("cgd ")]
-    if not names:
+    longer = [c.name for about in grids("epochs") for c in sorted(about.cells, key=lambda c: c.x) if c.method == "cgd"]
+    if not longer:
         return []
-    first, *later = names
+    first, *later = longer
     parts = [v.difference(m, effect, b, f"{first} − {m}" + ("" if b == "mean" else f", {b}"), reference=first)
              for m in later for b in ("mean", *_instruction_sets(v))]  # fmt: skip
-    told = [_mentions(v, m) for m in names]
+    told = [_mentions(v, m) for m in longer]
     cosine = v.measured("cosine of the question's hidden state to the base's, last layer, CGD", None, "cosine", "drift", method="cgd",
                         metric="cosine", condition=_last_layer(v))  # fmt: skip
     return _known([*parts, *told, cosine], False)
@@ -265,19 +266,7 @@ def drifts(v: View) -> Found:
 def _mentions(v: View, method: str) -> Measured | None:
     """Percent of a method's answers to plain questions that speak of a draft or a critique, over seeds."""
     rows = v.results[(v.results["method"] == method) & (v.results["metric"] == "mentions_draft")]
-    if rows.empty:
-        return None
-    i = statistics.mean_t_interval(rows["value"].to_numpy(float), v.level)
-    return Measured(
-        f"answers that speak of a draft or critique, {method}",
-        i.estimate,
-        i.low,
-        i.high,
-        i.n,
-        int(rows["n"].max()),
-        None,
-        "percent",
-    )
+    return measured(rows, f"answers that speak of a draft or critique, {method}", None, v.level, "percent")
 
 
 def _instruction_sets(v: View) -> list[str]:
@@ -286,7 +275,7 @@ def _instruction_sets(v: View) -> list[str]:
 
 def _last_layer(v: View) -> str:
     rows = measurements.pick(v.analyses, "drift", metric="cosine")["condition"]
-    return max(rows, key=lambda c: int(c.removeprefix("layer ")), default="")
+    return max(rows, key=measurements.layer_of, default="")
 
 
 def loses(v: View, share: float = 5.0, least: int = 20) -> Found:
@@ -294,22 +283,18 @@ def loses(v: View, share: float = 5.0, least: int = 20) -> Found:
 
     Judged where the other method answers at least ``least`` questions rightly, told where it does not.
     """
+
+    def more(low: float, high: float) -> str:
+        return gain(low - share, high - share)
+
     rows = measurements.pick(v.analyses, "losses")
     out = []
-    for condition in [c for c in dict.fromkeys(rows["condition"]) if c.startswith("lost to")]:
-        kinds = rows[(rows["condition"] == condition) & (rows["metric"] != "all")].groupby("metric")["value"].mean()
-        often = kinds.idxmax() if len(kinds) and kinds.max() > 0 else ""
-        told = f"questions {condition.replace('_', ' ')}" + (
-            f"; most often: {often.replace('_', ' ')}" if often else ""
+    for other in dict.fromkeys(v.results["method"]):
+        condition = failures.lost_to(other)
+        kinds = (
+            rows[(rows["condition"] == condition) & (rows["metric"] != failures.ALL)].groupby("metric")["value"].mean()
         )
-        out.append(
-            v.measured(
-                told,
-                lambda low, high: gain(low - share, high - share),
-                "percent",
-                "losses",
-                condition=condition,
-                metric="all",
-            )
-        )
-    return [replace(m, verdict=None) if m.n < least else m for m in _known(out)]
+        often = f"; most often: {kinds.idxmax().replace('_', ' ')}" if len(kinds) and kinds.max() > 0 else ""
+        told = f"questions lost to {display_name(other)}{often}"
+        out.append(v.measured(told, more, "percent", "losses", condition=condition, metric=failures.ALL))
+    return [replace(m, verdict=None) if m.n < least else m for m in _known(out, every=False)]

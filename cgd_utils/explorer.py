@@ -16,7 +16,7 @@ from markupsafe import Markup, escape
 from . import artifacts, benchmarks, compare
 from .artifacts import BadInput, Run
 from .lab import teacher, world
-from .reporting import display_name
+from .methods import display_name
 
 Record = dict[str, Any]
 ANY = "any"

@@ -11,7 +11,7 @@ from typing import Any
 
 from . import evaluation, measurements
 from .artifacts import Run
-from .benchmarks import Loaded, benchmarks
+from .benchmarks import LAB, Loaded, benchmarks
 from .subjects import Subject, seeds, subject
 
 Record = dict[str, Any]
@@ -22,7 +22,12 @@ LAB_KINDS = {
 }  # fmt: skip
 FORMS = {"truncated": "cut off", "no_answer": "no answer found", "unparsable": "not readable", "timeout": "grading timed out",
          "killed": "grading killed", "wrong": "wrong answer"}  # fmt: skip
-RIGHT = "right"
+RIGHT, ALL = "right", "all"
+
+
+def lost_to(method: str) -> str:
+    """The condition of the measurements of questions that ``method`` answers rightly and the reference does not."""
+    return f"lost to {method}"
 
 
 def kind(text: str, score: Record, finish: str, meta: Record | None) -> str:
@@ -54,12 +59,12 @@ def answers(run: Run, who: Subject) -> list[Record]:
 
 def _meta(b: Loaded, question: Record) -> Record | None:
     meta = question.get("meta") or {}
-    return meta if b.name.startswith("lab-") and "steps" in meta else None
+    return meta if b.name in LAB and "steps" in meta else None
 
 
 def labels(run: Run) -> dict[str, str]:
     """What the kinds that can occur in this run are called."""
-    return LAB_KINDS if any(n.startswith("lab-") for n in (b.name for b in benchmarks(run))) else FORMS
+    return LAB_KINDS if any(b.name in LAB for b in benchmarks(run)) else FORMS
 
 
 def everyone(run: Run, family: str) -> list[Subject]:
@@ -99,13 +104,13 @@ def losses(run: Run, family: str, reference: str = "cgd") -> list[Record]:
         about = {"analysis": "losses", "family": family, "method": reference, "seed": seed}
         for other in others:
             theirs = _by_question(answers(run, subject(run, family, other, None if other == "base" else seed)))
-            for verb, a, b in (("lost to", ours, theirs), ("won from", theirs, ours)):
+            for condition, a, b in ((lost_to(other), ours, theirs), (f"won from {other}", theirs, ours)):
                 asked = [a[q]["kind"] for q in b if b[q]["correct"]]
                 if not asked:
                     continue
-                told = {**about, "condition": f"{verb} {other}"}
+                told = {**about, "condition": condition}
                 level = run.profile.evaluation.level
-                out.append(measurements.share([k != RIGHT for k in asked], level, **told, metric="all"))
+                out.append(measurements.share([k != RIGHT for k in asked], level, **told, metric=ALL))
                 out += [measurements.share([k == n for k in asked], level, **told, metric=n) for n in labels(run)]
     return out
 

@@ -7,21 +7,12 @@ from typing import Any
 
 import pandas as pd
 
-from . import analysis, failures, measurements, reporting
+from . import analysis, failures, inference, measurements, reporting
 from .artifacts import Run
-from .reporting import display_name
+from .methods import colour, display_name
 
-MUTED = [
-    "#DDCC77",
-    "#CC6677",
-    "#332288",
-    "#88CCEE",
-    "#117733",
-    "#AA4499",
-    "#44AA99",
-    "#999933",
-    "#882255",
-]  # Tol; colour-blind safe
+# Tol's muted set; colour-blind safe
+MUTED = ("#DDCC77", "#CC6677", "#332288", "#88CCEE", "#117733", "#AA4499", "#44AA99", "#999933", "#882255")
 PART_COLOURS = dict(zip(analysis.PARTS, ("#0072B2", "#E69F00", "#D55E00", "#BBBBBB", "#EEEEEE"), strict=True))
 PART_NAMES = dict(
     zip(analysis.PARTS, ("problem x", "draft y′", "critique c", "the answer ŷ itself", "template"), strict=True)
@@ -57,7 +48,7 @@ def uncertainty(rows: pd.DataFrame, family: str) -> Any:
             cells = mine[mine["method"] == m].set_index("condition").reindex(conditions)
             x = [j + (i - (len(methods) - 1) / 2) * 0.1 for j in range(len(conditions))]
             axes.errorbar(x, cells["value"], yerr=_error(cells), marker=reporting.MARKERS[i], ms=5, capsize=2, lw=1.2,
-                          color=reporting.COLOURS.get(m), label=display_name(m))  # fmt: skip
+                          color=colour(m), label=display_name(m))  # fmt: skip
         axes.set_xticks(
             range(len(conditions)), [c.replace("'", "′").replace(", another c", ",\nanother c") for c in conditions]
         )
@@ -71,7 +62,7 @@ def uncertainty(rows: pd.DataFrame, family: str) -> Any:
 
 def attention(rows: pd.DataFrame, family: str) -> Any:
     """Share of the attention of ŷ's tokens on each part, by layer: a panel a model."""
-    mine = rows[(rows["family"] == family) & rows["condition"].str.startswith("layer")]
+    mine = rows[(rows["family"] == family) & rows["metric"].isin(analysis.PARTS)]
     methods = list(dict.fromkeys(mine["method"]))
     figure, panels = _panels(len(methods), 3.0, 3.2, sharey=True)
     for axes, m in zip(panels, methods, strict=True):
@@ -83,7 +74,7 @@ def attention(rows: pd.DataFrame, family: str) -> Any:
                      label=PART_NAMES[part])  # fmt: skip
             bottom += wide[part]
         step = max(1, len(wide) // 8)
-        axes.set_xticks(list(x)[::step], [c.removeprefix("layer ") for c in wide.index[::step]])
+        axes.set_xticks(list(x)[::step], [str(measurements.layer_of(c)) for c in wide.index[::step]])
         axes.set_xlabel("layer")
         axes.set_title(display_name(m), fontsize=10)
         axes.grid(False)
@@ -98,9 +89,9 @@ def drift(rows: pd.DataFrame, family: str) -> Any:
     mine = rows[(rows["family"] == family) & (rows["metric"] == "cosine")]
     figure, panels = _panels(1, 5.0, 3.2)
     for i, (m, cells) in enumerate(mine.groupby("method", sort=False)):
-        layers = cells["condition"].str.removeprefix("layer ").astype(int)
+        layers = cells["condition"].map(measurements.layer_of)
         panels[0].errorbar(layers, cells["value"], yerr=_error(cells), marker=reporting.MARKERS[i], ms=5, capsize=2, lw=1.2,
-                           color=reporting.COLOURS.get(m), label=display_name(m))  # fmt: skip
+                           color=colour(m), label=display_name(m))  # fmt: skip
     panels[0].set_xlabel("layer (0 = embeddings)")
     panels[0].set_ylabel("cosine to the base")
     panels[0].ticklabel_format(axis="y", useOffset=False)
@@ -176,17 +167,17 @@ def failure_bars(rows: pd.DataFrame, family: str, benchmarks: Sequence[str]) -> 
 
 def cost(rows: pd.DataFrame, family: str) -> Any:
     """Accuracy against generated tokens a question: a panel a benchmark, a mark a way of answering."""
-    mine = rows[(rows["family"] == family) & ~rows["condition"].str.contains("−")]
+    mine = rows[(rows["family"] == family) & (rows["condition"] != measurements.PAIRED)]
     benchmarks = list(dict.fromkeys(mine["condition"]))
     figure, panels = _panels(len(benchmarks), 3.4, 3.2, sharey=True)
     for axes, b in zip(panels, benchmarks, strict=True):
         for i, (m, cells) in enumerate(mine[mine["condition"] == b].groupby("method", sort=False)):
             c = cells.set_index("metric")
             a, t = c.loc["accuracy"], c.loc["tokens"]
-            name = display_name(m) if m.startswith("base, self") else f"{display_name(m)}, one pass"
+            name = m if m == inference.SELF_REFINE else f"{display_name(m)}, one pass"
             axes.errorbar(t["value"], a["value"], xerr=[[e.iloc[0]] for e in _error(c.loc[["tokens"]])],
                           yerr=[[e.iloc[0]] for e in _error(c.loc[["accuracy"]])], fmt=reporting.MARKERS[i], ms=6, capsize=2,
-                          color=reporting.COLOURS.get(m, "#000000"), label=name)  # fmt: skip
+                          color=colour(m), label=name)  # fmt: skip
         axes.set_xlabel("tokens generated a question")
         axes.set_title(b, fontsize=10)
     panels[0].set_ylabel("accuracy (%)")
@@ -197,17 +188,16 @@ def cost(rows: pd.DataFrame, family: str) -> Any:
 
 def pass_at_k(rows: pd.DataFrame, family: str) -> Any:
     """Pass@k of sampled answers against k: a panel a benchmark, a line a model."""
-    mine = rows[rows["family"] == family].assign(k=lambda f: f["metric"].str.removeprefix("pass@").astype(int))
+    mine = rows[rows["family"] == family].assign(k=lambda f: f["metric"].map(measurements.samples_of))
     benchmarks = list(dict.fromkeys(mine["condition"]))
     figure, panels = _panels(len(benchmarks), 3.6, 3.2, sharey=True)
     for axes, b in zip(panels, benchmarks, strict=True):
         for i, (m, cells) in enumerate(mine[mine["condition"] == b].groupby("method", sort=False)):
-            colour = reporting.COLOURS.get(m)
             axes.plot(
-                cells["k"], cells["value"], marker=reporting.MARKERS[i], ms=4, color=colour, label=display_name(m)
+                cells["k"], cells["value"], marker=reporting.MARKERS[i], ms=4, color=colour(m), label=display_name(m)
             )
             axes.fill_between(cells["k"], cells["ci_low"].fillna(cells["value"]), cells["ci_high"].fillna(cells["value"]),
-                              color=colour, alpha=0.13, lw=0)  # fmt: skip
+                              color=colour(m), alpha=0.13, lw=0)  # fmt: skip
         axes.set_xscale("log", base=2)
         axes.set_xticks(sorted(set(mine["k"])), [str(k) for k in sorted(set(mine["k"]))])
         axes.minorticks_off()

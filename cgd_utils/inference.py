@@ -23,6 +23,7 @@ from .subjects import Subject, subjects
 Record = dict[str, Any]
 HARD = ("aime24", "aime25", "amc23")
 PASSES = ("draft", "critique", "refined")
+SELF_REFINE = "base, self-refine"  # the method of its cost rows
 
 
 def hardest(profile: Profile) -> dict[str, str]:
@@ -110,7 +111,7 @@ def pass_at_k(run: Run, family: str) -> list[Record]:
 def recorded_pass_at_k(results: pd.DataFrame, family: str) -> list[Record]:
     """The same measurements from result rows, where the evaluation itself took several samples a question; else none."""
     mine = results[results["family"] == family]
-    curves = mine[mine["metric"].str.startswith("pass@")]
+    curves = mine[mine["metric"].map(measurements.samples_of).notna()]
     first = mine[mine["benchmark"].isin(curves["benchmark"]) & (mine["metric"] == "accuracy")].assign(metric="pass@1")
     rows = pd.concat([first, curves]).rename(columns={"benchmark": "condition"}).assign(analysis="pass@k")
     return rows.to_dict("records")
@@ -177,12 +178,12 @@ def costs(run: Run, family: str) -> list[Record]:
 
     Metrics a question: ``accuracy`` (percent), ``tokens`` (generated), ``seconds`` (wall time of the whole batch over its
     questions; this machine's, no interval), ``passes``. ``condition`` is the benchmark, ``method`` for self-refine
-    ``base, self-refine``. Then, for each seed, ``one pass − self-refine`` paired by question.
+    `SELF_REFINE`. Then, for each seed, ``one pass − self-refine`` paired by question.
     """
     if not run.profile.analyses.cost_rows or not asked(run):
         return []
     base, *trained = subjects(run, family)
-    told = [(base, "base", one_pass(run, base), 1), (base, "base, self-refine", self_refine(run, base), len(PASSES))]
+    told = [(base, "base", one_pass(run, base), 1), (base, SELF_REFINE, self_refine(run, base), len(PASSES))]
     told += [(w, w.method, one_pass(run, w), 1) for w in trained]
     level, out = run.profile.evaluation.level, []
     refined = told[1][2].rows()
@@ -199,7 +200,7 @@ def costs(run: Run, family: str) -> list[Record]:
                     )
         if who.seed is not None:
             about = {"analysis": "cost", "family": family, "method": method, "seed": who.seed,
-                     "condition": "one pass − self-refine"}  # fmt: skip
+                     "condition": measurements.PAIRED}  # fmt: skip
             pairs = list(zip(made.rows(), refined, strict=True))
             out += [
                 measurements.mean([100 * (a["correct"] - b["correct"]) for a, b in pairs], level, **about, metric="accuracy"),

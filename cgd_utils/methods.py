@@ -28,6 +28,9 @@ class Method:
         critique: gives the critique shown (record, all records, layout, random stream, parameter); None = the record's.
         summary: one line for tables.
         parameter: name and default of the method's parameter, if it has one.
+        label: what tables and pictures print; '' = the method's name.
+        colour: in pictures.
+        mixes_plain: whether its parameter is the share of rows that show the question alone.
     """
 
     shows: str
@@ -35,6 +38,9 @@ class Method:
     summary: str
     critique: Callable[[Record, Sequence[Record], Layout, Random, float], str] | None = None
     parameter: tuple[str, float] | None = None
+    label: str = ""
+    colour: str = "#333333"
+    mixes_plain: bool = False
 
 
 def _irrelevant(record: Record, records: Sequence[Record], layout: Layout, rng: Random, _: float) -> str:
@@ -70,22 +76,102 @@ def _biased(record: Record, records: Sequence[Record], layout: Layout, rng: Rand
     return re.sub(r"(Conclusion:\s*)(right|wrong)", r"\1wrong", first)
 
 
+# colours: Okabe-Ito for the main methods, Tol's muted set for the ablations; colour-blind safe
 METHODS: dict[str, Method] = {
-    "sft": Method("x", "solution", "the data set's own answer"),
-    "distilled_sft": Method("x", "direct", "the teacher's direct answer"),
-    "refined_sft": Method("x", "refined", "the refined answer, from the question alone (control)"),
-    "cft": Method("x, y'", "critique", "critique fine-tuning (arXiv 2501.17703)"),
-    "cgd": Method("x, y', c", "refined", "critique-guided distillation"),
-    "cgd_no_critique": Method("x, y'", "refined", "CGD without the critique"),
-    "cgd_irrelevant": Method("x, y', c", "refined", "CGD with another problem's critique", _irrelevant),
-    "cgd_generic": Method("x, y', c", "refined", "CGD with one fixed generic critique", _generic),
-    "cgd_masked": Method("x, y', c", "refined", "CGD with the final answer masked in the critique", _masked),
-    "cgd_random": Method("x, y', c", "refined", "CGD with random words of critiques", _random),
-    "cgd_biased": Method("x, y', c", "refined", "CGD with critiques that always blame step 1", _biased),
-    "cgd_joint": Method("x, y'", "critique_and_refined", "the critique and the refined answer are both learnt"),
-    "cgd_noisy": Method("x, y', c", "refined", "CGD with critiques made wrong with probability p", _noisy, ("p", 0.5)),
-    "cgd_replay": Method("x, y', c", "refined", "CGD with a share r of plain x → ŷ rows", None, ("r", 0.2)),
+    "sft": Method("x", "solution", "the data set's own answer", label="SFT", colour="#E69F00"),
+    "distilled_sft": Method("x", "direct", "the teacher's direct answer", label="distilled SFT", colour="#56B4E9"),
+    "refined_sft": Method(
+        "x", "refined", "the refined answer, from the question alone (control)", label="refined SFT", colour="#009E73"
+    ),
+    "cft": Method("x, y'", "critique", "critique fine-tuning (arXiv 2501.17703)", label="CFT", colour="#CC79A7"),
+    "cgd": Method("x, y', c", "refined", "critique-guided distillation", label="CGD", colour="#D55E00"),
+    "cgd_no_critique": Method(
+        "x, y'", "refined", "CGD without the critique", label="CGD, no critique", colour="#332288"
+    ),
+    "cgd_irrelevant": Method(
+        "x, y', c",
+        "refined",
+        "CGD with another problem's critique",
+        _irrelevant,
+        label="CGD, irrelevant",
+        colour="#999933",
+    ),
+    "cgd_generic": Method(
+        "x, y', c", "refined", "CGD with one fixed generic critique", _generic, label="CGD, generic", colour="#44AA99"
+    ),
+    "cgd_masked": Method(
+        "x, y', c",
+        "refined",
+        "CGD with the final answer masked in the critique",
+        _masked,
+        label="CGD, masked",
+        colour="#882255",
+    ),
+    "cgd_random": Method(
+        "x, y', c",
+        "refined",
+        "CGD with random words of critiques",
+        _random,
+        label="CGD, random words",
+        colour="#DDCC77",
+    ),
+    "cgd_biased": Method(
+        "x, y', c",
+        "refined",
+        "CGD with critiques that always blame step 1",
+        _biased,
+        label="CGD, biased",
+        colour="#AA4499",
+    ),
+    "cgd_joint": Method(
+        "x, y'",
+        "critique_and_refined",
+        "the critique and the refined answer are both learnt",
+        label="CGD, loss on c and ŷ",
+        colour="#117733",
+    ),
+    "cgd_noisy": Method(
+        "x, y', c",
+        "refined",
+        "CGD with critiques made wrong with probability p",
+        _noisy,
+        ("p", 0.5),
+        label="CGD, noisy",
+        colour="#6699CC",
+    ),
+    "cgd_replay": Method(
+        "x, y', c",
+        "refined",
+        "CGD with a share r of plain x → ŷ rows",
+        None,
+        ("r", 0.2),
+        label="CGD, replay",
+        colour="#661100",
+        mixes_plain=True,
+    ),
 }
+BASE_COLOUR = "#999999"
+_NAME = re.compile(r"(?P<method>\w+)(?:\((?P<value>[^)]*)\))?(?: \[(?P<change>.*)\])?")
+
+
+def display_name(name: str) -> str:
+    """A method's or cell's name as tables and pictures print it: ``cgd_noisy(0.5)`` → CGD, noisy (0.5); ``cgd [LoRA r=4]`` →
+    CGD [LoRA r=4]; a name that is neither stays as it is.
+    """
+    found = _NAME.fullmatch(name)
+    if not found or found["method"] not in METHODS:
+        return name
+    told = METHODS[found["method"]].label or found["method"]
+    told += f" ({found['value']})" if found["value"] is not None else ""
+    return told + (f" [{found['change']}]" if found["change"] is not None else "")
+
+
+def colour(name: str) -> str:
+    """The colour of a method or cell in pictures, by its method."""
+    found = _NAME.fullmatch(name)
+    if found and found["method"] in METHODS:
+        return METHODS[found["method"]].colour
+    return BASE_COLOUR if name == "base" else Method.colour
 
 
 def parse(name: str) -> tuple[Method, float]:
@@ -130,7 +216,7 @@ def rows(name: str, records: Sequence[Record], layout: Layout, seed: int = 0) ->
         if not r.get(method.target):
             raise BadInput(f"method {name}: record {r['id']!r} has no {method.target!r}; rerun the synthesis")
         shows = method.shows
-        if name.startswith("cgd_replay") and rng.random() < value:
+        if method.mixes_plain and rng.random() < value:
             shows = "x"
         out.append({
             "id": r["id"],

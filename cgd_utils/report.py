@@ -10,8 +10,9 @@ from typing import Any
 import pandas as pd
 import yaml
 
-from . import audit, claims, explorer, measurements, paper_tables, reporting, runner, synthesis, verdicts
+from . import audit, claims, explorer, measurements, paper_tables, reporting, runner, statistics, synthesis, verdicts
 from .artifacts import PROJECT, BadInput, Run, write_text
+from .methods import display_name
 
 Record = dict[str, Any]
 
@@ -36,7 +37,7 @@ details::details-content{content-visibility:visible;block-size:auto}.scroll{over
 <a href="#figures">Figures</a> · <a href="#tables">Tables</a> · <a href="#examples">Examples</a> · <a href="#audit">Audit</a> ·
 <a href="#departures">Departures</a> · <a href="#settings">Settings</a></nav>
 <h2 id="summary">Summary</h2><ul>{% for s in summary %}<li>{{ s }}</li>{% endfor %}</ul>
-<h2 id="headline">Headline</h2><p>Mean over seeds ± half of the {{ "%g" | format(100 * run.profile.evaluation.level) }}% t interval, percent. {{ sizes }}</p>
+<h2 id="headline">Headline</h2><p>Mean over seeds with its {{ "%g" | format(100 * run.profile.evaluation.level) }}% interval, percent; differences in points, paired over seeds. {{ sizes }}</p>
 <div class="scroll">{{ headline }}</div>
 <h2 id="claims">Claims</h2><p>{{ rules }}</p><ul>{% for w in ways %}<li>{{ w }}</li>{% endfor %}</ul><div class="scroll">{{ verdicts }}</div>
 <h3>What each verdict rests on</h3>
@@ -87,7 +88,7 @@ def write(run: Run, examples: int = 6) -> Any:
         figures=[{"name": p.stem, "caption": reporting.caption_of(p), "data": base64.b64encode(p.read_bytes()).decode()}
                  for p in sorted(run.figures.glob("*.png"))],
         tables=[{"name": p.stem, "html": Markup(_html(pd.read_csv(p, keep_default_na=False)))} for p in sorted(run.tables.glob("*.csv"))
-                if not p.stem.startswith("published_")],
+                if p.stem not in paper_tables.FILES],
         examples=_examples(run, examples), style=Markup(explorer.STYLE),
         audit=Markup(_html(pd.DataFrame(audit.rows()))), departures=Markup(_departures()),
         settings=yaml.safe_dump(run.profile.model_dump(mode="json"), sort_keys=False, allow_unicode=True),
@@ -110,12 +111,15 @@ def summary(run: Run, results: pd.DataFrame, table: pd.DataFrame, made: pd.DataF
         for family in dict.fromkeys(table["family"])
         for s in _family(table[table["family"] == family], family, run.profile)
     ]
-    for letter, what in (("C", "claims of the paper"), ("Q", "questions of its reviewers")):
-        mine = made[made["id"].str.startswith(letter)]
+    for ids, what in (
+        (claims.OF_THE_PAPER, "claims of the paper"),
+        (claims.OF_REVIEWERS, "questions of its reviewers"),
+    ):
+        mine = made[made["id"].isin(ids)]
         each = mine.groupby("id", sort=False)["verdict"].agg(
             lambda v: verdicts.joint(dict.fromkeys(v)) if verdicts.NOT_MEASURED not in set(v) else verdicts.NOT_MEASURED
         )
-        told = [f"{len(ids)} {v} ({', '.join(ids)})" for v, ids in each.groupby(each, sort=False).groups.items()]
+        told = [f"{len(same)} {v} ({', '.join(same)})" for v, same in each.groupby(each, sort=False).groups.items()]
         out.append(f"Of the {len(each)} {what}: {'; '.join(told)}. They are about {about}.")
     return out
 
@@ -127,15 +131,10 @@ def _family(table: pd.DataFrame, family: str, profile: Any) -> list[str]:
     if "cgd" not in mine.index:
         return []
     c = mine.loc["cgd"]
-    interval = f" [{c['ci_low']:.1f}, {c['ci_high']:.1f}]" if c["ci_low"] == c["ci_low"] else ""
-    seeds = int(c["n_seeds"])
-    told = f"{family}: CGD reaches {c['mean']:.1f}%{interval} on the mean of the accuracy benchmarks ({seeds} seed{'s' if seeds != 1 else ''})"
-    known = mine.dropna(subset=["difference"]) if "difference" in mine else mine.iloc[:0]
-    parts = [
-        f"{r['difference']:+.1f}" + (f" [{r['difference_low']:+.1f}, {r['difference_high']:+.1f}]" if r["difference_low"] == r["difference_low"] else "")
-        + f" against {reporting.display_name(m)}"
-        for m, r in known.iterrows()
-    ]  # fmt: skip
+    reached, seeds = statistics.told(c["mean"], c["ci_low"], c["ci_high"]), int(c["n_seeds"])
+    told = f"{family}: CGD reaches {reached} % on the mean of the accuracy benchmarks ({seeds} seed{'s' if seeds != 1 else ''})"
+    known = mine.dropna(subset=["difference"])
+    parts = [f"{reporting.difference_told(r)} against {display_name(m)}" for m, r in known.iterrows()]
     return [told + (": " + ", ".join(parts) + " points." if parts else ".")]
 
 
@@ -189,7 +188,7 @@ def _html(frame: pd.DataFrame) -> str:
 
 def _measured(table: pd.DataFrame) -> pd.DataFrame:
     """A published table without the kit's columns in which nothing was measured."""
-    return table[[c for c in table if not (c.endswith("(kit)") and set(table[c]) <= {paper_tables.MISSING, ""})]]
+    return table[[c for c in table if not (c.endswith("(kit)") and all(paper_tables.is_missing(x) for x in table[c]))]]
 
 
 def _examples(run: Run, n: int) -> list[tuple[str, Any, Any]]:

@@ -2,53 +2,53 @@
 
 from __future__ import annotations
 
+import json
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from . import statistics
-from .artifacts import BadInput, Run, atomic, write_text
+from . import measurements, statistics
+from .artifacts import BadInput, Run, atomic, content_key, write_json, write_text
+from .measurements import over_seeds, save_csv
+from .methods import colour, display_name
 
 Record = dict[str, Any]
 COLUMNS = ["family", "method", "seed", "benchmark", "metric", "value", "n", "ci_low", "ci_high"]
 QUALITY = ("accuracy", "instruction_following")
-LABELS = {
-    "base": "base", "sft": "SFT", "distilled_sft": "distilled SFT", "refined_sft": "refined SFT", "cft": "CFT", "cgd": "CGD",
-    "cgd_no_critique": "CGD, no critique", "cgd_irrelevant": "CGD, irrelevant", "cgd_generic": "CGD, generic",
-    "cgd_masked": "CGD, masked", "cgd_random": "CGD, random words", "cgd_biased": "CGD, biased", "cgd_joint": "CGD, loss on c and ŷ",
-}  # fmt: skip
-
-
-def display_name(method: str) -> str:
-    """A method's or cell's name as tables and pictures print it: ``cgd [LoRA r=4]`` → CGD [LoRA r=4]."""
-    name, bracket, rest = method.partition(" [")
-    return LABELS.get(name, name) + bracket + rest
-
-
-# Okabe-Ito for the main methods, Tol's muted set for the ablations; colour-blind safe
-COLOURS = {"base": "#999999", "sft": "#E69F00", "distilled_sft": "#56B4E9", "refined_sft": "#009E73", "cft": "#CC79A7",
-           "cgd": "#D55E00", "cgd_no_critique": "#332288", "cgd_irrelevant": "#999933", "cgd_generic": "#44AA99",
-           "cgd_masked": "#882255", "cgd_random": "#DDCC77", "cgd_biased": "#AA4499", "cgd_joint": "#117733"}  # fmt: skip
 MARKERS = "osD^vP*X<>"
+# who writes result rows, in the order of ``results.csv``: 04 its models, 05 the cells of its grids
+PARTS = ("main", "ablations")
 
 
-def write_results(run: Run, *parts: Sequence[Record]) -> pd.DataFrame:
-    """Writes ``results.csv``: the rows of all parts, each (family, method, seed, benchmark, metric) once, in a fixed order.
+def write_results(run: Run, rows: Sequence[Record], part: str = "main") -> pd.DataFrame:
+    """Writes ``results.csv``: these rows as one of `PARTS`, in place of what that part had, and the rows of the others.
 
-    Where parts hold the same row, the last one's values count, at the first one's place.
+    Each (family, method, seed, benchmark, metric) stands once; where parts hold the same row, the last one's values count, at
+    the first one's place. A later part that was measured under another profile is left out until its notebook runs again.
+
+    Raises:
+        BadInput: an earlier part is not there yet.
     """
-    rows = {}
-    for r in (r for part in parts for r in part):
-        seed = None if pd.isna(r["seed"]) else int(r["seed"])
-        rows[(r["family"], r["method"], seed, r["benchmark"], r["metric"])] = {**r, "seed": seed}
-    frame = pd.DataFrame(list(rows.values()), columns=COLUMNS)
+    unrelated = {"name", "description", "processes", "ablations", "analyses"}
+    key = content_key(run.profile.model_dump(mode="json", exclude=unrelated))
+    kept = run.folder / "artifacts" / "results"
+    kept.mkdir(parents=True, exist_ok=True)
+    write_json(kept / f"{part}.json", {"key": key, "rows": list(rows)})
+    found: dict[tuple, Record] = {}
+    for name in PARTS:
+        path, earlier = kept / f"{name}.json", PARTS.index(name) < PARTS.index(part)
+        if earlier and not path.exists():
+            raise BadInput(f"{path}: no such file; run 04_evaluate first")
+        have = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {"key": "", "rows": []}
+        for r in have["rows"] if earlier or have["key"] == key else ():
+            found[r["family"], r["method"], r["seed"], r["benchmark"], r["metric"]] = r
+    frame = pd.DataFrame(list(found.values()), columns=COLUMNS)
     frame["seed"] = frame["seed"].astype("Int64")
-    with atomic(run.results_csv) as path:
-        frame.to_csv(path, index=False, float_format="%.6g", lineterminator="\n")
+    save_csv(frame, run.results_csv)
     return frame
 
 
@@ -63,81 +63,86 @@ def read_results(run: Run) -> pd.DataFrame:
     return pd.read_csv(run.results_csv, dtype={"seed": "Int64"})
 
 
-def per_seed(results: pd.DataFrame, headline: Sequence[str] = ()) -> pd.DataFrame:
-    """One row a (family, method, seed): each benchmark's value, and ``mean``: their plain mean over the accuracy benchmarks."""
-    quality = results[results["metric"].isin(QUALITY)]
-    wide = quality.pivot_table(
-        index=["family", "method", "seed"], columns="benchmark", values="value", dropna=False, sort=False
-    )
-    wide = wide.dropna(how="all")
-    graded = list(dict.fromkeys(quality.loc[quality["metric"] == "accuracy", "benchmark"]))
-    averaged = [b for b in (headline or graded) if b in wide.columns]
-    wide = wide[list(dict.fromkeys(quality["benchmark"]))]
-    wide.insert(0, "mean", wide[averaged].mean(axis=1))
-    return wide.reset_index()
+def averaged(results: pd.DataFrame, benchmarks: Sequence[str] = ()) -> list[str]:
+    """The benchmarks that ``mean`` is the plain mean of: those named, as far as they are there, else all of accuracy."""
+    rows = results[results["metric"].isin(QUALITY)]
+    there = rows["benchmark"].isin(benchmarks) if len(benchmarks) else rows["metric"] == "accuracy"
+    return list(dict.fromkeys(rows.loc[there, "benchmark"]))
+
+
+def quality(results: pd.DataFrame, benchmarks: Sequence[str] = ()) -> pd.DataFrame:
+    """How good each model is: rows ``{family, method, seed, benchmark, value, n, ci_low, ci_high}``, ``mean`` among the benchmarks."""
+    rows = results[results["metric"].isin(QUALITY)].drop(columns="metric")
+    return _with_mean(rows, averaged(results, benchmarks))
+
+
+def _with_mean(rows: pd.DataFrame, benchmarks: Sequence[str]) -> pd.DataFrame:
+    graded = rows[rows["benchmark"].isin(benchmarks)]
+    if graded.empty:
+        return rows
+    return pd.concat([measurements.average(graded, "benchmark", "mean"), rows], ignore_index=True)
+
+
+def questions(results: pd.DataFrame, benchmark: str, benchmarks: Sequence[str] = ()) -> int:
+    """Questions asked of a model: of one benchmark, or for ``mean`` of all that it is the mean of."""
+    rows = quality(results, benchmarks)
+    n = rows.loc[rows["benchmark"] == benchmark, "n"]
+    return int(n.max()) if len(n) else 0
 
 
 def headline(
     results: pd.DataFrame, benchmarks: Sequence[str] = (), level: float = 0.95, reference: str = "cgd"
 ) -> pd.DataFrame:
-    """Mean over seeds, sd, t interval, and the paired difference ``reference`` − method with interval and p.
+    """How good each method is on each benchmark and on their mean, and how far the reference lies above it.
 
-    All in percentage points; ``n_seeds`` models and ``n_questions`` a row. The base is one model, so it has no sd, and its
-    difference is to each seed of the reference. ``interval_over`` says what an interval resamples: ``seeds``, or with one
-    model, or seeds that agree to the last digit, ``questions`` (the result's own interval; for the mean and for differences the
-    half-widths' root sum of squares, as for independent samples, which is on the wide side).
+    Args:
+        results: rows of ``results.csv``.
+        benchmarks: those that ``mean`` is the mean of; none: the accuracy benchmarks.
+        level: of the intervals.
+        reference: the method that the others are compared with.
+
+    Returns:
+        One row a (family, method, benchmark), the benchmark ``mean`` first. In percent: ``mean`` and ``sd`` over the
+        ``n_seeds`` models, each asked ``n_questions``, with the interval ``ci_low``, ``ci_high`` and what it is over,
+        ``interval_over``: see `statistics.summary`. In points: ``difference``, reference − method, with its interval and p,
+        see `differences`; empty for the reference itself.
     """
-    wide = per_seed(results, benchmarks)
-    single = _single_models(results, benchmarks)
-    columns = [c for c in wide.columns if c not in ("family", "method", "seed")]
-    out = []
-    for (family, method), group in wide.groupby(["family", "method"], sort=False):
-        ours = wide[(wide["family"] == family) & (wide["method"] == reference)].set_index("seed")
-        for column in columns:
-            values = group[column].dropna().to_numpy(float)
-            if not len(values):  # no benchmark of this kind: a mean of nothing, or one that a method was not asked
-                continue
-            interval = statistics.mean_t_interval(values, level)
-            n, low, high = single[family, method, column]
-            alone = len(values) == 1 or float(values.std()) < 1e-9  # no spread to see is no certainty
-            row = {"family": family, "method": method, "benchmark": column, "n_seeds": len(values), "n_questions": n,
-                   "mean": values.mean(), "sd": values.std(ddof=1) if len(values) > 1 else None,
-                   "ci_low": low if alone else interval.low, "ci_high": high if alone else interval.high,
-                   "interval_over": "questions" if alone else "seeds"}  # fmt: skip
-            if method != reference and len(ours):
-                theirs = group.set_index("seed")[column].dropna() if method != "base" else None
-                mine = ours[column].dropna()
-                both = [
-                    (mine[s], values[0] if theirs is None else theirs[s])
-                    for s in mine.index
-                    if theirs is None or s in theirs.index
-                ]
-                if both:
-                    d = statistics.paired_difference([a for a, _ in both], [b for _, b in both], level)
-                    row |= {"difference": d.difference, "difference_low": d.low, "difference_high": d.high, "p": d.p}
-                    if pd.isna(d.low) or (d.low == d.high):  # Newcombe's combination of the two intervals
-                        _, ours_low, ours_high = single[family, reference, column]
-                        (a, b), width = both[0], lambda x, y: (x**2 + y**2) ** 0.5
-                        row["difference_low"] = d.difference - width(a - ours_low, high - b)
-                        row["difference_high"] = d.difference + width(ours_high - a, b - low)
-            out.append(row)
-    return pd.DataFrame(out)
+    keys = ["family", "method", "benchmark"]
+    rows = quality(results, benchmarks)
+    models = list(dict.fromkeys(zip(rows["family"], rows["method"], strict=True)))
+    table = over_seeds(rows, level, keys, limits=(0, 100))
+    order = [models.index(pair) for pair in zip(table["family"], table["method"], strict=True)]
+    table = table.assign(order=order).sort_values("order", kind="stable").drop(columns="order")
+    names = {"value": "mean", "seeds": "n_seeds", "n": "n_questions", "over": "interval_over"}
+    against = {method: reference for _, method in models if method != reference}
+    found = differences(results, against, benchmarks, level)
+    return table.rename(columns=names).merge(found, on=keys, how="left")
 
 
-def _single_models(
-    results: pd.DataFrame, benchmarks: Sequence[str]
-) -> dict[tuple[str, str, str], tuple[int, float, float]]:
-    """(family, method, benchmark or ``mean``) → questions, and the interval over them of the first model of each."""
-    quality = results[results["metric"].isin(QUALITY)]
-    quality = quality.drop_duplicates(["family", "method", "benchmark"])
-    out = {(r.family, r.method, r.benchmark): (int(r.n), r.ci_low, r.ci_high) for r in quality.itertuples()}
-    graded = quality[quality["metric"] == "accuracy"]
-    averaged = quality[quality["benchmark"].isin(benchmarks)] if len(benchmarks) else graded
-    for (family, method), rows in averaged.groupby(["family", "method"], sort=False):
-        k, mean = len(rows), rows["value"].mean()
-        down, up = (((rows[c] - rows["value"]) ** 2).sum() ** 0.5 / k for c in ("ci_low", "ci_high"))
-        out[family, method, "mean"] = (int(rows["n"].sum()), mean - down, mean + up)
-    return out
+def differences(
+    results: pd.DataFrame, against: Mapping[str, str], benchmarks: Sequence[str] = (), level: float = 0.95
+) -> pd.DataFrame:
+    """Paired differences in points, ``against[method]`` − method, one row a (family, method, benchmark), ``mean`` among them.
+
+    Returns:
+        ``difference`` with its interval, over seeds (all methods answer the same questions) and the least noise of the
+        questions; of one seed, over its questions: see `measurements.minus`. ``p`` is the paired t-test's over seeds alone.
+    """
+    keys = ["family", "method", "benchmark"]
+    single = difference_rows(results, against, benchmarks)
+    names = {"value": "difference", "ci_low": "difference_low", "ci_high": "difference_high"}
+    tested = single.groupby(keys, sort=False)["value"].agg(lambda d: statistics.paired_difference(d, [0.0] * len(d)).p)
+    out = over_seeds(single, level, keys).rename(columns=names)
+    return out.merge(tested.rename("p").reset_index(), on=keys)[[*keys, *names.values(), "p"]]
+
+
+def difference_rows(results: pd.DataFrame, against: Mapping[str, str], benchmarks: Sequence[str] = ()) -> pd.DataFrame:
+    """`differences` seed by seed: rows as those of `quality`."""
+    rows = results[results["metric"].isin(QUALITY)].drop(columns="metric")
+    theirs = rows[rows["method"].isin(list(against))].assign(other=lambda t: t["method"].map(against))
+    ours = rows[rows["method"].isin(list(against.values()))].rename(columns={"method": "other"})
+    each = measurements.minus(ours, theirs, ["family", "benchmark", "other"]).drop(columns="other")
+    return _with_mean(each, averaged(results, benchmarks))
 
 
 def answers_table(results: pd.DataFrame, statuses: Sequence[str]) -> pd.DataFrame:
@@ -152,72 +157,58 @@ def answers_table(results: pd.DataFrame, statuses: Sequence[str]) -> pd.DataFram
         row = dict(zip(keys, key, strict=True))
         for metric, mine in rows.groupby("metric", sort=False):
             n = int(mine["n"].sum())
-            i = statistics.wilson(round(float((mine["value"] * mine["n"]).sum()) / 100), n)
+            right = float((mine["value"] * mine["n"]).sum()) / 100
+            i = statistics.wilson(min(max(right, 0.0), n), n)
             row.setdefault("answers", n)
-            row[metric] = f"{100 * i.estimate:.1f} [{100 * i.low:.1f}, {100 * i.high:.1f}]"
+            row[metric] = statistics.told(100 * i.estimate, 100 * i.low, 100 * i.high)
         out.append(row)
     return pd.DataFrame(out).fillna("")
 
 
-def length_table(results: pd.DataFrame, metrics: Sequence[str] = ("words", "tokens", "steps")) -> pd.DataFrame:
-    """Reasoning length beside accuracy and Pass@k: a row a (family, method, benchmark), ``mean [interval]`` over ``seeds``.
-
-    With one model, or seeds that agree to the last digit, the interval is the first model's own, over its answers (``n``).
-    """
+def length_table(
+    results: pd.DataFrame, metrics: Sequence[str] = ("words", "tokens", "steps"), level: float = 0.95
+) -> pd.DataFrame:
+    """Reasoning length beside accuracy and Pass@k: a row a (family, method, benchmark), ``mean [interval]`` a metric."""
     keys = ["family", "method", "benchmark"]
-    samples = [m for m in dict.fromkeys(results["metric"]) if m.startswith("pass@")]
-    out = []
-    for key, rows in results.groupby(keys, sort=False):
-        row = {**dict(zip(keys, key, strict=True)), "seeds": max(1, rows["seed"].nunique())}
-        for metric in (*QUALITY, *samples, *metrics):
-            mine = rows[rows["metric"] == metric]
-            if mine.empty:
-                continue
-            low, high = mine["ci_low"].iloc[0], mine["ci_high"].iloc[0]
-            if len(mine) > 1 and mine["value"].std() > 1e-9:
-                i = statistics.mean_t_interval(mine["value"].to_numpy(float))
-                low, high = i.low, i.high
-            row["n"] = int(mine["n"].max())
-            row[metric] = f"{mine['value'].mean():.1f} [{low:.1f}, {high:.1f}]"
-        out.append(row)
-    return pd.DataFrame(out).fillna("")
+    samples = sorted(filter(measurements.samples_of, set(results["metric"])), key=measurements.samples_of)
+    shown = [m for m in (*QUALITY, *samples, *metrics) if (results["metric"] == m).any()]
+    summed = over_seeds(results[results["metric"].isin(shown)], level, [*keys, "metric"])
+    return measurements.spread(summed, keys, "metric", 1)[[*keys, *measurements.ABOUT, *shown]]
 
 
 def printed(table: pd.DataFrame, family: str, benchmarks: Sequence[str] | None = None) -> pd.DataFrame:
-    """The headline table as people read it: ``mean ± half-width (n=questions)`` a benchmark, difference and p on the mean."""
+    """The headline table as people read it: ``mean [interval]`` a benchmark, what the intervals are over, difference and p on the mean."""
     mine = table[table["family"] == family]
-    shown = list(benchmarks or dict.fromkeys(mine["benchmark"]))
     rows = []
-    for method in dict.fromkeys(mine["method"]):
-        cells = mine[mine["method"] == method].set_index("benchmark")
-        row = {"method": display_name(method), "seeds": int(cells["n_seeds"].iloc[0])}
-        for b in shown:
-            if b not in cells.index:
-                continue
-            half = (cells.loc[b, "ci_high"] - cells.loc[b, "ci_low"]) / 2
-            told = f"{b} (n={cells.loc[b, 'n_questions']:.0f})"
-            row[told] = f"{cells.loc[b, 'mean']:.1f}" + (f" ± {half:.1f}" if half == half else "")
-        c = cells.loc["mean"] if "mean" in cells.index else {}
-        has = "difference" in c and c["difference"] == c["difference"]
-        row["CGD − method (mean)"] = (
-            f"{c['difference']:+.1f} [{c['difference_low']:+.1f}, {c['difference_high']:+.1f}]" if has else ""
-        )
-        row["p"] = ("<0.001" if c["p"] < 0.001 else f"{c['p']:.3f}") if has and c["p"] == c["p"] else ""
+    for method, cells in mine.groupby("method", sort=False):
+        by = cells.set_index("benchmark").to_dict("index")
+        over = dict.fromkeys(filter(None, cells["interval_over"]))
+        row = {"method": display_name(method), "seeds": int(cells["n_seeds"].max()), "intervals over": "; ".join(over)}
+        for b in benchmarks or dict.fromkeys(mine["benchmark"]):
+            if c := by.get(b):
+                row[f"{b} (n={c['n_questions']:.0f})"] = statistics.told(c["mean"], c["ci_low"], c["ci_high"])
+        c = by.get("mean", {})
+        row["CGD − method (mean)"] = difference_told(c)
+        row["p"] = p_told(c.get("p"))
         rows.append(row)
-    return pd.DataFrame(rows)
+    return pd.DataFrame(rows).fillna("")
 
 
-def save_csv(frame: pd.DataFrame, path: Path) -> None:
-    """Writes a frame as CSV, the same bytes for the same numbers."""
-    with atomic(path) as part:
-        frame.to_csv(part, index=False, float_format="%.6g", lineterminator="\n")
+def difference_told(cell: Mapping[str, Any]) -> str:
+    """A row's difference with its interval; '' where it has none."""
+    parts = (cell.get(c, float("nan")) for c in ("difference", "difference_low", "difference_high"))
+    return statistics.told(*parts, form="+.1f")
+
+
+def p_told(p: float | None) -> str:
+    """A p-value as people read it; '' where there is none."""
+    return "" if p is None or pd.isna(p) else "<0.001" if p < 0.001 else f"{p:.3f}"
 
 
 def save_table(frame: pd.DataFrame, folder: Path, name: str) -> None:
     """Writes a table as CSV, Markdown and LaTeX."""
     folder.mkdir(parents=True, exist_ok=True)
-    with atomic(folder / f"{name}.csv") as path:
-        frame.to_csv(path, index=False, float_format="%.6g", lineterminator="\n")
+    save_csv(frame, folder / f"{name}.csv")
     write_text(folder / f"{name}.md", frame.to_markdown(index=False, floatfmt=".2f") + "\n")
     text = frame.to_latex(index=False, float_format="%.2f", na_rep="", escape=True)
     for sign, command in (("±", r"$\pm$"), ("−", "$-$"), ("<", "$<$"), ("→", r"$\to$")):
@@ -262,7 +253,10 @@ def sizes(plotted: pd.DataFrame) -> str:
             parts.append(f"n = {told} a model" if column.startswith("n") and column != "n_seeds" else told)
     if not parts:
         return ""
-    return f"{'; '.join(parts)}; bars and bands are 95% intervals, over seeds where there are several."
+    over = [c for c in ("interval_over", "over") if c in plotted]
+    named = dict.fromkeys(o for c in over for o in plotted[c] if isinstance(o, str) and o)
+    told = f", over {' or over '.join(named)}" if named else ""
+    return f"{'; '.join(parts)}; bars and bands are intervals{told}."
 
 
 def caption_of(picture: Path) -> str:
@@ -278,7 +272,7 @@ def plot_by_steps(
     trained: Sequence[str] = (),
     methods: Sequence[str] = (),
 ) -> Any:
-    """Accuracy on each benchmark, a line a method, with t intervals over seeds."""
+    """Accuracy on each benchmark, a line a method, with the intervals of `headline`."""
     import matplotlib.pyplot as plt
 
     style()
@@ -291,7 +285,7 @@ def plot_by_steps(
         shift = (i - (len(shown) - 1) / 2) * 0.06
         low, high = (cells["mean"] - cells["ci_low"]).clip(lower=0), (cells["ci_high"] - cells["mean"]).clip(lower=0)
         axes.errorbar([j + shift for j in range(len(benchmarks))], cells["mean"], yerr=[low.fillna(0), high.fillna(0)],
-                      marker=MARKERS[i % len(MARKERS)], capsize=2, lw=1.4, ms=5, color=COLOURS.get(method),
+                      marker=MARKERS[i % len(MARKERS)], capsize=2, lw=1.4, ms=5, color=colour(method),
                       label=display_name(method))  # fmt: skip
     inside = [j for j, b in enumerate(benchmarks) if b in trained]
     if inside:
@@ -311,32 +305,35 @@ def plot_by_steps(
     axes.set_ylabel("accuracy (%)")
     axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
     seeds = int(table["n_seeds"].max())
-    axes.set_title(f"{family}: accuracy by benchmark ({seeds} seeds; 95% intervals)", fontsize=10)
+    axes.set_title(f"{family}: accuracy by benchmark ({seeds} seeds; intervals over seeds and questions)", fontsize=10)
     return figure
 
 
-def plot_gain(table: pd.DataFrame, family: str, methods: Sequence[str] = ()) -> Any:
-    """Gain over the base on the mean of the graded benchmarks, with intervals."""
+def gains(results: pd.DataFrame, benchmarks: Sequence[str] = (), level: float = 0.95) -> pd.DataFrame:
+    """What each method gains over the base on the mean, in points: `headline` rows with ``gain`` and its interval."""
+    table = headline(results, benchmarks, level, reference="base")
+    mine = table[(table["benchmark"] == "mean") & table["difference"].notna()]
+    gained = {"gain": -mine["difference"], "gain_low": -mine["difference_high"], "gain_high": -mine["difference_low"]}
+    return mine.assign(**gained, base=mine["mean"] + mine["difference"])[
+        ["family", "method", "n_seeds", "n_questions", *gained, "base"]
+    ]
+
+
+def plot_gain(gained: pd.DataFrame, family: str) -> Any:
+    """Rows of `gains` as dots with intervals, paired over seeds."""
     import matplotlib.pyplot as plt
 
     style()
-    mine = table[(table["family"] == family) & (table["benchmark"] == "mean")].set_index("method")
-    shown = [m for m in mine.index if m != "base" and (not methods or m in methods)][::-1]
-    base = mine.loc["base", "mean"]
-    figure, axes = plt.subplots(figsize=(7, 0.45 * len(shown) + 1.2))
-    for y, method in enumerate(shown):
-        c = mine.loc[method]
-        half = (
-            [[max(0, c["mean"] - c["ci_low"])], [max(0, c["ci_high"] - c["mean"])]]
-            if c["ci_low"] == c["ci_low"]
-            else None
-        )
-        axes.errorbar(c["mean"] - base, y, xerr=half, fmt="o", capsize=3, color=COLOURS.get(method, "#333333"))
+    mine = gained[gained["family"] == family].iloc[::-1]
+    figure, axes = plt.subplots(figsize=(7, 0.45 * len(mine) + 1.2))
+    for y, c in enumerate(mine.itertuples()):
+        half = None if pd.isna(c.gain_low) else [[c.gain - c.gain_low], [c.gain_high - c.gain]]
+        axes.errorbar(c.gain, y, xerr=half, fmt="o", capsize=3, color=colour(c.method))
     axes.axvline(0, color="#555555", lw=1)
-    axes.set_yticks(range(len(shown)), [display_name(m) for m in shown])
-    axes.set_ylim(-0.6, len(shown) - 0.4)
-    axes.set_xlabel(f"gain over the base student (points; base {base:.1f}%)")
-    axes.set_title(f"{family}: mean gain, {int(mine['n_seeds'].max())} seeds; 95% intervals", fontsize=10)
+    axes.set_yticks(range(len(mine)), [display_name(m) for m in mine["method"]])
+    axes.set_ylim(-0.6, len(mine) - 0.4)
+    axes.set_xlabel(f"gain over the base student (points; base {mine['base'].mean():.1f}%)")
+    axes.set_title(f"{family}: mean gain, {int(mine['n_seeds'].max())} seeds; paired intervals", fontsize=10)
     return figure
 
 
@@ -395,12 +392,10 @@ def _plot_steps(axes: Any, histories: Record, validations: Record, name: str) ->
         told.add(method)
         rows = [h for h in history if h.get(name) is not None]
         axes.plot(
-            [h["step"] for h in rows], [h[name] for h in rows], color=COLOURS.get(method), lw=1, alpha=0.8, label=known
+            [h["step"] for h in rows], [h[name] for h in rows], color=colour(method), lw=1, alpha=0.8, label=known
         )
         held = [v for v in validations.get(key, []) if v.get(name) is not None]
-        axes.plot(
-            [v["step"] for v in held], [v[name] for v in held], "o", color=COLOURS.get(method), ms=4, mec="#333333"
-        )
+        axes.plot([v["step"] for v in held], [v[name] for v in held], "o", color=colour(method), ms=4, mec="#333333")
 
 
 class LiveLosses:

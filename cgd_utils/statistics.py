@@ -1,15 +1,17 @@
 """Intervals, paired tests, corrections and Pass@k: arrays in, numbers out.
 
 Conventions: a difference is always a - b; accuracies are shares from 0 to 1 (only `minimum_detectable_difference` speaks
-in points); a number that the data cannot give is ``nan``, never a crash and never a warning. Every random draw comes from
-``numpy.random.default_rng(seed)``, so the same call gives the same numbers.
+in points); a number that the data cannot give is ``nan``, never a crash and never a warning. A sample without spread shows
+no certainty: no interval has zero width. Every random draw comes from ``numpy.random.default_rng(seed)``, so the same call
+gives the same numbers.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from math import asin, isnan, nan, pi, sin, sqrt
+from functools import cache
+from math import asin, inf, nan, pi, sin, sqrt
 
 import numpy as np
 
@@ -45,33 +47,119 @@ class Test:
     effect: float = nan
 
 
+@dataclass(frozen=True)
+class Summary:
+    """A mean over seeds with its interval: `summary`.
+
+    Attributes:
+        value: the mean over the seeds.
+        sd: standard deviation over the seeds; ``nan`` for one.
+        ci_low, ci_high: the interval; ``nan`` where nothing shows how far the value can be trusted.
+        seeds: how many models.
+        n: questions (or other items) that each model was measured on, the mean over the seeds.
+        over: what the interval is over: ``seeds and questions``, ``seeds``, ``questions``, or nothing.
+    """
+
+    value: float
+    sd: float
+    ci_low: float
+    ci_high: float
+    seeds: int
+    n: int
+    over: str
+
+
+def told(value: float, low: float = nan, high: float = nan, form: str = ".1f") -> str:
+    """A value with its interval as people read it: ``12.3 [10.1, 14.8]``; the value alone where there is no interval."""
+    if value != value:
+        return ""
+    known = low == low and high == high
+    return f"{value:{form}} [{low:{form}}, {high:{form}}]" if known else f"{value:{form}}"
+
+
 # --- one accuracy, one mean ------------------------------------------------------------------------------------------
-def wilson(correct: int, n: int, level: float = 0.95) -> Interval:
-    """Wilson score interval of an accuracy, ``correct`` of ``n`` items (Wilson 1927; scipy's ``proportion_ci``).
+def wilson(correct: float, n: int, level: float = 0.95) -> Interval:
+    """Wilson score interval of an accuracy, ``correct`` of ``n`` items (Wilson 1927; statsmodels' ``proportion_confint``).
+
+    ``correct`` may be a sum of scores between 0 and 1: no such scores vary more than 0/1 ones of the same mean.
 
     Raises:
         ValueError: n < 1, or correct outside 0..n.
     """
-    from scipy.stats import binomtest
+    from statsmodels.stats.proportion import proportion_confint
 
     if n < 1 or not 0 <= correct <= n:
         raise ValueError(f"wilson: {correct} correct of {n} items - needs n >= 1 and 0 <= correct <= n")
-    bounds = binomtest(int(correct), int(n)).proportion_ci(_level(level), method="wilson")
-    return Interval(correct / n, float(bounds.low), float(bounds.high), level, int(n))
+    low, high = proportion_confint(correct, n, alpha=1 - _level(level), method="wilson")
+    share = correct / n  # rounding can leave a bound beyond it
+    return Interval(share, min(float(low), share), max(float(high), share), level, int(n))
 
 
 def mean_t_interval(values: Sequence[float], level: float = 0.95) -> Interval:
-    """Mean of ``values`` (n,), one per seed, with Student's t interval; one value gives ``nan`` bounds.
+    """Mean of ``values`` (n,), one per seed, with Student's t interval; ``nan`` bounds for one value or equal ones.
 
     Raises:
         ValueError: no values, or a value that is not finite.
     """
-    from scipy.stats import t
-
     x = _array("mean_t_interval: values", values)
-    half = nan if len(x) < 2 else float(t.ppf((1 + _level(level)) / 2, len(x) - 1)) * _sd(x) / sqrt(len(x))
+    sd = _sd(x)
+    half = _quantile(_level(level), len(x) - 1) * sd / sqrt(len(x)) if sd > 0 else nan
     mean = float(x.mean())
     return Interval(mean, mean - half, mean + half, level, len(x))
+
+
+def summary(
+    values: Sequence[float],
+    lows: Sequence[float],
+    highs: Sequence[float],
+    n: Sequence[int],
+    level: float = 0.95,
+    limits: tuple[float, float] = (-inf, inf),
+) -> Summary:
+    """Mean over seeds with one interval over what varied, seeds and questions.
+
+    Seeds give Student's t interval, where there are several that differ. Questions give the models' own intervals: the mean
+    distances of their bounds from their values, undivided by the number of seeds, since all seeds answer the same questions.
+    The two are independent sources, so their distances add in quadrature on each side (Zou and Donner 2008,
+    doi 10.1002/sim.3095). Noise that belongs to neither alone is counted twice: on the wide side.
+
+    Args:
+        values: (seeds,), one a model.
+        lows: (seeds,), lower bounds of each model's interval over questions; ``nan``, or equal to the upper: unknown.
+        highs: (seeds,), the upper bounds.
+        n: (seeds,), questions of each model.
+        level: of the interval, and of the models' own.
+        limits: the smallest and the largest value there can be; the interval ends there.
+
+    Raises:
+        ValueError: no values, or a value that is not finite.
+    """
+    x, low, high = _array("summary: values", values), np.asarray(lows, float), np.asarray(highs, float)
+    mean, seeds = float(x.mean()), mean_t_interval(x, level)
+    known = high > low
+    over = [name for name, there in (("seeds", seeds.high > seeds.low), ("questions", known.any())) if there]
+    spread = mean - seeds.low if "seeds" in over else 0.0
+    down, up = (float(side[known].mean()) if known.any() else 0.0 for side in (x - low, high - x))
+    return Summary(
+        value=mean,
+        sd=_sd(x),
+        ci_low=max(limits[0], mean - sqrt(spread**2 + down**2)) if over else nan,
+        ci_high=min(limits[1], mean + sqrt(spread**2 + up**2)) if over else nan,
+        seeds=len(x),
+        n=round(float(np.mean(n))),
+        over=" and ".join(over),
+    )
+
+
+def least_noise(difference: float, n: int, level: float = 0.95) -> float:
+    """Half-width of the interval of a paired difference of two accuracies, at the least that the difference allows.
+
+    Two accuracies that differ by k of ``n`` questions (``difference`` = k / n, a share) disagree on k questions or more; this
+    is Bonett and Price's adjusted Wald interval (2012, doi 10.3102/1076998611411915) for just k, all one way. It leaves out 0
+    from 6 questions on, as the exact sign test does at 95%.
+    """
+    k = abs(difference) * n
+    return _quantile(_level(level), inf) * sqrt(k + 2 - k**2 / (n + 2)) / (n + 2)
 
 
 # --- two methods on the same seeds or items --------------------------------------------------------------------------
@@ -79,8 +167,8 @@ def paired_difference(a: Sequence[float], b: Sequence[float], level: float = 0.9
     """Paired t-test of two methods over the same seeds: ``a`` and ``b`` (seeds,), one figure per seed in the same order.
 
     ``statistic`` is t with n - 1 degrees of freedom, ``effect`` Cohen's d_z = mean / sd of the differences. Without
-    spread there is no noise to compare with: all differences 0 gives p = 1, interval [0, 0] and effect 0; all equal but
-    not 0, or a single seed, gives ``nan`` for interval, p, statistic and effect.
+    spread there is no noise to compare with, and no interval: all differences 0 gives p = 1 and effect 0; all equal but
+    not 0, or a single seed, gives ``nan`` for p, statistic and effect.
 
     Raises:
         ValueError: different lengths, no values, or a value that is not finite.
@@ -88,19 +176,16 @@ def paired_difference(a: Sequence[float], b: Sequence[float], level: float = 0.9
     from scipy.stats import t
 
     d = _differences("paired_difference", a, b)
-    mean = float(d.mean())
-    sd = _sd(d, scale=max(np.abs(a).max(), np.abs(b).max())) if len(d) > 1 else nan
-    if sd == 0:
-        # differences equal up to rounding: t would be rounding noise over rounding noise
-        known = mean if mean != 0 and abs(mean) > 1e-12 * np.abs(a).max() else 0.0
-        if known == 0:
-            return Test(0.0, 0.0, 0.0, _level(level), 1.0, len(d), 0.0, 0.0)
+    mean, sd = float(d.mean()), _sd(d, scale=max(np.abs(a).max(), np.abs(b).max()))
+    if sd == 0 and abs(mean) <= 1e-12 * np.abs(a).max():  # equal up to rounding
+        return Test(0.0, nan, nan, _level(level), 1.0, len(d), 0.0, 0.0)
+    if not sd > 0:
         return Test(mean, nan, nan, _level(level), nan, len(d))
-    interval = mean_t_interval(d, level)
-    effect = mean / sd
+    interval, effect = mean_t_interval(d, level), mean / sd
     statistic = effect * sqrt(len(d))
-    p = nan if isnan(sd) else 2 * float(t.sf(abs(statistic), len(d) - 1))
-    return Test(mean, interval.low, interval.high, level, p, len(d), statistic, effect)
+    return Test(
+        mean, interval.low, interval.high, level, 2 * float(t.sf(abs(statistic), len(d) - 1)), len(d), statistic, effect
+    )
 
 
 def mcnemar(a: Sequence[bool], b: Sequence[bool], mid_p: bool = False) -> Test:
@@ -192,8 +277,8 @@ def hierarchical_bootstrap(
     rng = np.random.default_rng(seed)
     weights = rng.multinomial(seeds, np.full(seeds, 1 / seeds), size=_draws(draws)) / seeds
     resampled = (_resampled_means(x, draws, rng) * weights).sum(axis=1)
-    test = _bootstrap_test(float(x.mean()), resampled, level, items)
-    return test if b is not None else Interval(test.difference, test.low, test.high, level, items)
+    made = _bootstrap_interval if b is None else _bootstrap_test
+    return made(float(x.mean()), resampled, level, items)
 
 
 # --- two independent samples -----------------------------------------------------------------------------------------
@@ -201,15 +286,13 @@ def independent_difference(correct_a: float, n_a: int, correct_b: float, n_b: in
     """Difference of two accuracies when it is not known who got which item right: interval and test.
 
     Newcombe's hybrid score interval (1998, method 10; statsmodels), and the pooled two-proportion z test.
-    ``statistic`` is z, ``effect`` Cohen's h, n
-    the smaller sample. For two methods on the same items this is the cautious choice: their shared items usually make
+    ``statistic`` is z, ``effect`` Cohen's h, n the smaller sample. For two methods on the same items this is the cautious choice: their shared items usually make
     the true noise smaller.
 
     Raises:
         ValueError: n < 1, or correct outside 0..n.
     """
-    from scipy.stats import norm
-    from statsmodels.stats.proportion import confint_proportions_2indep
+    from statsmodels.stats.proportion import confint_proportions_2indep, proportions_ztest
 
     for correct, n in ((correct_a, n_a), (correct_b, n_b)):
         if n < 1 or not 0 <= correct <= n:
@@ -219,9 +302,7 @@ def independent_difference(correct_a: float, n_a: int, correct_b: float, n_b: in
     low, high = confint_proportions_2indep(*counts, method="newcomb", compare="diff", alpha=1 - _level(level))
     statistic, p = 0.0, 1.0  # where both are 0 or both 1, the score statistic is 0/0
     if not (p_a == p_b and p_a in (0, 1)):
-        pooled = (correct_a + correct_b) / (n_a + n_b)
-        statistic = (p_a - p_b) / sqrt(pooled * (1 - pooled) * (1 / n_a + 1 / n_b))
-        p = float(2 * norm.sf(abs(statistic)))
+        statistic, p = map(float, proportions_ztest([correct_a, correct_b], [n_a, n_b]))
     return Test(p_a - p_b, float(low), float(high), level, p, min(n_a, n_b), statistic, cohens_h(p_a, p_b))
 
 
@@ -253,7 +334,7 @@ def cohens_d(a: Sequence[float], b: Sequence[float]) -> float:
     freedom = len(x) + len(y) - 2
     if freedom < 1:
         return nan
-    pooled = sqrt((((x - x.mean()) ** 2).sum() + ((y - y.mean()) ** 2).sum()) / freedom)
+    pooled = sqrt((len(x) * x.var() + len(y) * y.var()) / freedom)
     return _ratio(float(x.mean() - y.mean()), pooled)
 
 
@@ -322,13 +403,12 @@ def pass_at_k_curve(
 ) -> dict[int, Interval]:
     """Mean Pass@k over questions for each k: ``counts`` (questions,) right answers of ``n`` samples each.
 
-    Percentile intervals from resampling questions, the same resamples for every k.
+    Percentile intervals from resampling questions, the same resamples for every k; Wilson's where all questions are alike.
     """
     each = np.array([pass_at_k(n, np.asarray(counts), k) for k in ks])
     resampled = _resampled_means(each, draws, np.random.default_rng(seed))
-    low, high = _bounds(resampled, level)
     return {
-        int(k): Interval(float(each[i].mean()), float(low[i]), float(high[i]), level, each.shape[1])
+        int(k): _bootstrap_interval(float(each[i].mean()), resampled[:, i], level, each.shape[1])
         for i, k in enumerate(ks)
     }
 
@@ -359,8 +439,7 @@ def majority_at_k(
         raise ValueError(f"majority_at_k: k = {k}, n = {n} - needs 1 <= k <= n")
     rng = np.random.default_rng(seed)
     each = np.array([_majority(row, right, k, draws, rng) for row, right in zip(answers, correct, strict=True)])
-    low, high = _bounds(_resampled_means(each[None], DRAWS, rng), level)
-    return Interval(float(each.mean()), float(low[0]), float(high[0]), level, len(each))
+    return _bootstrap_interval(float(each.mean()), _resampled_means(each[None], DRAWS, rng)[:, 0], level, len(each))
 
 
 def _majority(row: Sequence[object], right: Sequence[bool], k: int, draws: int, rng: np.random.Generator) -> float:
@@ -389,8 +468,20 @@ def _resampled_means(values: np.ndarray, draws: int, rng: np.random.Generator) -
     return np.concatenate([rng.multinomial(n, counts / n, size=size) @ columns.T / n for size in sizes])
 
 
+def _bootstrap_interval(mean: float, resampled: np.ndarray, level: float, n: int) -> Interval:
+    """The percentile interval of a mean over ``n`` items. Where no resample differs: Wilson's of scores from 0 to 1, else none."""
+    low, high = _bounds(resampled, level)
+    if high - low > 1e-12:
+        return Interval(mean, float(low), float(high), level, n)
+    inside = -1e-12 <= mean <= 1 + 1e-12
+    return wilson(min(max(mean, 0.0), 1.0) * n, n, level) if inside else Interval(mean, nan, nan, level, n)
+
+
 def _bootstrap_test(estimate: float, resampled: np.ndarray, level: float, n: int, effect: float = nan) -> Test:
     low, high = _bounds(resampled, level)
+    if high - low < 1e-12:  # no item differs from another
+        half = least_noise(estimate, n, level) if abs(estimate) <= 1 else nan
+        low, high = estimate - half, estimate + half
     zero = 1e-12  # sums of thirds miss 0 by rounding
     fewer = min((resampled <= zero).sum(), (resampled >= -zero).sum())
     p = min(1.0, 2 * (int(fewer) + 1) / (len(resampled) + 1))
@@ -416,13 +507,23 @@ def _differences(name: str, a: object, b: object) -> np.ndarray:
 
 
 def _sd(x: np.ndarray, scale: float | None = None) -> float:
-    """Sample standard deviation; exactly 0 where the spread is only rounding error of values as large as ``scale``."""
+    """Sample sd, ``nan`` of one value; exactly 0 where the spread is only rounding error of values as large as ``scale``."""
+    if len(x) < 2:
+        return nan
     sd = float(x.std(ddof=1))
     return sd if sd > 1e-12 * (np.abs(x).max() if scale is None else scale) else 0.0
 
 
 def _ratio(a: float, b: float) -> float:
     return a / b if b else (0.0 if a == 0 else nan)
+
+
+@cache
+def _quantile(level: float, freedom: float) -> float:
+    """How many standard errors an interval of this level reaches to either side: Student's t, the normal for ``inf``."""
+    from scipy.stats import t
+
+    return float(t.ppf((1 + level) / 2, freedom))
 
 
 def _level(level: float) -> float:

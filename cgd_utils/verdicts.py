@@ -1,7 +1,7 @@
 """Verdicts: three ways of judging the interval of a difference, and what a claim is measured from.
 
-Intervals are over seeds (paired where two models are compared), over items where there is one model or no spread. `MARGIN` points
-are the least that matters:
+Intervals are over seeds and questions (`statistics.summary`); those of differences are paired over seeds. `MARGIN` points are the
+least that matters:
 
 - *gain*: ``supported`` if it lies above 0, ``contradicted`` if below, else ``inconclusive``;
 - *effect*: as *gain*, and ``contradicted`` too if it lies within ± `MARGIN`: no effect worth the name is there;
@@ -14,10 +14,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import cached_property
+from math import nan
 
 import pandas as pd
 
 from . import measurements, reporting
+from .methods import display_name
 from .profiles import Profile
 
 SUPPORTED, CONTRADICTED, INCONCLUSIVE = "supported", "contradicted", "inconclusive"
@@ -26,21 +29,53 @@ MARGIN = 2.0
 MIN_SEEDS = 3  # fewer models show no spread, so nothing is judged by them
 
 
-@dataclass(frozen=True)
-class Measured:
-    """What was measured for a claim: words, a figure with its interval, what it rests on.
+Judge = Callable[[float, float], str]
 
-    ``verdict`` None: it describes and is not judged; it carries the joint verdict of the others.
+
+@dataclass(frozen=True, kw_only=True)
+class Measured:
+    """What was measured for a claim.
+
+    Attributes:
+        what: in words.
+        estimate: the figure.
+        low, high: its interval; ``nan`` where nothing was sampled, or nothing shows how far the figure can be trusted.
+        seeds: how many models it rests on.
+        n: questions (or other items) a model.
+        verdict: its own verdict; None: it describes and is not judged, and carries the joint verdict of the others.
+        unit: of the figure.
     """
 
     what: str
     estimate: float
-    low: float
-    high: float
+    low: float = nan
+    high: float = nan
     seeds: int
     n: int
     verdict: str | None
     unit: str = "points"
+
+
+def measured(
+    rows: pd.DataFrame, what: str, judge: Judge | None, level: float, unit: str = "points", enough: bool = False
+) -> Measured | None:
+    """One figure of the models' rows, over seeds and questions; None without rows.
+
+    Args:
+        rows: rows ``{seed, value, n, ci_low, ci_high}`` about the same, one a model.
+        what: in words.
+        judge: gives the verdict of the interval; None: the figure is not judged.
+        level: of the interval.
+        unit: of the figure.
+        enough: whether one model is all that there can be, as of the base: then `MIN_SEEDS` are not asked for.
+    """
+    if rows.empty:
+        return None
+    (s,) = measurements.over_seeds(rows.assign(what=what), level, ["what"]).itertuples()
+    verdict = judged(judge, s.ci_low, s.ci_high, MIN_SEEDS if enough else s.seeds) if judge else None
+    return Measured(
+        what=what, estimate=s.value, low=s.ci_low, high=s.ci_high, seeds=s.seeds, n=s.n, verdict=verdict, unit=unit
+    )
 
 
 def gain(low: float, high: float) -> str:
@@ -58,7 +93,7 @@ def matters(low: float, high: float) -> str:
     return SUPPORTED if low > 0 or high < 0 else effect(low, high)
 
 
-def judged(judge: Callable[[float, float], str], low: float, high: float, seeds: int) -> str:
+def judged(judge: Judge, low: float, high: float, seeds: int) -> str:
     """The verdict of an interval over seeds: ``inconclusive`` with fewer than `MIN_SEEDS`."""
     return judge(low, high) if seeds >= MIN_SEEDS else INCONCLUSIVE
 
@@ -71,7 +106,16 @@ def joint(verdicts: Iterable[str | None]) -> str:
 
 @dataclass(frozen=True)
 class View:
-    """What one family has: its rows of `reporting.headline`, its results, and its analyses (summed over seeds too)."""
+    """What one family of a run has.
+
+    Attributes:
+        family: its name.
+        profile: of the run, where it is known.
+        table: its rows of `reporting.headline`.
+        results: its rows of ``results.csv``.
+        analyses: its rows of ``analyses.csv``.
+        level: of the intervals.
+    """
 
     family: str
     profile: Profile | None
@@ -80,46 +124,26 @@ class View:
     analyses: pd.DataFrame
     level: float
 
+    @property
+    def headline(self) -> list[str]:
+        """The benchmarks that the mean is of; none: all of accuracy."""
+        return self.profile.evaluation.headline if self.profile else []
+
+    @cached_property
+    def quality(self) -> pd.DataFrame:
+        """The rows of ``results`` that say how good a model is."""
+        return self.results[self.results["metric"].isin(reporting.QUALITY)]
+
     def difference(
-        self, method: str, judge: Callable[[float, float], str] = gain, benchmark: str = "mean", what: str = "",
-        reference: str = "cgd",
-    ) -> Measured | None:  # fmt: skip
-        """``reference`` − ``method`` on a benchmark, paired over seeds; None without rows."""
-        table = self.table if reference == "cgd" else reporting.headline(self.results, (), self.level, reference)
-        rows = table[(table["method"] == method) & (table["benchmark"] == benchmark)]
-        if rows.empty or "difference" not in rows or pd.isna(rows.iloc[0]["difference"]):
-            return None
-        r = rows.iloc[0]
-        ours = table[(table["method"] == reference) & (table["benchmark"] == benchmark)].iloc[0]
-        name = what or f"{name_of(reference)} − {name_of(method)}" + ("" if benchmark == "mean" else f", {benchmark}")
-        seeds = int(ours["n_seeds"] if method == "base" else min(ours["n_seeds"], r["n_seeds"]))
-        low, high = r["difference_low"], r["difference_high"]
-        return Measured(
-            name, r["difference"], low, high, seeds, self.questions(benchmark), judged(judge, low, high, seeds)
-        )
-
-    def questions(self, benchmark: str) -> int:
-        """Questions asked of each model: of one benchmark, or of all graded ones for the mean."""
-        rows = self.results[self.results["metric"].isin(reporting.QUALITY)]
-        mine = rows[rows["metric"] == "accuracy"] if benchmark == "mean" else rows[rows["benchmark"] == benchmark]
-        return int(mine.groupby("benchmark")["n"].max().sum())
-
-    def measured(
-        self, what: str, judge: Callable[[float, float], str] | None, unit: str, analysis: str, **where: str
+        self, method: str, judge: Judge = gain, benchmark: str = "mean", what: str = "", reference: str = "cgd"
     ) -> Measured | None:
-        """A measurement of notebook 06, over seeds; ``what`` may hold its fields in braces. None without rows."""
-        rows = measurements.over_seeds(measurements.pick(self.analyses, analysis, **where), self.level)
-        if rows.empty:
-            return None
-        r = rows.iloc[0]
-        low, high, seeds = r["ci_low"], r["ci_high"], int(r["seeds"])
-        enough = (
-            seeds if r["interval"] == "seeds" or r["method"] != "base" else MIN_SEEDS
-        )  # the base is one model by nature
-        verdict = None if judge is None else judged(judge, low, high, enough)
-        return Measured(what.format(**r.to_dict()), r["value"], low, high, seeds, int(r["n"]), verdict, unit)
+        """``reference`` − ``method`` on a benchmark, paired over seeds; None without rows."""
+        rows = reporting.difference_rows(self.quality, {method: reference}, self.headline)
+        on = "" if benchmark == "mean" else f", {benchmark}"
+        told = what or f"{display_name(reference)} − {display_name(method)}{on}"
+        return measured(rows[rows["benchmark"] == benchmark], told, judge, self.level)
 
-
-def name_of(method: str) -> str:
-    """What tables call a method."""
-    return reporting.display_name(method)
+    def measured(self, what: str, judge: Judge | None, unit: str, analysis: str, **where: str) -> Measured | None:
+        """A figure of notebook 06; ``where`` names the columns of ``analyses.csv`` that pick its rows. None without rows."""
+        rows = measurements.pick(self.analyses, analysis, **where)
+        return measured(rows, what, judge, self.level, unit, enough=set(rows["method"]) == {"base"})

@@ -5,20 +5,16 @@ import sys
 
 import pandas as pd
 
-from cgd_utils import artifacts, claims, measurements, profiles, report, reporting, runner
+from cgd_utils import artifacts, benchmarks, claims, measurements, profiles, report, reporting, runner, statistics
+from cgd_utils.methods import display_name
 
 REFERENCE = artifacts.PROJECT / "outputs" / "reference"
 README = artifacts.PROJECT / "README.md"
 
 
 def value(row):
-    """Mean ± half of its interval."""
-    return f"{row['mean']:.1f} ± {(row['ci_high'] - row['ci_low']) / 2:.1f}"
-
-
-def difference(row):
-    """CGD − method with its interval."""
-    return f"{row['difference']:+.1f} [{row['difference_low']:+.1f}, {row['difference_high']:+.1f}]"
+    """Mean with its interval."""
+    return statistics.told(row["mean"], row["ci_low"], row["ci_high"])
 
 
 def family_table(run):
@@ -27,10 +23,10 @@ def family_table(run):
     methods = ["base", *run.profile.training.methods]
     means = everything[(everything["benchmark"] == "mean") & everything["method"].isin(methods)]
     table = means.assign(cell=means.apply(value, axis=1)).pivot(index="family", columns="method", values="cell")
-    table = table.loc[list(run.profile.models.students), methods].rename(columns=reporting.LABELS)
+    table = table.loc[list(run.profile.models.students), methods].rename(columns=display_name)
     against = means[means["method"] == "distilled_sft"].set_index("family")
     return (
-        table.assign(**{"CGD − distilled SFT": against.apply(difference, axis=1)})
+        table.assign(**{"CGD − distilled SFT": against.apply(reporting.difference_told, axis=1)})
         .reset_index()
         .to_markdown(index=False)
     )
@@ -41,17 +37,18 @@ def phrase_table(run):
     results, level = reporting.read_results(run), run.profile.evaluation.level
     main = results[results["method"].isin(["base", *run.profile.training.methods])]
     graded = list(dict.fromkeys(main.loc[main["metric"] == "accuracy", "benchmark"]))
+    phrase = {b: benchmarks.LAB[b][2] for b in graded}
     kinds = {
-        "with the phrase": [b for b in graded if not b.endswith("-without")],
-        "without it": [b for b in graded if b.endswith("-without")],
+        "with the phrase": [b for b in graded if phrase[b]],
+        "without it": [b for b in graded if phrase[b] is False],
     }
     out = {}
-    for kind, benchmarks in kinds.items():
-        table = reporting.headline(main[main["benchmark"].isin(benchmarks)], benchmarks, level)
+    for kind, names in kinds.items():
+        table = reporting.headline(main[main["benchmark"].isin(names)], names, level)
         for r in table[table["benchmark"] == "mean"].to_dict("records"):
-            row = out.setdefault(r["method"], {"method": reporting.LABELS[r["method"]], "seeds": r["n_seeds"]})
+            row = out.setdefault(r["method"], {"method": display_name(r["method"]), "seeds": r["n_seeds"]})
             row[f"{kind} (n={r['n_questions']})"] = value(r)
-            row[f"CGD − method, {kind}"] = difference(r) if r["method"] != "cgd" else ""
+            row[f"CGD − method, {kind}"] = reporting.difference_told(r)
     return pd.DataFrame(out.values()).to_markdown(index=False)
 
 

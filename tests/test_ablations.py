@@ -5,7 +5,18 @@ from random import Random
 
 import pytest
 
-from cgd_utils import ablation_tables, ablations, artifacts, drift, methods, prompts, reporting, training
+from cgd_utils import (
+    ablation_grids,
+    ablation_tables,
+    ablations,
+    artifacts,
+    drift,
+    methods,
+    profiles,
+    prompts,
+    reporting,
+    training,
+)
 from cgd_utils.artifacts import BadInput
 from cgd_utils.profiles import changed
 
@@ -26,8 +37,10 @@ def test_every_cell_is_a_valid_profile_and_method(grid, tmp_path):
 
 def test_a_cell_changes_what_it_says(tmp_path):
     run = artifacts.open_run("lab", tmp_path)
-    cell = next(c for c in ablations.GRIDS["learning_rate"].cells if c.x == 3 and c.method == "cgd")
-    assert changed(run.profile, cell.changes(run.profile)).training.learning_rate == pytest.approx(3e-4)
+    cell = ablations.GRIDS["learning_rate"].cell("cgd", 5)
+    assert changed(run.profile, cell.changes(run.profile)).training.learning_rate == 5e-4
+    with pytest.raises(KeyError, match="no cell of 'cgd' at 3"):
+        ablations.GRIDS["learning_rate"].cell("cgd", 3)
 
 
 def test_weaker_drafts_need_a_weaker_model(tmp_path):
@@ -96,7 +109,7 @@ def _artifacts(run):
 def test_a_cell_that_changes_nothing_is_loaded_with_its_evaluation(smoke_run):
     small = artifacts.open_run("smoke", smoke_run.folder.parent, {"ablations.seeds": [0]})
     before = _artifacts(small)
-    cell = next(c for c in ablations.GRIDS["learning_rate"].cells if c.method == "cgd" and c.x == 1)
+    cell = ablations.GRIDS["learning_rate"].cell("cgd", 1)
     assert cell.name in ablations.plain(small, "learning_rate", "llama")
     rows = ablations.run_cell(small, "llama", cell, 0)
     assert _artifacts(small) == before
@@ -190,3 +203,16 @@ def test_a_false_critique_turns_the_operation_too():
     )
     false = methods.falsify(text, Random(0))
     assert "give them away: add" in false and false.endswith("Conclusion: right")
+
+
+def test_what_a_cell_needs_is_known():
+    needs = {c.needs for g in ablations.GRIDS.values() for c in g.cells} - {""}
+    assert needs == set(ablation_grids.NEEDS)
+
+
+def test_a_real_teacher_leaves_out_the_cells_of_the_exact_one(tmp_path):
+    real = {"data.source": "mine.jsonl", "synthesis.teacher.kind": "model", "synthesis.teacher.model": "a/b"}
+    run = artifacts.Run(profiles.load("paper-llama", real), tmp_path)
+    names = {c.name for g in ablations.GRIDS for c in ablations.cells(run, g, "llama")}
+    assert not names & {"cgd_biased", "cgd [corrupted drafts]", "cgd [learned teacher]", "cgd [every critique leaks]"}
+    assert {"cgd", "cgd [full]", "cgd [own critiques]"} <= names

@@ -156,8 +156,9 @@ def test_a_mean_over_seeds_and_one_over_items():
     rows = [measurements.mean([v - 1, v + 1], **about, method="cgd", seed=s) for s, v in enumerate((1.0, 2.0, 3.0))]
     rows.append(measurements.share([True, False], **about, method="base", seed=None))
     trained, base = measurements.over_seeds(measurements.frame(rows)).to_dict("records")
-    assert (trained["value"], trained["seeds"], trained["n"], trained["interval"]) == (2.0, 3, 2, "seeds")
-    assert trained["ci_low"] == pytest.approx(2 - 4.302653 / 3**0.5, abs=1e-4)
-    assert (base["value"], base["seeds"], base["interval"]) == (50.0, 1, "items")
+    assert (trained["value"], trained["seeds"], trained["n"], trained["over"]) == (2.0, 3, 2, "seeds and questions")
+    records = 1.0 - rows[0]["ci_low"]
+    assert trained["ci_low"] == pytest.approx(2 - (4.302653**2 / 3 + records**2) ** 0.5, abs=1e-4)
+    assert (base["value"], base["seeds"], base["over"]) == (50.0, 1, "questions")
     shown = measurements.table(measurements.frame(rows))
     assert shown.loc[1, "x"] == f"50.00 [{base['ci_low']:.2f}, {base['ci_high']:.2f}]"

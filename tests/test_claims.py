@@ -3,7 +3,23 @@
 import pandas as pd
 import pytest
 
-from cgd_utils import ablations, audit, claims, inference, measurements, profiles, reporting, verdicts
+from cgd_utils import (
+    ablation_grids,
+    ablations,
+    audit,
+    claims,
+    inference,
+    measurements,
+    profiles,
+    reporting,
+    statistics,
+    verdicts,
+)
+
+
+def ends(percent, n=100):
+    i = statistics.wilson(percent * n / 100, n)
+    return i.low, i.high
 
 
 def frame(means, benchmark="a", metric="accuracy", family="f", seeds=5):
@@ -11,7 +27,8 @@ def frame(means, benchmark="a", metric="accuracy", family="f", seeds=5):
     for method, mean in means.items():
         for seed in [None] if method == "base" else range(seeds):
             value = mean + (0 if seed is None else [-0.4, 0.1, 0.3, -0.1, 0.1][seed] * (1 + (method == "cgd")))
-            rows.append((family, method, seed, benchmark, metric, value, 100, 0.0, 1.0))
+            low, high = (100 * x for x in ends(value))
+            rows.append((family, method, seed, benchmark, metric, value, 100, low, high))
     out = pd.DataFrame(rows, columns=reporting.COLUMNS)
     out["seed"] = out["seed"].astype("Int64")
     return out
@@ -36,7 +53,8 @@ def test_a_gain_is_judged_by_its_interval(cgd, cft, distilled, expected):
 
 
 @pytest.mark.parametrize(
-    ("cgd", "cft", "expected"), [(76, 56, "supported"), (60, 56, "contradicted"), (76, 76, "contradicted")]
+    ("cgd", "cft", "expected"),
+    [(81, 56, "supported"), (60, 56, "contradicted"), (81, 81, "contradicted"), (76, 56, "inconclusive")],
 )
 def test_instruction_following_is_kept_or_lost(cgd, cft, expected):
     made = claims.claims(frame({"base": 77, "cft": cft, "cgd": cgd}, "ifeval", "instruction_following"))
@@ -115,7 +133,7 @@ def test_a_lab_counterpart_is_named_as_such():
 def analysed(*rows, spread=0.01):
     """Measurement rows of five seeds around a value: (analysis, method, condition, metric, value)."""
     return measurements.frame([
-        {"analysis": a, "family": "f", "method": m, "seed": s, "condition": c, "metric": k, "value": v + d, "n": 50, "ci_low": v - 1, "ci_high": v + 1}
+        {"analysis": a, "family": "f", "method": m, "seed": s, "condition": c, "metric": k, "value": v + d, "n": 50, "ci_low": v - 0.1, "ci_high": v + 0.1}
         for a, m, c, k, v in rows for s, d in (enumerate(spread * k for k in (-2, -1, 0, 1, 2)) if m != "base" else [(None, 0)])
     ])  # fmt: skip
 
@@ -196,17 +214,67 @@ def test_a_loss_of_few_questions_is_told_and_not_judged():
     assert verdict(claims.claims(frame(RESULTS), analyses=many), "Q9") == {"supported"}
 
 
+# ---------------------------------------------------------------- Pass@k at low k
+def curve(method, seed, value, metric="pass@4", condition="aime24", n=30):
+    low, high = (100 * x for x in ends(value, n))
+    return {"analysis": "pass@k", "family": "f", "method": method, "seed": seed, "condition": condition, "metric": metric,
+            "value": value, "n": n, "ci_low": low, "ci_high": high}  # fmt: skip
+
+
+@pytest.mark.parametrize(("cgd", "expected"), [((3.4, 3.3, 3.4), "inconclusive"), ((60.0, 61.0, 62.0), "supported"),
+                                               ((0.0, 0.0, 0.0), "inconclusive")])  # fmt: skip
+def test_low_k_does_not_rest_on_one_question(cgd, expected):
+    """The base's 30 questions are a sample too: one question more of them shows nothing."""
+    rows = [curve("base", None, 0.0), *(curve("cgd", s, v) for s, v in enumerate(cgd))]
+    made = claims.claims(frame(RESULTS), analyses=measurements.frame(rows))
+    assert verdict(made, "C4") == {expected}
+    (mine,) = made[made["id"] == "C4"].itertuples()
+    assert mine.ci_low < mine.estimate < mine.ci_high
+
+
+def test_low_k_is_asked_of_exactly_the_ks_up_to_eight():
+    rows = [curve(m, s, 20.0, f"pass@{k}") for m, s in (("base", None), ("cgd", 0)) for k in (1, 2, 4, 8, 16)]
+    told = claims.claims(frame(RESULTS), analyses=measurements.frame(rows))
+    told = told.loc[told["id"] == "C4", "measured"]
+    assert [t.split(", ")[1] for t in told] == ["pass@1", "pass@2", "pass@4", "pass@8"]
+
+
+def test_greedy_accuracy_is_pass_at_1_where_nothing_was_sampled():
+    told = claims.claims(frame({"base": 3, "cgd": 60}, "aime24")).set_index("id").loc["C4"]
+    assert told["measured"] == "CGD − base, pass@1, aime24" and told["verdict"] == "supported"
+
+
+def test_one_question_more_is_no_gain_however_often_it_is_seen():
+    """Five seeds that each answer one question more of 100 agree on it; the questions do not."""
+    values = {"cft": [10.0] * 5, "cgd": [11.0, 11.0, 11.0, 11.0, 12.0]}
+    rows = [
+        ("f", m, s, "amc23", "accuracy", v, 100, *(100 * x for x in ends(v)))
+        for m, vs in values.items()
+        for s, v in enumerate(vs)
+    ]
+    results = pd.DataFrame(rows, columns=reporting.COLUMNS).astype({"seed": "Int64"})
+    assert verdict(claims.claims(results), "C2") == {"inconclusive"}
+
+
+@pytest.mark.parametrize(("rate", "low", "high"), [(1e-4, 1, 5), (5e-6, 0.2, 1), (1e-6, 1, 5)])
+def test_the_learning_rates_are_cells_of_the_grid_in_the_papers_ratio(rate, low, high):
+    profile = profiles.load("lab", {"training.learning_rate": rate})
+    change = {"cgd": 1, "cft": 10}
+    values = {c.name: 50 - change[c.method] * (c.x == high) for c in ablations.GRIDS["learning_rate"].cells
+              if c.method in change and c.x in (low, high)}  # fmt: skip
+    made = claims.claims(frame({"base": 30, **values}), profile)
+    (mine,) = made[made["id"] == "C8"].itertuples()
+    assert mine.estimate == pytest.approx(9, abs=0.3)
+    printed = audit.read_table(audit.PUBLISHED, "table_lr_stability")[0]
+    assert [float(c.removeprefix("avg_lr_")) for c in printed if c.startswith("avg_lr_")] == list(
+        ablation_grids.PAPER_RATES
+    )
+    if rate == 5e-6:
+        assert [ablation_grids.scaled_rate(profile, x) for x in (low, high)] == list(ablation_grids.PAPER_RATES)
+
+
 def test_seeds_without_spread_keep_their_interval_over_items():
-    about = {
-        "analysis": "a",
-        "family": "f",
-        "method": "m",
-        "condition": "c",
-        "metric": "k",
-        "value": 0.0,
-        "n": 2,
-        "ci_low": -5.0,
-        "ci_high": 5.0,
-    }
+    about = {"analysis": "a", "family": "f", "method": "m", "condition": "c", "metric": "k", "value": 0.0, "n": 2,
+             "ci_low": -5.0, "ci_high": 5.0}  # fmt: skip
     row = measurements.over_seeds(measurements.frame([{**about, "seed": s} for s in range(3)])).iloc[0]
-    assert (row["ci_low"], row["ci_high"], row["interval"], row["seeds"]) == (-5.0, 5.0, "items", 3)
+    assert (row["ci_low"], row["ci_high"], row["over"], row["seeds"]) == (-5.0, 5.0, "questions", 3)

@@ -150,6 +150,54 @@ def test_no_spread_gives_no_false_certainty():
     assert math.isnan(same.p)
     assert statistics.paired_difference([1.0, 2.0], [1.0, 2.0]).p == 1
     assert math.isnan(statistics.mean_t_interval([4.0]).low)
+    assert math.isnan(statistics.mean_t_interval([4.0, 4.0]).low)
+
+
+# ---------------------------------------------------------------- no certainty from a sample
+@given(st.integers(1, 60), st.integers(0, 8), st.sampled_from([1, 2, 4, 8]))
+def test_questions_that_are_all_alike_leave_pass_at_k_an_interval(questions, right, k):
+    i = statistics.pass_at_k_curve([right] * questions, 8, [k], draws=50)[k]
+    assert 0 <= i.low <= i.estimate + 1e-12 and i.estimate - 1e-12 <= i.high <= 1
+    assert i.high - i.low > 0.01
+
+
+def test_a_majority_that_is_always_right_leaves_an_interval():
+    i = statistics.majority_at_k([["4", "4"]] * 10, [[True, True]] * 10, 2)
+    assert (i.estimate, i.high) == (1.0, 1.0) and i.low == pytest.approx(statistics.wilson(10, 10).low)
+
+
+@pytest.mark.parametrize("value", [0.0, 1.0])
+def test_equal_answers_leave_a_paired_difference_an_interval(value):
+    test = statistics.paired_bootstrap([value] * 30, [value] * 30, draws=100)
+    assert test.low < test.difference == 0 < test.high
+    one = statistics.hierarchical_bootstrap([[value] * 30] * 2, draws=100)
+    assert one.high - one.low > 0.05
+
+
+@given(st.integers(0, 40), st.integers(100, 400))
+def test_the_least_noise_leaves_out_0_where_the_sign_test_does(k, n):
+    """k questions of n, all one way: the exact test's p falls below 5% from 6 on."""
+    p = statistics.mcnemar([True] * k + [False] * (n - k), [False] * n).p
+    assert (k / n > statistics.least_noise(k / n, n)) == (p < 0.05)
+
+
+def test_coverage_of_the_summary_over_seeds_and_questions():
+    """Seeds and questions both vary: five seeds, 100 questions that all of them answer; on the wide side."""
+    r = rng("summary")
+    hits = []
+    for _ in range(600):
+        skill = r.normal(0, 0.03, (5, 1)) + np.clip(r.normal(0.5, 0.3, (1, 100)), 0.05, 0.95)
+        right = r.random((5, 100)) < skill
+        intervals = [statistics.wilson(int(x.sum()), 100) for x in right]
+        s = statistics.summary(right.mean(axis=1), [i.low for i in intervals], [i.high for i in intervals], [100] * 5)
+        hits.append(s.ci_low <= 0.5 <= s.ci_high)
+    assert np.mean(hits) >= 0.94
+
+
+def test_a_value_is_told_with_its_interval():
+    assert statistics.told(12.345, 10.0, 15.0) == "12.3 [10.0, 15.0]"
+    assert statistics.told(1.0, -0.5, 2.5, "+.1f") == "+1.0 [-0.5, +2.5]"
+    assert statistics.told(1.0) == "1.0" and statistics.told(math.nan) == ""
 
 
 @given(st.lists(st.booleans(), min_size=2, max_size=40), st.randoms())
