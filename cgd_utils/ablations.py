@@ -19,7 +19,7 @@ from .profiles import Profile, changed
 Record = dict[str, Any]
 # what determines a cell's numbers, for `states`
 CODE = ("ablations", "drift", "evaluation", "training", "methods", "synthesis", "data", "decontamination", "generation", "prompts",
-        "grading", "benchmarks", "lab")  # fmt: skip
+        "grading", "thoughts", "code_execution", "sandbox", "benchmarks", "lab")  # fmt: skip
 
 
 def plan(run: Run) -> list[tuple[str, str]]:

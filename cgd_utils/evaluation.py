@@ -87,7 +87,7 @@ def scores(run: Run, label: str, made: Artifact) -> Artifact:
         build,
         settings=rules,
         inputs=[made.key],
-        code=("evaluation", "benchmarks", "grading", "lab.world"),
+        code=("evaluation", "benchmarks", "grading", "thoughts", "code_execution", "sandbox", "lab.world"),
     )
 
 
@@ -289,7 +289,7 @@ def _general(run: Run, label: str, ref: ModelRef, model_key: str) -> list[Record
         build,
         settings=told,
         inputs=[model_key],
-        code=("general_benchmarks", "generation", "decoding"),
+        code=("general_benchmarks", "generation", "decoding", "thoughts"),
     )
     return made.rows()
 

@@ -33,7 +33,7 @@ class Stage:
         return NOTEBOOKS / f"{self.name}.ipynb"
 
 
-_GENERATE = ("generation", "decoding", "quantization", "prompts")
+_GENERATE = ("generation", "decoding", "quantization", "prompts", "thoughts")
 _TRAIN = ("training", "trainer", "tokenization", "adapters", "methods")
 _RUN = ("profiles",)
 STAGES = (
@@ -42,7 +42,7 @@ STAGES = (
                                      "synthesis.seed"), (), ("data", "decontamination", "benchmarks", "synthesis", "lab", *_GENERATE)),
     Stage("02_critiques_and_refinements", ("synthesis",), ("01_problems_and_drafts",), ("synthesis", "grading", "lab", *_GENERATE)),
     Stage("03_train", ("training",), ("02_critiques_and_refinements",), (*_TRAIN, *_GENERATE)),
-    Stage("04_evaluate", ("evaluation", "analyses.samples", "analyses.sample_rows"), ("03_train",), ("evaluation", "inference", "figures", "measurements", "subjects", "benchmarks", "general_benchmarks", "code_execution", "decontamination", "compare", "grading", "reporting", "statistics", *_GENERATE)),
+    Stage("04_evaluate", ("evaluation", "analyses.samples", "analyses.sample_rows"), ("03_train",), ("evaluation", "inference", "figures", "measurements", "subjects", "benchmarks", "general_benchmarks", "code_execution", "sandbox", "decontamination", "compare", "grading", "reporting", "statistics", *_GENERATE)),
     Stage("05_ablations", ("ablations",), ("04_evaluate",), ("ablations", "ablation_grids", "ablation_tables", "drift", *_TRAIN, "evaluation", "reporting", "statistics")),
     Stage("06_analyses", ("analyses",), ("05_ablations",), ("analysis", "subjects", "failures", "critiques", "inference", "measurements", "figures", "explorer", "synthesis", "reporting", "statistics", *_GENERATE)),
     Stage("07_tables_and_figures", (), ("06_analyses",), ("reporting", "figures", "measurements", "paper_tables", "statistics", "verdicts", "claim_measures", "claims", "audit")),
