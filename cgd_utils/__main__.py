@@ -140,12 +140,12 @@ def _parser() -> argparse.ArgumentParser:
     p.add_argument("--json", action="store_true", help="print the result as JSON")
     p = add(
         "ifeval",
-        "score recorded answers to IFEval: strict and loose, prompt and instruction",
+        "score recorded answers to IFEval: strict and loose, prompt and instruction, without thoughts and with them",
         "cgd ifeval --data input_data.jsonl --responses responses.jsonl --out scores.jsonl",
     )
     p.add_argument("--data", type=Path, required=True, help="IFEval's input file")
     p.add_argument("--responses", type=Path, required=True, help="rows {prompt, response}")
-    p.add_argument("--out", type=Path, required=True, help="rows {key, prompt, strict, loose}")
+    p.add_argument("--out", type=Path, required=True, help="rows {key, prompt, strict, loose, …}")
     p.add_argument("--workers", type=int, default=None, help="processes (default: one a core)")
     p.add_argument("--json", action="store_true", help="print the result as JSON")
     p = add(
@@ -398,9 +398,12 @@ def _ifeval(options: Any) -> int:
     from . import instruction_following
 
     summary = instruction_following.score_file(options.data, options.responses, options.out, options.workers)
+    accuracies = {k: v for k, v in summary.items() if k != "thoughts"}
     _print_or_json(
-        summary, [{"accuracy": k, **{f: round(x, 1) for f, x in v.items()}} for k, v in summary.items()], options
+        summary, [{"accuracy": k, **{f: round(x, 1) for f, x in v.items()}} for k, v in accuracies.items()], options
     )
+    told = ", ".join(f"{n} {kind}" for kind, n in summary["thoughts"].items())
+    print(f"thoughts in the responses: {told}; an unfinished one leaves no answer", file=sys.stderr)
     return 0
 
 

@@ -138,7 +138,7 @@ def _code_of(name: str, prompt: str, answer: str) -> str:
         if last is not None:
             elsewhere = [s for other in (*parsed[:i], *parsed[i + 1 :]) for s in other]
             return _joined([*given, *_needed(parsed[i], elsewhere, given), *parsed[i]])
-    spread = _statements(_FENCE.sub("\n", answer))
+    spread = _statements(textwrap.dedent(_FENCE.sub("\n", answer)))
     if any(name in s.names for s in spread if s.tree):
         return _joined([*given, *(s for s in spread if s.names)])
     body = blocks[-1] if blocks else answer
