@@ -53,7 +53,7 @@ def generations(run: Run, label: str, ref: ModelRef, model_key: str) -> Artifact
                 "benchmarks": [b.key for b in loaded], "engine": p.generation.identity()}  # fmt: skip
     return run.make(
         "generations", label, build, settings=settings, inputs=[model_key],
-        code=("evaluation", "benchmarks", "generation", "decoding", "prompts", "lab.world"),
+        code=("evaluation", "benchmarks", "generation", "thoughts", "decoding", "prompts", "lab.world"),
         rows=sum(len(b.problems) for b in loaded) * sampling.n,
     )  # fmt: skip
 

@@ -148,8 +148,9 @@ class TransformersGenerator:
         rows = []
         for i, (r, s) in enumerate(batch):
             ids, reason = made.get(i, ([], "too_long"))
-            said = self.tokenizer.decode(ids[:-1] if reason == "stop" else ids, skip_special_tokens=True)
-            rows.append({"id": r.id, "sample": s, "prompt": r.messages[-1]["content"], "text": said, "finish_reason": reason,
+            said = decoding.text_of(self.tokenizer, encoded[i], ids[:-1] if reason == "stop" else ids)
+            rows.append({"id": r.id, "sample": s, "prompt": r.messages[-1]["content"],
+                         "text": "" if reason == "too_long" else said, "finish_reason": reason,
                          "n_tokens": len(ids), "model": self.ref.name})  # fmt: skip
         return rows
 
@@ -276,7 +277,7 @@ def end_of_turn(tok: Any) -> str | None:
     turns = [{"role": "user", "content": "x"}, {"role": "assistant", "content": mark}]
     rest = tok.apply_chat_template(turns, tokenize=False).rpartition(mark)[2]
     ids = tok(rest, add_special_tokens=False)["input_ids"]
-    special = {*tok.all_special_ids, *(i for i, t in tok.added_tokens_decoder.items() if t.special)}
+    special = decoding.special_ids(tok)
     return next((tok.convert_ids_to_tokens(i) for i in ids if i in special), None)
 
 

@@ -133,6 +133,11 @@ def opening(prompt: str) -> str:
     return last.group() if last and not prompt[last.end() :].strip() else ""
 
 
+def is_mark(token: str) -> bool:
+    """Whether a token is a mark of its own: an engine that leaves out special tokens must keep it."""
+    return _MARK.fullmatch(token) is not None
+
+
 def _marks(text: str) -> Iterator[tuple[bool, str, re.Match[str]]]:
     """(whether it opens, its kind, the match) of every mark that a text uses."""
     for mark in _MARK.finditer(text):

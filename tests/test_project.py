@@ -15,7 +15,7 @@ from cgd_utils.artifacts import PACKAGE, PROJECT
 
 # module -> modules it may import, as in the architecture; the order is the data's way
 ORDER = """
-progress profiles artifacts statistics prompts lab grading audit instruction_following compare methods data seeds
+progress profiles artifacts statistics prompts thoughts lab grading audit instruction_following compare methods data seeds
 request_log decoding server vllm_worker vllm_engine ray_engine quantization generation prompt_files
 sandbox code_execution general_benchmarks benchmarks decontamination
 synthesis
