@@ -268,14 +268,16 @@ def merge(shards: list[Path], prompts: Annotated[Path, opt("the prompts of all")
 def ifeval(
     data: Annotated[Path, opt("IFEval's input file")],
     responses: Annotated[Path, opt("rows {prompt, response}")],
-    out: Annotated[Path, opt("rows {key, prompt, strict, loose}")],
+    out: Annotated[Path, opt("rows {key, prompt, strict, loose, …}")],
     workers: Workers = None,
 ) -> Result:
-    """Score recorded answers to IFEval: strict and loose, prompt and instruction."""
+    """Score recorded answers to IFEval: strict and loose, prompt and instruction, without thoughts and with them."""
     from . import instruction_following
 
     summary = instruction_following.score_file(data, responses, out, workers)
-    return Result([{"accuracy": k, **v} for k, v in summary.items()], summary)
+    rows = [{"accuracy": k, **v} for k, v in summary.items() if k != "thoughts"]
+    counts = ", ".join(f"{n} {kind}" for kind, n in summary["thoughts"].items())
+    return Result(rows, summary, note=f"thoughts in the responses: {counts}; an unfinished one leaves no answer")
 
 
 @command("cgd compare outputs/lab:cgd outputs/lab:distilled_sft")

@@ -139,18 +139,3 @@ def special_ids(tok: Any) -> set[int]:
 def _special_tokens(tok: Any) -> list[str]:
     added = [t.content for t in tok.added_tokens_decoder.values() if t.special]
     return list(dict.fromkeys([*tok.all_special_tokens, *added]))
-
-
-def reply(tok: Any, ids: Sequence[int]) -> str:
-    """The text of a generated reply: without special tokens and without what the template opens an answer with.
-
-    Qwen 3 opens an answer with an empty ``<think>`` block, gpt-oss with ``<|channel|>final<|message|>``; what stands before
-    the last such opening (an analysis) is no part of the answer.
-    """
-    ids = list(ids)
-    opening = turn(tok).opening.rstrip()
-    mark = encode(tok, [opening])[0] if opening else []
-    at = [i for i in range(len(ids) - len(mark) + 1) if ids[i : i + len(mark)] == mark] if mark else []
-    if not at:
-        return tok.decode(ids, skip_special_tokens=True)
-    return tok.decode(ids[at[-1] + len(mark) :], skip_special_tokens=True).lstrip("\n")

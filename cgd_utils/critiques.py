@@ -13,7 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from . import generation, measurements, prompts, statistics, synthesis
+from . import generation, measurements, prompts, statistics, synthesis, thoughts
 from .artifacts import Artifact, Run, content_key, write_jsonl
 from .generation import ModelRef, Request
 from .methods import leaks
@@ -120,8 +120,10 @@ def _judge(run: Run, family: str, judge: Judge, j: int, k: int, rows: Sequence[R
         finally:
             generator.close()
         none = dict.fromkeys(prompts.RATINGS)
-        kept = [{"id": r["id"], "draft_correct": r["draft_correct"], **(prompts.ratings(g["text"]) or none), "reply": g["text"]}
-                for r, g in zip(rows, replies, strict=True)]  # fmt: skip
+        kept = []
+        for r, g in zip(rows, replies, strict=True):
+            rated = prompts.ratings(thoughts.split(g["text"]).answer) or none
+            kept.append({"id": r["id"], "draft_correct": r["draft_correct"], **rated, "reply": g["text"]})
         write_jsonl(folder / "rows.jsonl", kept)
         return {"judge": name, "unrated": sum(r["informativeness"] is None for r in kept)}
 

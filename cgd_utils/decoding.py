@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from . import chat_templates, thoughts
 from .profiles import Sampling
 
 # tokens between two looks for finished rows: 4, 8 and 16 were within a few percent of each other, see bench_generation
@@ -197,3 +198,28 @@ def free_memory() -> None:
     gc.collect()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
+
+
+# ---------------------------------------------------------------- text
+LONGEST_MARK = 16  # tokens of a mark of a thought and the blanks after it
+
+
+def text_of(tok: Any, prompt: Sequence[int], made: Sequence[int]) -> str:
+    """The text of the tokens that a model made after a prompt, so that its thought can be told apart (`thoughts`).
+
+    Special tokens are left out, but for those that mark a thought; a mark with which the prompt opened one comes first.
+    """
+    marks = thought_ids(tok)
+    dropped = chat_templates.special_ids(tok) - marks
+    kept = [i for i in made if i not in dropped] if marks else made
+    return opened_thought(tok, prompt) + tok.decode(kept, skip_special_tokens=not marks)
+
+
+def opened_thought(tok: Any, prompt: Sequence[int]) -> str:
+    """The mark by which a prompt's tokens end in an opened thought; empty where they do not."""
+    return thoughts.opening(tok.decode(prompt[-LONGEST_MARK:]))
+
+
+def thought_ids(tok: Any) -> set[int]:
+    """The special tokens that mark thoughts."""
+    return {i for i in chat_templates.special_ids(tok) if thoughts.is_mark(tok.convert_ids_to_tokens(i))}

@@ -14,7 +14,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from . import generation, statistics
+from . import generation, statistics, thoughts
 from .artifacts import BadInput, content_key, file_hash, read_jsonl
 from .generation import Generator, Request
 from .profiles import Evaluation, Sampling
@@ -217,7 +217,10 @@ def _text(answers: Any) -> str:
 
 
 def _model(generator: Generator, sampling: Sampling, log: Path) -> Any:
-    """The generator as lm-eval sees a model: every prompt is one user turn of the student's own chat template."""
+    """The generator as lm-eval sees a model: every prompt is one user turn of the student's own chat template.
+
+    Its texts are those without thoughts, as from a server that parses reasoning; the resume log keeps them whole.
+    """
     from lm_eval.api.model import LM
 
     class KitModel(LM):
@@ -232,7 +235,7 @@ def _model(generator: Generator, sampling: Sampling, log: Path) -> Any:
                 asked = [Request(content_key(p, limit), [{"role": "user", "content": p}]) for p in prompts]
                 greedy = sampling.model_copy(update={"temperature": 0.0, "n": 1, "max_new_tokens": limit})
                 for p, row in zip(prompts, generation.generate(generator, asked, greedy, log, "lm-eval"), strict=True):
-                    texts[p, limit] = row["text"]
+                    texts[p, limit] = thoughts.split(row["text"]).answer
             return [
                 _cut(texts[r.args[0], n], r.args[1].get("until") or []) for r, n in zip(requests, limits, strict=True)
             ]

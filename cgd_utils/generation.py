@@ -150,8 +150,9 @@ class TransformersGenerator:
         rows = []
         for i, (r, s) in enumerate(batch):
             ids, reason = made.get(i, ([], "too_long"))
-            said = chat_templates.reply(self.tokenizer, ids[:-1] if reason == "stop" else ids)
-            rows.append({"id": r.id, "sample": s, "prompt": r.messages[-1]["content"], "text": said, "finish_reason": reason,
+            said = decoding.text_of(self.tokenizer, encoded[i], ids[:-1] if reason == "stop" else ids)
+            rows.append({"id": r.id, "sample": s, "prompt": r.messages[-1]["content"],
+                         "text": "" if reason == "too_long" else said, "finish_reason": reason,
                          "n_tokens": len(ids), "model": self.ref.name})  # fmt: skip
         return rows
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import pandas as pd
 
-from . import evaluation, generation, measurements, prompts, statistics
+from . import evaluation, generation, measurements, prompts, statistics, synthesis
 from .artifacts import Artifact, Run, content_key, write_jsonl
 from .benchmarks import LAB, Loaded, benchmarks
 from .generation import Request
@@ -147,7 +147,7 @@ def _passes(run: Run, who: Subject, passes: Sequence[str]) -> Artifact:
             for name in passes:
                 now = requests
                 if name != "draft":
-                    texts = [{k: said[k][r.id]["text"] for k in said} for r in requests]
+                    texts = [{k: synthesis.spoken(said[k][r.id]["text"], p.synthesis) for k in said} for r in requests]
                     now = [Request(r.id, layout.ask_critique(questions[r.id], t["draft"]) if name == "critique"
                                    else layout.ask_refined(questions[r.id], t["draft"], t["critique"]))
                            for r, t in zip(requests, texts, strict=True)]  # fmt: skip
@@ -168,7 +168,7 @@ def _passes(run: Run, who: Subject, passes: Sequence[str]) -> Artifact:
         return {"rows": len(last), "seconds": None if resumed else round(seconds, 3)}
 
     settings = {"passes": list(passes), "sampling": sampling.model_dump(), "questions": key, "dtype": p.models.dtype,
-                "batch": p.generation.model_dump()}  # fmt: skip
+                "batch": p.generation.model_dump(), "thoughts": p.synthesis.thoughts}  # fmt: skip
     return run.make("costs", f"{who.label}-{len(passes)}", build, settings=settings, inputs=[who.key],
                     rows=len(requests) * len(passes))  # fmt: skip
 

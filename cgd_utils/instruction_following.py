@@ -1,5 +1,7 @@
 """IFEval on recorded answers: the checks are lm-eval's own (Zhou et al. 2023, arXiv 2311.07911), called, not copied.
 
+An answer is scored without what its model thought before it (`thoughts`), and once more as it stands.
+
 Example rows of the two files (IFEval's own formats)::
 
     {"key": 1000, "prompt": "…", "instruction_id_list": ["punctuation:no_comma"], "kwargs": [{}]}
@@ -12,17 +14,20 @@ from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict
+from functools import cache
 from pathlib import Path
 from typing import Any
 
-from . import statistics
+from . import statistics, thoughts
 from .artifacts import BadInput, read_jsonl, write_jsonl
 
 Record = dict[str, Any]
+AS_IT_STANDS = "_with_thought"  # ending of the names of verdicts and accuracies of the whole text
+HOW = ("strict", "loose", f"strict{AS_IT_STANDS}", f"loose{AS_IT_STANDS}")
 
 
 def score_file(data: Path, responses: Path, out: Path, workers: int | None = None) -> Record:
-    """Scores recorded answers and writes one row ``{key, prompt, strict, loose}`` a prompt, in the order of ``data``.
+    """Scores recorded answers and writes one row a prompt, as of `score`, in the order of ``data``.
 
     Returns:
         The summary of `summary`.
@@ -77,6 +82,11 @@ def pairs(
 def score(joined: Sequence[tuple[Record, str]], workers: int | None = None) -> list[Record]:
     """Strict and loose verdict of every instruction, in parallel processes.
 
+    Returns:
+        Rows ``{key, prompt, strict, loose, strict_with_thought, loose_with_thought, thought}``: a verdict an instruction
+        on the answer without its thought, and on the whole text; ``thought`` is ``none``, ``finished`` or ``unfinished``
+        (then there is no answer, and nothing is followed).
+
     Raises:
         BadInput: an instruction id that IFEval does not have, or kwargs that its check refuses; see `require_library` too.
     """
@@ -101,28 +111,61 @@ def _verdicts(pair: tuple[Record, str]) -> Record:
 
     example, text = pair
     langdetect.DetectorFactory.seed = 0
+    parts = thoughts.split(text)
     given = utils.InputExample(
         example["key"], example["instruction_id_list"], example["prompt"], [k or {} for k in example["kwargs"]]
     )
     try:
-        strict = utils.test_instruction_following_strict(given, text)
-        loose = utils.test_instruction_following_loose(given, text)
+        verdicts = {end: _checked(given, said) for end, said in (("", parts.answer), (AS_IT_STANDS, text))}
     except (TypeError, ValueError, KeyError) as e:
         raise BadInput(f"key {example['key']}: its check refuses the kwargs {example['kwargs']}: {e}") from None
+    kind = "none" if parts.answer == text else "finished" if parts.finished else "unfinished"
     return {
-        "key": example["key"], "prompt": example["prompt"],
-        "strict": [bool(v) for v in strict.follow_instruction_list], "loose": [bool(v) for v in loose.follow_instruction_list],
-    }  # fmt: skip
+        "key": example["key"],
+        "prompt": example["prompt"],
+        **{f"{how}{end}": found[how] for end, found in verdicts.items() for how in found},
+        "thought": kind,
+    }
+
+
+def _checked(given: Any, text: str) -> dict[str, list[bool]]:
+    """Strict and loose verdicts on one text."""
+    from lm_eval.tasks.ifeval import instructions_registry, utils
+
+    instructions_registry.INSTRUCTION_DICT["keywords:letter_frequency"] = _sign_counter()
+    strict = utils.test_instruction_following_strict(given, text).follow_instruction_list
+    loose = utils.test_instruction_following_loose(given, text).follow_instruction_list
+    return {"strict": [bool(v) for v in strict], "loose": [bool(v) for v in loose]}
+
+
+@cache
+def _sign_counter() -> type:
+    """lm-eval's check of a letter's frequency, that counts a sign where one is asked for.
+
+    Its own draws a letter by chance in its place: the prompt that wants six exclamation marks changes its verdict from
+    run to run.
+    """
+    from lm_eval.tasks.ifeval.instructions import LetterFrequencyChecker
+
+    class SignCounter(LetterFrequencyChecker):
+        def build_description(self, *, letter: str | None = None, **more: Any) -> str:
+            told = super().build_description(letter=letter, **more)
+            self._letter = (letter or "").strip().lower() or self._letter
+            return told
+
+    return SignCounter
 
 
 def summary(rows: Sequence[Record], level: float = 0.95) -> Record:
-    """The four accuracies of IFEval, in percent with n and Wilson intervals.
+    """The four accuracies of IFEval, in percent with n and Wilson intervals, without thoughts and with them.
 
-    ``{prompt_strict, instruction_strict, prompt_loose, instruction_loose}``, each ``{value, ci_low, ci_high, n}``.
-    Instructions of one prompt are not independent, so the two instruction intervals are a little too narrow.
+    ``{prompt_strict, instruction_strict, prompt_loose, instruction_loose}`` and the same names with the ending
+    ``_with_thought``, each ``{value, ci_low, ci_high, n}``; ``thoughts``: how many responses have none, a finished or an
+    unfinished one. Instructions of one prompt are not independent, so the intervals over instructions are a little too
+    narrow.
     """
     out: Record = {}
-    for how in ("strict", "loose"):
+    for how in HOW:
         for unit, right in (
             ("prompt", [all(r[how]) for r in rows]),
             ("instruction", [v for r in rows for v in r[how]]),
@@ -131,7 +174,8 @@ def summary(rows: Sequence[Record], level: float = 0.95) -> Record:
             out[f"{unit}_{how}"] = {
                 "value": 100 * i["estimate"], "ci_low": 100 * i["low"], "ci_high": 100 * i["high"], "n": len(right)
             }  # fmt: skip
-    return out
+    kinds = Counter(r["thought"] for r in rows)
+    return {**out, "thoughts": {kind: kinds[kind] for kind in ("none", "finished", "unfinished")}}
 
 
 def require_library() -> None:

@@ -11,6 +11,7 @@ import os
 import platform
 import resource
 import sys
+import types
 from pathlib import Path
 
 LIBC = ctypes.CDLL(None, use_errno=True)
@@ -95,8 +96,10 @@ def main():
         os.write(result, f"isolation: {e}"[:500].encode())
         os._exit(ISOLATION_FAILED)
     token = task.pop("token")
+    # a module of its own: what stands under `if __name__ == "__main__"` is not run, as in HumanEval's own harness
+    module = sys.modules["program"] = types.ModuleType("program")
     try:
-        exec(compile(task["program"], "<program>", "exec"), {"__name__": "__main__"})
+        exec(compile(task["program"], "<program>", "exec"), module.__dict__)
     except BaseException as e:
         os.write(result, f"{type(e).__name__}: {e}"[:500].encode(errors="replace"))
         os._exit(1)

@@ -10,7 +10,7 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from . import decontamination, generation, prompts
+from . import decontamination, generation, prompts, thoughts
 from .artifacts import Artifact, BadInput, Run, write_jsonl
 from .generation import ModelRef, Request
 from .grading import grade
@@ -34,6 +34,14 @@ def conclusion(critique: str) -> str | None:
         return None
     right = found[-1]["said"].lower() in ("right", "correct")
     return "right" if right != bool(found[-1]["negated"]) else "wrong"
+
+
+def spoken(text: str, settings: Synthesis) -> str:
+    """What of a model's text may be shown to another model or learnt: all but its thoughts, unless they are to be kept.
+
+    A text that was cut off inside a thought leaves nothing, and `select` counts its record as ``incomplete``.
+    """
+    return text if settings.thoughts == "keep" else thoughts.split(text).answer
 
 
 def model_ref(run: Run, model: str, name: str, *, adapter: str | None = None, revision: str | None = None) -> ModelRef:
@@ -132,14 +140,15 @@ def _corrupted(problem: Record, seed: int) -> Record:
 
 
 def records(run: Run, family: str) -> Artifact:
-    """The distillation records of a family, filtered as ``synthesis.keep`` says."""
+    """The distillation records of a family, filtered as ``synthesis.keep`` says and without thoughts (`spoken`)."""
     p = run.profile
     problems, made = decontamination.problems(run), drafts(run, family)
     teacher = p.synthesis.teacher
 
     def build(folder: Path) -> Record:
         rows = [
-            {**q, "draft": d["text"], "draft_source": p.synthesis.draft_source, "draft_model": d["model"],
+            {**q, "solution": spoken(q["solution"], p.synthesis), "draft": spoken(d["text"], p.synthesis),
+             "draft_source": p.synthesis.draft_source, "draft_model": d["model"],
              "draft_finish": d["finish_reason"], "draft_tokens": d["n_tokens"]}
             for q, d in zip(problems.rows(), made.rows(), strict=True)
         ]  # fmt: skip
@@ -198,7 +207,7 @@ def select(rows: Sequence[Record], s: Synthesis) -> tuple[list[Record], Record]:
         kind = r["conclusion"] if s.keep_by == "conclusion" else _truth(r)
         why = (
             "incomplete"
-            if not all(r[t].strip() for t in TEXTS)
+            if not all(r[t].strip() for t in (*TEXTS, "solution") if t in r)
             else next((f for f in s.leave_out if FAULTS[f](r)), None)
         )
         if why is None and s.keep not in ("all", kind):
@@ -267,8 +276,13 @@ def _criticise(
     layout = prompts.layout(run.profile.models.layout)
     requests = [Request(r["id"], layout.ask_critique(r["question"], r["draft"])) for r in rows]
     for r, g in zip(rows, _generate(run, ref, requests, sampling, folder, "critique", engine), strict=True):
-        r |= {"critique": g["text"], "critique_finish": g["finish_reason"], "critique_tokens": g["n_tokens"],
-              "critic": ref.name, "conclusion": conclusion(g["text"])}  # fmt: skip
+        r |= {
+            "critique": spoken(g["text"], run.profile.synthesis),
+            "critique_finish": g["finish_reason"],
+            "critique_tokens": g["n_tokens"],
+            "critic": ref.name,
+            "conclusion": conclusion(thoughts.split(g["text"]).answer),
+        }
 
 
 def _teach_by_model(run: Run, family: str, rows: list[Record], teacher: Teacher, folder: Path) -> None:
@@ -281,7 +295,8 @@ def _teach_by_model(run: Run, family: str, rows: list[Record], teacher: Teacher,
 
     def ask(what: str, requests: list[Request]) -> None:
         for r, g in zip(rows, _generate(run, ref, requests, teacher.sampling, folder, what, engine), strict=True):
-            r |= {what: g["text"], f"{what}_finish": g["finish_reason"], f"{what}_tokens": g["n_tokens"]}
+            said = spoken(g["text"], run.profile.synthesis)
+            r |= {what: said, f"{what}_finish": g["finish_reason"], f"{what}_tokens": g["n_tokens"]}
 
     if teacher.critic == "student":
         _criticise(run, student_ref(run, family), rows, teacher.sampling, folder)

@@ -45,6 +45,7 @@ class VLLMGenerator:
         self.ref, self.settings, self.tokenizer = ref, settings, tokenizer
         self.max_model_len = settings.max_model_len
         self.seconds: dict[str, float] = {}
+        self._opened = ""  # the mark with which the prompts open a thought
         self._adapter = self._served(ref.adapter) if ref.adapter else None
         self._has_gpus()
         self.python = str(Path(settings.vllm_python).expanduser()) if settings.vllm_python else sys.executable
@@ -102,6 +103,7 @@ class VLLMGenerator:
             prompts = [{"at": i, "seed": row_seed(sampling.seed, r.id, s) % 2**31,
                         "ids": chat_templates.prompt_ids(tok, [r.messages])[0]}
                        for i, (r, s) in enumerate(order)]  # fmt: skip
+            self._opened = decoding.opened_thought(tok, prompts[0]["ids"]) if prompts else ""
             task = {"engine": self._engine(), "on_cpu": self._on_cpu(prompts, sampling.max_new_tokens), "adapter": self._adapter, "sampling": self._sampling(sampling, tok), "prompts": prompts,
                     "chunk": self.settings.batch_size * 8, "out": str(out), "seconds": str(took)}  # fmt: skip
             (Path(folder) / "task.json").write_text(json.dumps(task), encoding="utf-8")
@@ -134,6 +136,8 @@ class VLLMGenerator:
 
     def _row(self, made: Record, order: list[Any]) -> Record:
         request, sample = order[made.pop("at")]
+        if made["finish_reason"] != "too_long":
+            made["text"] = self._opened + made["text"]
         return {
             "id": request.id,
             "sample": sample,
@@ -179,7 +183,7 @@ class VLLMGenerator:
         return {
             "n": 1, "temperature": sampling.temperature, "top_p": sampling.top_p, "top_k": 0, "min_p": 0.0,
             "max_tokens": sampling.max_new_tokens, "repetition_penalty": 1.0, "presence_penalty": 0.0, "frequency_penalty": 0.0,
-            "stop_token_ids": [tok.eos_token_id], "skip_special_tokens": True,
+            "stop_token_ids": [tok.eos_token_id], "skip_special_tokens": not decoding.thought_ids(tok),
         }  # fmt: skip
 
 

@@ -154,6 +154,133 @@ def test_an_answer_is_tested(text, right):
     assert row["status"] == "ok"
 
 
+ROUND = {
+    "meta": {
+        "entry_point": "whole",
+        "prompt": "import math\nSTEP = 4\n\n\ndef up(x):\n    return math.ceil(x)\n\n\n"
+        'def whole(x: float) -> int:\n    """The next multiple of STEP."""\n',
+        "test": "def check(candidate):\n    assert candidate(4.5) == 8\n    assert candidate(up(0.5)) == 4",
+    }
+}
+RIGHT = "def whole(x):\n    return STEP * up(x / STEP)"
+WRONG = "def whole(x):\n    return STEP * x"
+
+
+def answered(text):
+    (row,) = code_execution.grade([(ROUND, text)], SHORT)
+    assert row["status"] == "ok"
+    return row["correct"]
+
+
+# CODE stands for the code; what precedes it on its line precedes every line of it
+FENCES = {
+    "plain": "```\nCODE\n```",
+    "py3": "```py3\nCODE\n```\nDone.",
+    "version": "```Python3.11 -i\nCODE\n```",
+    "carriage returns": "```python\r\nCODE\r\n```\r\n",
+    "attributes": '``` python title="a.py" {linenos=true}\nCODE\n```',
+    "braces": "~~~ {.python .numberLines}\nCODE\n~~~",
+    "tildes": "~~~~python\nCODE\n~~~~",
+    "long": "`````python\nCODE\n`````",
+    "not closed": "```python\nCODE",
+    "not closed, words after": "```python\nCODE\n\nThis is right, since it rounds up.",
+    "closed on the code's line": "```python\nCODE```\nThis rounds up.",
+    "opened after words": "Here you are: ```python\nCODE\n```",
+    "in a list": "1. The code:\n\n   ```python\n   CODE\n   ```\n2. The end.",
+    "in a list, at the margin": "1. The code:\n```python\nCODE\n```\n2. The end.",
+    "at a list's mark": "- ```python\n  CODE\n  ```",
+    "in a quotation": "> ```python\n> CODE\n> ```",
+    "four spaces": "Code:\n\n    ```python\n    CODE\n    ```\n",
+    "a tab": "- The code:\n\n\t```python\n\tCODE\n\t```\n",
+    "indented without a fence": "Code:\n\n    CODE\n\nThat is it.",
+    "in a tag": "<answer>\n```python\nCODE\n```\n</answer>",
+    "words in it": "```\nSolution\nCODE\nNote: it rounds up.\n```",
+    "no fence": "CODE",
+    "no fence, words": "Sure, here's the (short) function:\n\nCODE\n\nIt's done. Explanation (short)\nComplexity: O(1)",
+    "a thought": "<think>\n```python\ndef whole(x):\n    return 0\n```\n</think>\nCODE",
+    "a thought in another model's marks": "[THINK]def whole(x): return 0[/THINK]```python\nCODE\n```",
+}
+
+
+def laid_out(fence, code):
+    line = next(line for line in fence.split("\n") if "CODE" in line)
+    start, _, end = line.partition("CODE")
+    return fence.replace(line, "\n".join(start + c for c in code.split("\n")) + end)
+
+
+@pytest.mark.parametrize("fence", FENCES.values(), ids=FENCES)
+def test_code_is_found_however_it_is_fenced(fence):
+    assert answered(laid_out(fence, RIGHT))
+    assert not answered(laid_out(fence, WRONG))
+
+
+ANSWERS = {
+    "the last definition counts": (f"```\n{WRONG}\n```\nBetter:\n```\n{RIGHT}\n```", True),
+    "the last definition counts, wrong": (f"```\n{RIGHT}\n```\nOr:\n```\n{WRONG}\n```", False),
+    "an example after it": (f"```\n{RIGHT}\n```\nTry:\n```\nassert whole(1) == 9\n```", True),
+    "a longer name after it": (f"```\n{RIGHT}\n```\n```\ndef wholesale(x):\n    return 1\n```", True),
+    "a longer name alone": ("```\ndef wholesale(x):\n    return 8\n```", False),
+    "the last one is no Python": (f"```\n{RIGHT}\n```\n```\ndef whole(x)\n    return 8\n```", False),
+    "an open bracket": ("```\ndef whole(x):\n    return STEP * up(x / STEP\n```", False),
+    "cut off": ("```\ndef whole(x):\n    y = STEP * up(x / STEP)\n    return", False),
+    "a method": ("```\nclass A:\n    def whole(self, x):\n        return 8\n```", False),
+    "inside a function": ("```\ndef outer():\n    def whole(x):\n        return 8\n```", False),
+    "a lambda": ("whole = lambda x: STEP * up(x / STEP)", True),
+    "words about it": ("The function `def whole(x)` is easy.", False),
+    "its own constant counts": (f"```\nSTEP = 5\n{RIGHT}\n```", False),
+    "from the future": (f"```\nfrom __future__ import annotations\n{RIGHT}\n```", True),
+    "a main guard": (f'{RIGHT}\n\nif __name__ == "__main__":\n    print(whole(input()))', True),
+    "a helper in another block": (
+        "```\ndef four():\n    return 4\n```\n```\ndef whole(x):\n    return four() * up(x / 4)\n```",
+        True,
+    ),
+    "a wrong helper in another block": (
+        "```\ndef four():\n    return 5\n```\n```\ndef whole(x):\n    return four() * up(x / 4)\n```",
+        False,
+    ),
+    "another block is not run": (f"```\nimport numpy as np\nraise SystemExit\n```\n```\n{RIGHT}\n```", True),
+    "a fence in the docstring": (
+        '```\ndef whole(x):\n    """\n    ```\n    whole(1) == 4\n    ```\n    """\n    return STEP * up(x / STEP)\n```',
+        True,
+    ),
+    "the body alone": ("    y = x / STEP\n    return STEP * up(y)\n", True),
+    "the body, its first indentation lost": ("y = x / STEP\n    return STEP * up(y)\n", True),
+    "the body at the margin of a block": ("```\ny = x / STEP\nreturn STEP * up(y)\n```", True),
+    "the body, then something cut off": ("    return STEP * up(x / STEP)\n\n\ndef other(", True),
+    "a body that is no Python": ("    return STEP * up(x / STEP\n", False),
+    "an unfinished thought": (f"<think>\n```\n{RIGHT}\n```\nBut", False),
+    "only a thought": (f"```\n{RIGHT}\n```</think>", False),
+    "a null before the fence": (f"\0\n```\n{RIGHT}\n```", True),
+    "a line too deep for Python's parser": (f"```\nX = {'-' * 100_000}1\n{RIGHT}\n```", True),
+    "two statements on a line": ("```\nT = 4; F = T\n@staticmethod\ndef whole(x): return F * up(x / T)\n```", True),
+    "as deep as Python reads": (f"```\nX = {'1+' * 900}1\n{RIGHT}\n```", True),
+}
+
+
+@pytest.mark.parametrize(("text", "right"), ANSWERS.values(), ids=ANSWERS)
+def test_the_asked_function_is_found_by_its_name(text, right):
+    assert answered(text) is right
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize(
+    "line",
+    [
+        "It (then\n",
+        "Done\n",
+        "Here's why:\n",
+        "    x = (\n",
+        "```\n",
+        "> - 1. x\n",
+        "def f(x):\n",
+        "'''\n",
+        "Done\nNo!\n",
+    ],
+)
+def test_long_prose_is_read_in_reasonable_time(line):
+    code_execution.program_of(ROUND, line * 400)
+
+
 def test_a_program_that_hangs_loses_no_other_row():
     rows = code_execution.grade([(PROBLEM, "    return a + b\n"), (PROBLEM, "    while True: pass\n")] * 2, SHORT)
     assert [r["correct"] for r in rows] == [True, False] * 2

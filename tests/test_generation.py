@@ -210,3 +210,37 @@ def test_a_gpu_that_is_not_there_is_told_before_the_model_is_loaded(monkeypatch)
 def test_more_new_tokens_than_the_context_are_refused():
     with pytest.raises(BadInput, match="leaves no room for a prompt"):
         TransformersGenerator(REF).generate([(REQUESTS[0], 0)], Sampling(max_new_tokens=10**6))
+
+
+@pytest.fixture
+def thinker():
+    """A tokenizer like Magistral's: its marks of a thought are special tokens."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+    from transformers import PreTrainedTokenizerFast
+
+    byte_level = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    inner = Tokenizer(models.BPE({c: i for i, c in enumerate(sorted(byte_level.alphabet()))}, []))
+    inner.pre_tokenizer = byte_level
+    inner.decoder = decoders.ByteLevel()
+    special = ["[THINK]", "[/THINK]", "[TOOL]"]
+    return PreTrainedTokenizerFast(tokenizer_object=inner, eos_token="</s>", additional_special_tokens=special)
+
+
+@pytest.mark.parametrize(
+    ("prompt", "made", "text"),
+    [
+        ("2+2?", "[THINK]3?[/THINK]4[TOOL]", "[THINK]3?[/THINK]4"),
+        ("2+2?</s>[THINK]\n", "3?", "[THINK]3?"),
+        ("2+2?</s>[THINK]\n", "3?[/THINK]4", "[THINK]3?[/THINK]4"),
+        ("2+2?</s><think>\n", "", "<think>"),
+        ("2+2?<think>\n\n</think>\n\n", "4", "4"),
+    ],
+)
+def test_a_text_shows_where_its_thought_begins_and_ends(thinker, prompt, made, text):
+    assert decoding.text_of(thinker, thinker.encode(prompt), thinker.encode(made)) == text
+
+
+def test_a_text_of_a_model_that_marks_no_thoughts_has_no_special_tokens():
+    tok = generation.load_tokenizer(ModelRef(generation.resolve("lab:llama"), "llama"))
+    ids = tok.encode("12+5=17")
+    assert decoding.text_of(tok, ids, [*ids, tok.eos_token_id]) == tok.decode(ids, skip_special_tokens=True)

@@ -44,11 +44,40 @@ def test_odd_answers_get_a_verdict(data, text):
 
 def test_the_summary_counts_prompts_and_instructions():
     rows = [{"strict": [True, False], "loose": [True, True]}, {"strict": [True], "loose": [True]}]
-    made = ifeval.summary(rows)
+    whole = {f"{how}{ifeval.AS_IT_STANDS}": [False] for how in ("strict", "loose")}
+    made = ifeval.summary([{**r, **whole, "thought": "finished"} for r in rows])
+    assert made["prompt_loose_with_thought"]["value"] == 0
+    assert made["thoughts"] == {"none": 0, "finished": 2, "unfinished": 0}
     assert made["prompt_strict"]["value"] == 50
     assert made["instruction_strict"]["value"] == pytest.approx(200 / 3)
     assert made["prompt_loose"]["value"] == made["instruction_loose"]["value"] == 100
     assert [made[k]["n"] for k in ("prompt_strict", "instruction_strict")] == [2, 3]
+
+
+LONG = "Several words, with commas, and an orange. " * 5
+
+
+@pytest.mark.parametrize(
+    ("instruction", "kwargs", "text", "answer", "whole", "thought"),
+    [
+        ("punctuation:no_comma", {}, "<think>One, two.</think>\nNo comma here", True, False, "finished"),
+        ("punctuation:no_comma", {}, "One, two.</think>\nNo comma here", True, False, "finished"),
+        ("punctuation:no_comma", {}, "<think>None.</think>\nWell, one", False, False, "finished"),
+        ("punctuation:no_comma", {}, "Well, one", False, False, "none"),
+        ("punctuation:no_comma", {}, "The `<think>` tag", True, True, "none"),
+        ("length_constraints:number_words", {"relation": "less than", "num_words": 5}, f"[THINK]{LONG}[/THINK]Three short words",
+         True, False, "finished"),
+        ("change_case:english_lowercase", {}, f"<|channel|>analysis<|message|>{LONG}<|end|><|start|>assistant<|channel|>final"
+         "<|message|>this is written in small letters", True, False, "finished"),
+        ("keywords:existence", {"keywords": ["orange"]}, f"<think>{LONG}", False, True, "unfinished"),
+        ("keywords:existence", {"keywords": ["orange"]}, f"<think>{LONG}</think> A pear.", False, True, "finished"),
+        ("startend:quotation", {}, f'<thinking>{LONG}</thinking>\n\n"A pear."', True, False, "finished"),
+    ],
+)  # fmt: skip
+def test_an_answer_is_scored_without_its_thought_and_with_it(data, instruction, kwargs, text, answer, whole, thought):
+    example = {"key": 1, "prompt": "p", "instruction_id_list": [instruction], "kwargs": [kwargs]}
+    (row,) = ifeval.score([(example, text)])
+    assert (row["strict"], row["strict_with_thought"], row["thought"]) == ([answer], [whole], thought)
 
 
 @pytest.mark.parametrize(
@@ -68,6 +97,15 @@ def test_the_summary_counts_prompts_and_instructions():
 def test_bad_input_is_named(examples, responses, message):
     with pytest.raises(BadInput, match=message):
         ifeval.pairs(examples, responses)
+
+
+def test_a_sign_is_counted_where_one_is_asked_for(data):
+    """lm-eval's own check draws a letter by chance in its place."""
+    asked = {"letter": "!", "let_relation": "at least", "let_frequency": 3}
+    example = {"key": 1, "prompt": "p", "instruction_id_list": ["keywords:letter_frequency"], "kwargs": [asked]}
+    for text, right in (("No! No! No!", True), ("Eeeee aaaaa ooooo iiiii ttttt nnnnn!", False)):
+        (row,) = ifeval.score([(example, text)])
+        assert row["strict"] == [right]
 
 
 def test_an_unknown_instruction_is_named(data):
@@ -100,6 +138,8 @@ def test_recorded_answers_get_the_reference_verdicts(data, benchmark_dir, tmp_pa
     four = json.loads(capsys.readouterr().out)
     names = ("prompt_strict", "instruction_strict", "prompt_loose", "instruction_loose")
     assert [four[n]["value"] for n in names] == pytest.approx([78.5, 84.5, 81.9, 86.9], abs=0.4)
+    assert four["thoughts"] == {"none": 270, "finished": 0, "unfinished": 0}
+    assert [four[f"{n}_with_thought"] for n in names] == [four[n] for n in names]
     reference = {r["prompt"]: r for r in read_jsonl(folder / "reference_verdicts.jsonl")}
     for how in ("strict", "loose"):
         both = [(v, w) for r in read_jsonl(out) for v, w in zip(r[how], reference[r["prompt"]][how], strict=True)]

@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cgd_utils import artifacts, synthesis
+from cgd_utils import artifacts, generation, methods, prompts, synthesis
 from cgd_utils.artifacts import BadInput
-from cgd_utils.profiles import ProfileError, Synthesis, load
+from cgd_utils.profiles import METHODS, ProfileError, Synthesis, load
 from cgd_utils.synthesis import conclusion, select
 
 
@@ -122,3 +122,90 @@ def test_a_learned_teacher_writes_records_with_its_faults_counted(tmp_path):
     assert set(synthesis.FAULTS) <= set(facts)
     assert facts["truncated"] >= sum(r["refined_finish"] == "length" for r in made.rows())
     assert all(r["draft_source"] == "student" and r["teacher"] for r in made.rows())
+
+
+class Thinker:
+    """An engine whose model thinks aloud: the draft, the critique, the refined and the direct answer in turn."""
+
+    identity = "thinker"
+
+    def __init__(self, texts):
+        self.texts = texts
+
+    def batches(self, requests):
+        return [requests]
+
+    def generate(self, batch, sampling):
+        return [
+            {"id": r.id, "sample": s, "prompt": r.messages[-1]["content"], "text": self.text(r.messages[-1]["content"]),
+             "finish_reason": "stop", "n_tokens": 9, "model": "thinker"}
+            for r, s in batch
+        ]  # fmt: skip
+
+    def text(self, prompt):
+        if "Critique:" in prompt:
+            return self.texts["refined"]
+        return self.texts["critique" if "Write a critique." in prompt else "plain"]
+
+    def close(self):
+        pass
+
+
+THINKING = {"plain": "<think>Secret one.</think>\nAnswer: 4", "critique": "[THINK]Conclusion: wrong[/THINK]Conclusion: right",
+            "refined": "Secret two.</think>Answer: 5"}  # fmt: skip
+SPOKEN = {"draft": "Answer: 4", "critique": "Conclusion: right", "refined": "Answer: 5", "direct": "Answer: 4"}
+
+
+def thought_over(tmp_path, monkeypatch, texts, **settings):
+    monkeypatch.setattr(generation, "open_generator", lambda ref, engine: Thinker(texts))
+    chosen = {"data.rows": 3, "synthesis.teacher.kind": "model", "synthesis.teacher.model": "lab:llama"}
+    run = artifacts.open_run("smoke", tmp_path, chosen | {f"synthesis.{k}": v for k, v in settings.items()})
+    return run, synthesis.records(run, "llama")
+
+
+def test_no_thought_reaches_a_prompt_or_a_target(tmp_path, monkeypatch):
+    run, made = thought_over(tmp_path, monkeypatch, THINKING)
+    for row in made.rows():
+        assert {t: row[t] for t in SPOKEN} == SPOKEN
+        assert row["conclusion"] == "right"
+    layout = prompts.layout(run.profile.models.layout)
+    for name in METHODS:
+        assert not any(word in str(methods.rows(name, made.rows(), layout)) for word in ("Secret", "THINK", "think>"))
+    asked = [r["prompt"] for what in ("critique", "refined", "direct") for r in made.rows(f"{what}.log.jsonl")]
+    assert len(asked) == 9
+    assert not any(word in prompt for prompt in asked for word in ("Secret", "THINK", "think>"))
+    # the raw texts stay
+    assert {r["text"] for r in synthesis.drafts(run, "llama").rows()} == {THINKING["plain"]}
+    assert {r["text"] for r in made.rows("refined.log.jsonl")} == {THINKING["refined"]}
+
+
+def test_thoughts_are_kept_where_the_profile_says_so_and_only_records_are_made_anew(tmp_path, monkeypatch):
+    run, made = thought_over(tmp_path, monkeypatch, THINKING, thoughts="keep")
+    kept = dict(
+        zip(
+            ("draft", "critique", "refined", "direct"),
+            (THINKING[k] for k in ("plain", "critique", "refined", "plain")),
+            strict=True,
+        )
+    )
+    for row in made.rows():
+        assert {t: row[t] for t in kept} == kept
+        assert row["conclusion"] == "right"
+    other, without = thought_over(tmp_path, monkeypatch, THINKING)
+    assert made.key != without.key
+    assert synthesis.drafts(run, "llama").key == synthesis.drafts(other, "llama").key
+
+
+def test_a_text_that_was_cut_off_in_a_thought_leaves_its_record_out(tmp_path, monkeypatch):
+    with pytest.raises(BadInput, match="'incomplete': 3"):
+        thought_over(tmp_path, monkeypatch, THINKING | {"critique": "<think>The draft is right. Conclusion: right"})
+
+
+def test_a_data_sets_own_solution_loses_its_thought_too():
+    problem = {"solution": "<think>Hm.</think> 4"}
+    assert synthesis.spoken(problem["solution"], Synthesis()) == "4"
+    assert synthesis.spoken(problem["solution"], Synthesis(thoughts="keep")) == problem["solution"]
+    kept, left_out = select(
+        [record(0, True, "right", solution=" "), record(1, True, "right", solution="4")], Synthesis()
+    )
+    assert ([r["id"] for r in kept], left_out) == (["1"], {"incomplete": 1})

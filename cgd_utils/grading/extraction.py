@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+from .. import thoughts
+
 _BOX_OR_BRACE = re.compile(r"\\(?:boxed|fbox|framebox)\s*\{|\\.|\{|\}", re.DOTALL)
 _OPEN_BOX = re.compile(r"\\(?:boxed|fbox|framebox)(?![A-Za-z])")
 _BARE_BOX = re.compile(r"\\boxed\s*([^\s{}\\$]+)")
@@ -45,7 +47,8 @@ def extract(text: str, rule: str = "math") -> str | None:
     4. Under `math` and `relative` only, what comes last of ``$…$`` and plain numbers; failing that a choice, such as
        ``(B)``; failing that yes, no, true or false. `exact` does not guess.
 
-    What follows a closed ``</think>`` is the text, if there is any; a box left open by truncation is no answer.
+    A thought (see `thoughts`) is not read, and a text that was cut off inside one names no answer. A box left open by
+    truncation is no answer.
 
     Args:
         text: the whole text of a model.
@@ -54,10 +57,7 @@ def extract(text: str, rule: str = "math") -> str | None:
     Returns:
         The answer as written, without its box and without ``$``; e.g. ``14`` for ``12+2=14\nAnswer: 14``.
     """
-    text = text.replace("\0", " ")
-    _, closed, rest = text.rpartition("</think>")
-    if closed and rest.strip():
-        text = rest
+    text = thoughts.split(text.replace("\0", " ")).answer
     return _boxed(text) or _anchored(text) or _bare(text) or (None if rule == "exact" else _guess(text))
 
 

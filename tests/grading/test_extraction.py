@@ -21,6 +21,16 @@ CASES = [
     (r"the answer is 3, so \boxed{4}. The answer is 5.", "4"),  # a box counts more than words
     (r"earlier \boxed{3}, then \boxed{\frac{1}{", "3"),  # a box cut off is no answer
     ("<think>\\boxed{3}</think> Answer: 4", "4"),
+    ("the box \\boxed{3}, or</think> Answer: 4", "4"),  # the prompt opened the thought
+    ("<think>\\boxed{3}, or is it", None),  # cut off in a thought
+    ("<think>\\boxed{3}</think>", None),
+    ("[THINK]The answer is 3? No.[/THINK]\nIt is 4 then.", "4"),
+    ("<thinking>The answer is 3?</thinking> So it is 4", "4"),
+    ("<|channel|>analysis<|message|>Answer: 3<|end|><|start|>assistant<|channel|>final<|message|>Answer: 4", "4"),
+    ("analysisThe answer is 3. Hm.assistantfinalThe answer is 4.", "4"),
+    ("think\n\\boxed{3}\nanswer\n\\boxed{4}", "4"),
+    ("I think \\boxed{3}", "3"),
+    ("The tag `<think>` opens it. Answer: 4", "4"),
     ("The final answer is $14$. I hope it is correct.", "14"),
     ("Final Answer: The final answer is $\\frac{1}{2}$. I hope it is correct.", r"\frac{1}{2}"),
     ("**Final Answer:** 42", "42"),
