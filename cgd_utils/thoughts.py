@@ -134,8 +134,8 @@ def opening(prompt: str) -> str:
 
 
 def is_mark(token: str) -> bool:
-    """Whether a token is a mark of its own: an engine that leaves out special tokens must keep it."""
-    return _MARK.fullmatch(token) is not None
+    """Whether a token is a mark, or a part of one: an engine that leaves out special tokens must keep it."""
+    return any(_MARK.fullmatch(before + token + after) for before, after in _AROUND)
 
 
 def _marks(text: str) -> Iterator[tuple[bool, str, re.Match[str]]]:
@@ -158,6 +158,8 @@ def _compiled() -> re.Pattern[str]:
 
 
 _MARK = _compiled()
+# gpt-oss writes a mark of several tokens: what stands around one of them
+_AROUND = (("", ""), ("", "analysis"), ("", "assistant<|channel|>analysis"), ("<|channel|>final", ""))
 _BARE = tuple(
     (re.compile(rf"\s*{opening}", re.IGNORECASE), re.compile(closing, re.IGNORECASE | re.MULTILINE))
     for opening, closing in BARE

@@ -5,7 +5,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cgd_utils import adapters, chat_templates, generation, methods, profiles, prompts, quantization, tokenization
+from cgd_utils import (
+    adapters,
+    chat_templates,
+    decoding,
+    generation,
+    methods,
+    profiles,
+    prompts,
+    quantization,
+    thoughts,
+    tokenization,
+)
 from cgd_utils.artifacts import BadInput
 
 LAYOUT = prompts.layout("standard")

@@ -15,7 +15,7 @@ from cgd_utils.artifacts import PACKAGE, PROJECT
 
 # module -> modules it may import, as in the architecture; the order is the data's way
 ORDER = """
-progress yaml_words profiles artifacts variants statistics prompts thoughts lab grading audit instruction_following compare methods tables data seeds
+progress settings_read source_code yaml_words profiles artifacts variants statistics prompts thoughts lab grading audit instruction_following compare methods tables data seeds
 chat_templates index_models adapter_base request_log decoding server_replies server vllm_worker vllm_engine ray_engine quantization generation prompt_files
 sandbox code_execution general_benchmarks benchmarks decontamination
 synthesis
