@@ -233,7 +233,7 @@ def generate(
     batch_size: Annotated[int, opt("model: prompts a batch at most")] = 256,
 ) -> Result:
     """Answer a file of prompts with a model or a server; goes on where it stopped."""
-    from . import generation, profiles, prompt_files
+    from . import adapter_base, generation, profiles, prompt_files
 
     if bool(model) == bool(server):
         raise ValueError("give --model (a model of this machine) or --server (a server's address), one of them")
@@ -249,7 +249,7 @@ def generate(
         ref = generation.ModelRef(path, model or "", adapter, revision, device=device)
         told = {"engine": engine, "batch_size": batch_size}
         if adapter:
-            generation.check_adapter(ref)
+            adapter_base.check(ref)
     told |= {k.removeprefix("generation."): v for k, v in profiles.parse_assignments(fields or []).items()}
     made = prompt_files.generate(prompts, out, ref, profiles.Engine(**told), sampling, shard)
     return Result([made], made)

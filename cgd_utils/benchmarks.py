@@ -16,7 +16,7 @@ from typing import Any
 
 from . import data
 from .artifacts import BadInput, Run, content_key, file_hash
-from .profiles import Benchmark, Evaluation, _nearest
+from .profiles import Benchmark, Evaluation, nearest
 
 Record = dict[str, Any]
 # name → (world, step count, whether its problems hold the misconceived phrase: None = there is none)
@@ -108,7 +108,7 @@ def load(which: str | Benchmark, settings: Evaluation) -> Loaded:
 
         known = [*LAB, *LAB_INSTRUCTIONS, *NAMED, *GENERAL]
         raise BadInput(
-            f"unknown benchmark {which!r}{_nearest(which, known)}; known: {', '.join(known)}, or a file: {{name, path}}"
+            f"unknown benchmark {which!r}{nearest(which, known)}; known: {', '.join(known)}, or a file: {{name, path}}"
         )
     source, k, holds_phrase = LAB[which]
     split = f"test-k{k}" + ("-without" if holds_phrase is False else "")

@@ -45,7 +45,7 @@ def _parts(annotation: Any) -> list[Any]:
     return [annotation, *(inner for part in get_args(annotation) for inner in _parts(part))]
 
 
-def _is_section(annotation: Any) -> bool:
+def is_section(annotation: Any) -> bool:
     return isinstance(annotation, type) and issubclass(annotation, BaseModel)
 
 
@@ -91,7 +91,7 @@ class _Section(BaseModel):
         wanted = _parts(cls.model_fields[info.field_name or ""].annotation)
         word = str in wanted and not any(t in wanted for t in (int, float, Any))
         # a section inside decides for its own fields
-        return yaml_words.plain(value, as_words=word, mappings=not any(map(_is_section, wanted)))
+        return yaml_words.plain(value, as_words=word, mappings=not any(map(is_section, wanted)))
 
 
 class Data(_Section):
@@ -290,7 +290,7 @@ METHODS = (
 def _known_methods(value: list[str]) -> list[str]:
     for m in value:
         if m.partition("(")[0] not in METHODS:
-            raise ValueError(f"unknown method {m!r}{_nearest(m, METHODS)}; known: {', '.join(METHODS)}")
+            raise ValueError(f"unknown method {m!r}{nearest(m, METHODS)}; known: {', '.join(METHODS)}")
     return value
 
 
@@ -560,7 +560,7 @@ def find(name: str | os.PathLike[str]) -> Path:
             return path
         raise ProfileError(f"profile file {path}: no such file")
     raise ProfileError(
-        f"unknown profile {str(name)!r}{_nearest(str(name), names())}; known: {', '.join(names())}, or a .yaml file"
+        f"unknown profile {str(name)!r}{nearest(str(name), names())}; known: {', '.join(names())}, or a .yaml file"
     )
 
 
@@ -662,7 +662,7 @@ def _merge(base: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
 def _set(settings: dict[str, Any], dotted: str, value: Any) -> None:
     known = dotted_fields()
     if dotted not in known and not any(dotted.startswith(f"{k}.") and k.split(".")[-1] in _WHOLE for k in known):
-        raise ProfileError(f"unknown field {dotted!r}{_nearest(dotted, known)}")
+        raise ProfileError(f"unknown field {dotted!r}{nearest(dotted, known)}")
     *parents, last = dotted.split(".")
     section = settings
     for part in parents:
@@ -702,7 +702,7 @@ def dotted_fields(model: type[BaseModel] = Profile, prefix: str = "") -> list[st
     for name, f in model.model_fields.items():
         out.append(prefix + name)
         for part in (f.annotation, *get_args(f.annotation)):  # of an optional section too
-            if _is_section(part):
+            if is_section(part):
                 out += dotted_fields(part, f"{prefix}{name}.")
     return out
 
@@ -711,7 +711,7 @@ def _short(value: Any) -> str:
     return json.dumps(value, default=str, ensure_ascii=False)[:100]
 
 
-def _nearest(word: str, known: Any) -> str:
+def nearest(word: str, known: Any) -> str:
     found = difflib.get_close_matches(word, list(known), 1, 0.5)
     return f" (did you mean {found[0]!r}?)" if found else ""
 
@@ -721,7 +721,7 @@ def _explain(name: Any, error: ValidationError) -> list[str]:
     for e in error.errors():
         where = ".".join(str(x) for x in e["loc"])
         if e["type"] == "extra_forbidden":
-            out.append(f"profile {str(name)!r}: unknown field {where!r}{_nearest(where, dotted_fields())}")
+            out.append(f"profile {str(name)!r}: unknown field {where!r}{nearest(where, dotted_fields())}")
             continue
         message = e["msg"].removeprefix("Value error, ").replace("Input should be", "must be")
         value = json.dumps(e["input"], default=str, ensure_ascii=False)

@@ -54,7 +54,7 @@ def stage_named(word: str) -> int:
     for i, s in enumerate(STAGES):
         if asked in (s.name, s.name[:2], str(int(s.name[:2])), s.name[3:]):
             return i
-    raise BadInput(f"unknown notebook {word!r}{profiles._nearest(word, NAMES)}; known: {', '.join(NAMES)}")
+    raise BadInput(f"unknown notebook {word!r}{profiles.nearest(word, NAMES)}; known: {', '.join(NAMES)}")
 
 
 def _code_cells(stage: Stage) -> list[str]:
@@ -191,7 +191,7 @@ def check_parameters(notebook: Path, parameters: Mapping[str, Any]) -> None:
     for name in parameters:
         if name not in known:
             raise BadInput(
-                f"{notebook.name}: unknown parameter {name!r}{profiles._nearest(name, known)}; known: {', '.join(known)}"
+                f"{notebook.name}: unknown parameter {name!r}{profiles.nearest(name, known)}; known: {', '.join(known)}"
             )
 
 

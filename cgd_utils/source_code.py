@@ -213,16 +213,20 @@ def _bound_names(statement: ast.stmt) -> list[str]:
         return [statement.name]
     if isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant):
         return ["__doc__"]
-    names = []
-    for node in ast.walk(statement):
-        if isinstance(node, ast.FunctionDef | ast.ClassDef):
-            names.append(node.name)
-        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
-            names.append(node.id)
-        elif isinstance(node, ast.Assign | ast.AugAssign):
-            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
-            names += [n.id for t in targets for n in ast.walk(t) if isinstance(n, ast.Name)]
-    return list(dict.fromkeys(names))
+    if isinstance(statement, ast.Assign | ast.AugAssign | ast.AnnAssign):
+        targets = statement.targets if isinstance(statement, ast.Assign) else [statement.target]
+        # TABLE["row"] = … adds to TABLE
+        names = [_root(t) for target in targets for t in getattr(target, "elts", [target])]
+        return [name for name in dict.fromkeys(names) if name]
+    inner = [s for part in ("body", "orelse", "finalbody") for s in getattr(statement, part, [])]
+    return list(dict.fromkeys(name for s in inner for name in _bound_names(s)))
+
+
+def _root(target: ast.expr) -> str | None:
+    """The name that an assignment's target begins with."""
+    while isinstance(target, ast.Attribute | ast.Subscript | ast.Starred):
+        target = target.value
+    return target.id if isinstance(target, ast.Name) else None
 
 
 def _imports_within(node: ast.AST, only_module_level: bool = False) -> Iterator[ast.Import | ast.ImportFrom]:

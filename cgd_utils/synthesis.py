@@ -94,7 +94,7 @@ def drafts(run: Run, family: str) -> Artifact:
         if source == "corrupted":
             write_jsonl(folder / "rows.jsonl", [_corrupted(r, p.synthesis.seed) for r in rows])
             return {"rows": len(rows)}
-        made = _generate(
+        made = ask_model(
             run, ref, [Request(r["id"], layout.ask(r["question"])) for r in rows], sampling, folder, "drafts"
         )
         write_jsonl(folder / "rows.jsonl", made)
@@ -105,7 +105,7 @@ def drafts(run: Run, family: str) -> Artifact:
     return run.make("drafts", family, build, settings=settings, inputs=[problems.key], rows=p.data.rows)
 
 
-def _generate(
+def ask_model(
     run: Run,
     ref: ModelRef,
     requests: list[Request],
@@ -177,14 +177,14 @@ def records(run: Run, family: str) -> Artifact:
     return run.make("records", family, build, settings=settings, inputs=[problems.key, made.key], rows=p.data.rows)
 
 
-def _truth(r: Record) -> str:
+def truth(r: Record) -> str:
     return "right" if r["draft_correct"] else "wrong"
 
 
 # what may be wrong with a record, counted in the manifest; `synthesis.leave_out` names those to leave out
 FAULTS: dict[str, Callable[[Record], bool]] = {
     "no_conclusion": lambda r: r["conclusion"] is None,
-    "disagrees": lambda r: r["draft_correct"] is not None and r["conclusion"] not in (None, _truth(r)),
+    "disagrees": lambda r: r["draft_correct"] is not None and r["conclusion"] not in (None, truth(r)),
     "truncated": lambda r: any(r.get(f"{t}_finish") == "length" for t in ("critique", "refined", "direct")),
     "leaks": lambda r: leaks(r["critique"], r["answer"]),
 }
@@ -204,7 +204,7 @@ def select(rows: Sequence[Record], s: Synthesis) -> tuple[list[Record], Record]:
     kinds: dict[str, list[int]] = {"right": [], "wrong": []}
     kept = []
     for i, r in enumerate(rows):
-        kind = r["conclusion"] if s.keep_by == "conclusion" else _truth(r)
+        kind = r["conclusion"] if s.keep_by == "conclusion" else truth(r)
         why = (
             "incomplete"
             if not all(r[t].strip() for t in (*TEXTS, "solution") if t in r)
@@ -275,7 +275,7 @@ def _criticise(
     """Has a model write every critique, from question and draft."""
     layout = prompts.layout(run.profile.models.layout)
     requests = [Request(r["id"], layout.ask_critique(r["question"], r["draft"])) for r in rows]
-    for r, g in zip(rows, _generate(run, ref, requests, sampling, folder, "critique", engine), strict=True):
+    for r, g in zip(rows, ask_model(run, ref, requests, sampling, folder, "critique", engine), strict=True):
         r |= {
             "critique": spoken(g["text"], run.profile.synthesis),
             "critique_finish": g["finish_reason"],
@@ -294,7 +294,7 @@ def _teach_by_model(run: Run, family: str, rows: list[Record], teacher: Teacher,
         ref = model_ref(run, teacher.model or "", (teacher.model or "").rpartition("/")[2], revision=teacher.revision)
 
     def ask(what: str, requests: list[Request]) -> None:
-        for r, g in zip(rows, _generate(run, ref, requests, teacher.sampling, folder, what, engine), strict=True):
+        for r, g in zip(rows, ask_model(run, ref, requests, teacher.sampling, folder, what, engine), strict=True):
             said = spoken(g["text"], run.profile.synthesis)
             r |= {what: said, f"{what}_finish": g["finish_reason"], f"{what}_tokens": g["n_tokens"]}
 
@@ -322,6 +322,6 @@ def agreement(rows: Sequence[Record]) -> dict[str, int]:
     """How the critiques' conclusions agree with the truth: counts of (draft is …, critique says …)."""
     out: dict[str, int] = {}
     for r in rows:
-        name = f"draft {'not graded' if r['draft_correct'] is None else _truth(r)}, critique says {r['conclusion'] or 'nothing'}"
+        name = f"draft {'not graded' if r['draft_correct'] is None else truth(r)}, critique says {r['conclusion'] or 'nothing'}"
         out[name] = out.get(name, 0) + 1
     return dict(sorted(out.items()))
