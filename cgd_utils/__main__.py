@@ -320,10 +320,8 @@ def export(
     seed: Annotated[int | None, opt("only the rows that this training seed draws (default: all)")] = None,
 ) -> Result:
     """The training rows of a method for TRL or LLaMA-Factory, with a dataset card; makes no drafts or critiques."""
-    from . import checks, export, methods
+    from . import export
 
-    methods.parse(method)
-    checks.preflight(this)
     made = export.write(this, method, form, out, family, seed)
     return Result([{**made, "files": ", ".join(made["files"])}], made)
 
@@ -337,7 +335,9 @@ def audit(
     from . import audit
 
     folder = tables or audit.PUBLISHED
-    return Result(audit.differences(folder) if differences else audit.rows(folder))
+    legend = {"difference": "published, CGD - baseline in points, with its 95% interval from low to high"}
+    legend |= {"questions": "the difference in questions", "p": "score test; p_holm is corrected within a table"}
+    return Result(audit.differences(folder) if differences else audit.rows(folder), legend=legend)
 
 
 if __name__ == "__main__":

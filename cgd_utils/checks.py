@@ -122,7 +122,7 @@ def report(run: Run, gpu_gib: float | None = None) -> list[Record]:
     try:
         # a run that is under way comes too late for an estimate
         rows.append(_hours(run, shapes, here, 0 if os.environ.get("CGD_IN_CHAIN") else MEASURE_S))
-    except (ValueError, OSError) as e:  # no such file, no GPU to measure on
+    except (ValueError, OSError, RuntimeError) as e:  # no such file, no GPU to measure on, or too little memory
         rows.append(row("time", f"no estimate: {e}", True))
     return rows
 
