@@ -175,7 +175,9 @@ class VLLMGenerator:
             lengths = [n for p in prompts if (n := len(p["ids"]) + new) <= context] or [context]
             size = 4 if "float32" in (ref.dtype, str(text.dtype).removeprefix("torch.")) else 2
             tokens = sum(n + CPU_BLOCK for n in sorted(lengths)[-CPU_TEXTS:])
-            return {"max_model_len": max(lengths), "kv_cache_memory_bytes": decoding.cache_bytes(text, size, tokens)}
+            held = self.max_model_len or max(lengths)  # vLLM wants room for one text of that length
+            cache = decoding.cache_bytes(text, size, max(tokens, held))
+            return {"max_model_len": held, "kv_cache_memory_bytes": cache}
         except (AttributeError, TypeError, ValueError, OSError):
             return {}  # a config that transformers does not know, or without attention: vLLM's own settings hold
 

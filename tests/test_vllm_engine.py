@@ -157,6 +157,16 @@ def test_the_first_line_of_an_error_holds_the_cause_and_the_way_out(log, cause, 
     assert advice in first
 
 
+def test_on_a_cpu_a_context_that_is_given_holds_and_has_room(stand_in, tmp_path, monkeypatch):
+    monkeypatch.setenv("STAND_IN_RAM", str(2**40))
+    ask(tmp_path, REQUESTS[:1])
+    short = json.loads(stand_in.read_text())
+    ask(tmp_path, REQUESTS[1:2], max_model_len=9000)
+    told = json.loads(stand_in.read_text())
+    assert told["max_model_len"] == 9000
+    assert told["kv_cache_memory_bytes"] > 9000 / (128 + short["max_model_len"]) * short["kv_cache_memory_bytes"] * 0.99
+
+
 def test_a_prompt_that_was_too_long_is_asked_again_with_more_context(stand_in, tmp_path):
     long = Request("long", [{"role": "user", "content": "Mia has 3 cups. " * 60}])
     with pytest.warns(UserWarning, match="do not fit"):
