@@ -17,12 +17,17 @@ def config(adapter: Path) -> Record:
     """PEFT's ``adapter_config.json`` of an adapter's folder.
 
     Raises:
-        BadInput: there is none.
+        BadInput: there is none, it is not PEFT's, or no weights lie beside it.
     """
     path = adapter / "adapter_config.json"
     if not path.exists():
         raise BadInput(f"adapter {adapter}: the folder holds no adapter_config.json")
-    return json.loads(path.read_text(encoding="utf-8"))
+    about = json.loads(path.read_text(encoding="utf-8"))
+    if "peft_type" not in about:
+        raise BadInput(f"adapter {adapter}: its adapter_config.json names no peft_type, so PEFT did not save it")
+    if not any(adapter.glob("adapter_model.*")):
+        raise BadInput(f"adapter {adapter}: the folder holds no adapter_model weights; copy it whole")
+    return about
 
 
 def fingerprint(model: str, revision: str | None = None) -> str | None:

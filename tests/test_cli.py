@@ -210,8 +210,8 @@ def test_commands_that_only_look_leave_no_folder(tmp_path, monkeypatch, capsys):
 
 def test_the_default_outputs_are_the_projects_and_named_ones_the_callers(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    assert console.open_run("smoke", None, None)[0].folder == artifacts.PROJECT / "outputs" / "smoke"
-    assert console.open_run("smoke", Path("outputs"), None)[0].folder == tmp_path / "outputs" / "smoke"
+    assert console.open_run("smoke", None, None, None)[0].folder == artifacts.PROJECT / "outputs" / "smoke"
+    assert console.open_run("smoke", None, Path("outputs"), None)[0].folder == tmp_path / "outputs" / "smoke"
 
 
 def test_compare_says_which_command_makes_the_scores(tmp_path, monkeypatch, capsys):

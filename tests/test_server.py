@@ -352,8 +352,12 @@ def test_bad_commands_end_with_code_2(prompts, tmp_path, capsys, more, message):
     assert message in capsys.readouterr().err
 
 
-def test_an_adapter_of_another_base_is_refused(prompts, tmp_path, capsys):
-    (tmp_path / "adapter_config.json").write_text(json.dumps({"base_model_name_or_path": "lab/qwen"}))
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [({"base_model_name_or_path": "lab/qwen"}, "no peft_type"), ({"peft_type": "LORA"}, "no adapter_model weights")],
+)
+def test_a_folder_that_is_no_whole_adapter_is_refused(prompts, tmp_path, capsys, config, message):
+    (tmp_path / "adapter_config.json").write_text(json.dumps(config))
     command = [
         "generate",
         "--model",
@@ -366,7 +370,7 @@ def test_an_adapter_of_another_base_is_refused(prompts, tmp_path, capsys):
         str(tmp_path / "o"),
     ]
     assert main(command) == 2
-    assert "was trained on 'lab/qwen'" in capsys.readouterr().err
+    assert message in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
