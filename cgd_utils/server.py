@@ -222,7 +222,7 @@ class ServerGenerator:
         elif limit in error.fields:
             way = f"lower max_new_tokens, or set generation.max_tokens_field: {other} or omit_fields: [max_tokens]"
         elif error.fields:
-            way = f"set generation.omit_fields: [{error.fields[-1]}]"
+            way = f"set generation.omit_fields: [{', '.join(dict.fromkeys([*s.omit_fields, error.fields[-1]]))}]"
         else:
             way = "fields of a request are changed by generation.max_tokens_field, omit_fields and extra_body"
         return f"generation: {s.base_url} refuses the request for {asked!r} (HTTP {status}): {error.message}; {way}"

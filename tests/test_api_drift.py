@@ -190,7 +190,7 @@ def test_vllm_takes_what_the_engine_passes():
     takes = json.loads(done.stdout.strip().splitlines()[-1])
     engine, sampling = _vllm_dicts()
     assert {"model", "dtype", "gpu_memory_utilization"} <= engine and {"temperature", "max_tokens"} <= sampling
-    assert engine | {"enable_lora", "max_lora_rank"} <= set(takes["engine"])
+    assert engine | {"enable_lora", "max_lora_rank", "kv_cache_memory_bytes"} <= set(takes["engine"])
     assert sampling | {"seed"} <= set(takes["sampling"])
     assert {"use_tqdm", "lora_request"} <= set(takes["generate"])
 

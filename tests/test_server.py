@@ -209,6 +209,12 @@ def test_a_field_that_a_server_refuses_is_named_with_its_setting_which_helps(url
     assert Handler.bodies[-1].get("max_completion_tokens", Handler.bodies[-1].get("max_tokens")) == 8
 
 
+def test_a_second_field_is_named_beside_the_first(url, tmp_path):
+    Handler.refuses = {"top_p": {"error": {"message": "Unsupported", "param": "top_p"}}}
+    with pytest.raises(BadInput, match=r"omit_fields: \[seed, top_p\]"):
+        ask(url, ["fine"], tmp_path / "log", omit_fields=["seed"])
+
+
 def test_more_fields_are_sent_and_make_other_work(url, tmp_path):
     ask(url, ["fine"], tmp_path / "log")
     for _ in range(2):
