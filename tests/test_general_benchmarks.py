@@ -6,7 +6,7 @@ import pytest
 
 from cgd_utils import general_benchmarks, generation
 from cgd_utils.artifacts import BadInput
-from cgd_utils.profiles import Evaluation
+from cgd_utils.profiles import Evaluation, Sampling
 
 pytest.importorskip("lm_eval")
 
@@ -170,3 +170,14 @@ def test_every_task_is_one_of_lm_evals():
     manager = TaskManager()
     known = {*manager.all_tasks, *manager.all_groups, *manager.all_tags}
     assert {g.task for g in general_benchmarks.GENERAL.values()} <= known
+
+
+def test_a_task_gets_texts_without_thoughts(tmp_path):
+    from cgd_utils.general_benchmarks import _model
+
+    class Asked:
+        args = ("Which one?", {"until": [], "max_gen_toks": 9})
+
+    engine = Fixed(lambda _: "<think>The answer is (B)?</think>\nThe answer is (A).")
+    assert _model(engine, Sampling(), tmp_path / "log.jsonl").generate_until([Asked()]) == ["The answer is (A)."]
+    assert "(B)" in (tmp_path / "log.jsonl").read_text()
