@@ -132,7 +132,7 @@ def _family(table: pd.DataFrame, family: str, profile: Any) -> list[str]:
         return []
     c = mine.loc["cgd"]
     reached, seeds = statistics.told(c["mean"], c["ci_low"], c["ci_high"]), int(c["n_seeds"])
-    told = f"{family}: CGD reaches {reached} % on the mean of the accuracy benchmarks ({seeds} seed{'s' if seeds != 1 else ''})"
+    told = f"{family}: CGD reaches {reached}% on the mean of the accuracy benchmarks ({seeds} seed{'s' if seeds != 1 else ''})"
     known = mine.dropna(subset=["difference"])
     parts = [f"{reporting.difference_told(r)} against {display_name(m)}" for m, r in known.iterrows()]
     return [told + (": " + ", ".join(parts) + " points." if parts else ".")]

@@ -3,7 +3,7 @@
 import pandas as pd
 import pytest
 
-from cgd_utils import ablations, artifacts, audit, measurements, paper_tables, profiles, reporting
+from cgd_utils import ablations, audit, measurements, paper_tables, profiles, reporting
 from cgd_utils.paper_tables import MISSING, Printed, is_missing
 
 LLAMA, QWEN = "LLaMA3.1-8B-Instruct", "Qwen2.5-Math-7B"
@@ -170,7 +170,8 @@ def test_the_lab_has_rows_of_its_own(smoke_run):
         theirs, ours = table.iloc[: len(printed)], table.iloc[len(printed) :]
         kits = [c for c in table if c.endswith("(kit)") or c == "cgd (kit, AIME24)"]
         assert all(is_missing(x) for c in kits for x in theirs[c])
-        assert set(ours["student"]) == {f"lab:llama, for {LLAMA}"}
+        # the smoke run asks no step count beyond the trained ones, which is what stands for AIME
+        assert set(ours["student"]) == (set() if name == "aime24" else {f"lab:llama, for {LLAMA}"})
         assert all(is_missing(x) for c in table if "(lab" in c for x in theirs[c])
     web = made["webinstruct"]
     mine = web[(web["student"] == f"lab:llama, for {LLAMA}") & (web["method"] == "cgd")]
@@ -178,7 +179,7 @@ def test_the_lab_has_rows_of_its_own(smoke_run):
     assert set(web.loc[web["student"] == f"lab:llama, for {LLAMA}", "teacher"]) == {"the lab's exact teacher"}
 
 
-def test_a_lab_student_stands_for_the_one_it_names_only(tmp_path):
+def test_a_lab_student_stands_for_the_one_it_names_only():
     lab = profiles.load("lab-misconception")
     (family,) = lab.models.students
     have = paper_tables.kit(lab, rows("lab-misconception-k2", family=family))
@@ -199,9 +200,8 @@ def test_a_judges_ratings_stand_beside_the_printed_ones():
     assert first["llama, effect (kit)"] == "1.50"
 
 
-def test_the_report_leaves_out_columns_without_a_number_of_the_kit(tmp_path):
+def test_the_report_leaves_out_columns_without_a_number_of_the_kit():
     from cgd_utils import report
 
     made = report._measured(paper_tables.webinstruct(kit(rows("math-500"))))
     assert "math500 (kit)" in made and "amc23 (kit)" not in made
-    assert artifacts.PROJECT.exists()

@@ -46,7 +46,7 @@ def test_the_summary_says_what_the_frames_say(smoke_run):
     made = claims.claims(results, smoke_run.profile, measurements.read(smoke_run))
     asked, family, *counts = report.summary(smoke_run, results, table, made)
     cgd = table[(table["method"] == "cgd") & (table["benchmark"] == "mean")].iloc[0]
-    assert f"CGD reaches {cgd['mean']:.1f}%" in family
+    assert f"CGD reaches {cgd['mean']:.1f} [{cgd['ci_low']:.1f}, {cgd['ci_high']:.1f}]% on the mean" in family
     assert "about the lab" in asked
     for sentence, letter, n in zip(counts, "CQ", (13, 11), strict=True):
         assert sum(map(int, re.findall(r"[:;] (\d+) ", sentence))) == n
