@@ -150,13 +150,14 @@ def _machine(run: Run) -> list[Record]:
 
 
 def _servers(run: Run) -> list[Record]:
-    who = probes.servers(run)
-    return [
-        row(f"{who[engine]}'s server", f"{engine.base_url} answers as {engine.server_model}", True)
-        if isinstance(answer, str)
-        else row(f"{who[engine]}'s server", str(answer), False, "start it, or mend base_url, server_model or the key")
-        for engine, answer in probes.ask_servers(run).items()
-    ]
+    rows = []
+    for server, answer in probes.ask_servers(run):
+        what = f"{server.of}'s server"
+        if isinstance(answer, str):
+            rows.append(row(what, f"{server.engine.base_url} answers as {server.engine.server_model}", True))
+        else:
+            rows.append(row(what, str(answer), False, "start it, or mend base_url, server_model or the key"))
+    return rows
 
 
 def _hub(found: Mapping[probes.Repository, probes.Found]) -> list[Record]:

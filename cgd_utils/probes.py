@@ -46,21 +46,36 @@ def together(asked: Mapping[Any, Callable[[], Any]], seconds: float) -> dict[Any
 
 
 # ---------------------------------------------------------------- servers
-def servers(run: Run) -> dict[Engine, str]:
-    """The servers that a run asks, and who stands behind each: the teacher, a judge."""
-    s, found = run.profile.synthesis, {}
-    if s.teacher.kind == "model" and s.teacher.generation is not None:
-        found[s.teacher.generation] = "teacher"
-    for judge in run.profile.analyses.judges:
-        if judge.generation is not None:
-            found.setdefault(judge.generation, "judge")
-    return {engine: who for engine, who in found.items() if engine.engine == "openai"}
+@dataclass(frozen=True)
+class Server:
+    """A server that a run asks.
+
+    Attributes:
+        of: who answers there: ``teacher`` or ``judge``.
+        engine: its settings.
+    """
+
+    of: str
+    engine: Engine
 
 
-def ask_servers(run: Run, seconds: float = SERVER_S) -> dict[Engine, str | Exception]:
+def servers(run: Run) -> list[Server]:
+    """The servers that a run asks, each once."""
+    teacher = run.profile.synthesis.teacher
+    asked = [Server("teacher", teacher.generation)] if teacher.kind == "model" and teacher.generation else []
+    asked += [Server("judge", judge.generation) for judge in run.profile.analyses.judges if judge.generation]
+    found: list[Server] = []
+    for server in asked:
+        if server.engine.engine == "openai" and server.engine not in [s.engine for s in found]:
+            found.append(server)
+    return found
+
+
+def ask_servers(run: Run, seconds: float = SERVER_S) -> list[tuple[Server, str | Exception]]:
     """What each server of a run says to a request for one token: its text, or what is wrong with address or answer."""
-    if not servers(run):
-        return {}
+    found = servers(run)
+    if not found:
+        return []
     import openai  # noqa: F401 - its second of import is not the server's
 
     from .server import ServerGenerator
@@ -69,8 +84,12 @@ def ask_servers(run: Run, seconds: float = SERVER_S) -> dict[Engine, str | Excep
         return lambda: ServerGenerator(engine, engine.server_model or "").probe(seconds)
 
     # a moment more than the request itself has, so that its own words are heard
-    answers = together({engine: ask(engine) for engine in servers(run)}, seconds + 1)
-    return {e: TimeoutError(f"{e.base_url}: {a}") if isinstance(a, TimeoutError) else a for e, a in answers.items()}
+    answers = together({i: ask(server.engine) for i, server in enumerate(found)}, seconds + 1)
+    return [(server, _with_address(server, answers[i])) for i, server in enumerate(found)]
+
+
+def _with_address(server: Server, answer: str | Exception) -> str | Exception:
+    return TimeoutError(f"{server.engine.base_url}: {answer}") if isinstance(answer, TimeoutError) else answer
 
 
 # ---------------------------------------------------------------- the hub

@@ -205,7 +205,7 @@ def generation_memory(run: Run, gpu_gib: float | None, known: Shapes) -> list[Re
         if device.on_cpu:
             free, place = free_memory_gib(), "main memory"
         else:
-            free, place = engine.gpu_memory_utilization * (device.gpu_gib or 0) * gpus, f"{gpus} GPU(s)"
+            free, place = engine.gpu_share * (device.gpu_gib or 0) * gpus, f"{gpus} GPU(s)"
         told = f"{found}; {free:.1f} GiB in {place}" if here >= gpus else f"{found}; wants {gpus} GPU(s), {here} here"
         advice = (
             "a smaller model, quantization fp8, more GPUs (vllm: tensor_parallel_size), or a server (engine openai)"

@@ -41,7 +41,7 @@ def test_a_dead_server_is_red_and_its_address_is_named(capsys, tmp_path, quick):
 
 
 def test_a_server_that_answers_is_green(capsys, tmp_path, quick, monkeypatch):
-    monkeypatch.setattr(probes, "ask_servers", lambda run: dict.fromkeys(probes.servers(run), "yes"))
+    monkeypatch.setattr(probes, "ask_servers", lambda run: [(s, "yes") for s in probes.servers(run)])
     code, rows = checked(capsys, tmp_path, "--profile", "smoke", "--set", f"synthesis.teacher={SERVED}")
     assert code == 0 and rows["teacher's server"]["found"] == "http://127.0.0.1:9/v1 answers as big"
 

@@ -119,8 +119,8 @@ def test_the_servers_of_a_run_are_the_teachers_and_the_judges(tmp_path):
         "analyses.judges": [{"generation": engine("big")}, {"generation": engine("judge")}, {"model": "lab:llama"}],
     }
     found = probes.servers(artifacts.open_run("smoke", tmp_path, fields))
-    assert {e.server_model: who for e, who in found.items()} == {"big": "teacher", "judge": "judge"}
-    assert probes.servers(artifacts.open_run("lab", tmp_path)) == {}
+    assert {s.engine.server_model: s.of for s in found} == {"big": "teacher", "judge": "judge"}
+    assert probes.servers(artifacts.open_run("lab", tmp_path)) == []
 
 
 # ---------------------------------------------------------------- the hub
