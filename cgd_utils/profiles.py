@@ -55,6 +55,10 @@ class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
     _path: str | None = PrivateAttr(None)  # dotted, of this section; None until the profile is complete
 
+    def __eq__(self, other: object) -> bool:
+        """Whether all fields are the same, wherever the sections stand."""
+        return type(self) is type(other) and self.__dict__ == other.__dict__
+
     def __getattribute__(self, name: str) -> Any:
         value = super().__getattribute__(name)
         if settings_read.watched() and name in type(self).model_fields and not isinstance(value, _Section):
