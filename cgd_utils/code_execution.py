@@ -111,11 +111,11 @@ def _readable() -> list[str]:
 
 
 def program_of(problem: Record, text: str) -> str:
-    """The program that tests an answer to a HumanEval problem: the prompt, the answer, the tests and the call of ``check``.
+    """The program that tests an answer to a HumanEval problem: prompt, answer, tests and the call of ``check``.
 
-    The asked function is the last definition of its name at the top level of the answer's code: of its code blocks, else
-    of the whole answer, in which prose is passed over. The prompt stands before it, with its imports, constants and
-    helpers, and so do definitions from other blocks that it needs. An answer that does not define the function is taken
+    The asked function is the last definition of its name at the top level of the answer's code: of its code blocks,
+    else of the whole answer, in which prose is passed over. The prompt stands before it, with its imports, constants
+    and helpers, and so do definitions from other blocks that it needs. An answer that does not define the function is taken
     for its body. A thought (`thoughts`) is no part of the answer.
     """
     name, prompt, test = (problem["meta"][f] for f in ("entry_point", "prompt", "test"))
@@ -127,7 +127,7 @@ def program_of(problem: Record, text: str) -> str:
 
 
 def _code_of(name: str, prompt: str, answer: str) -> str:
-    """The answer's code after what it needs of the prompt; the bare answer, which cannot pass, where it holds no code."""
+    """The answer's code, after the prompt's; the bare answer, which cannot pass, where it holds no code."""
     given = _statements(prompt)
     blocks = _code_blocks(answer)
     parsed = [_statements(b) for b in blocks]
@@ -236,7 +236,7 @@ def _statements(code: str) -> list[_Statement]:
 
 
 def _longest(lines: Sequence[str], at: int, tops: Sequence[int]) -> tuple[int, ast.Module | None]:
-    """The line after as many top-level statements as Python can read from line ``at`` on, and their tree; None if none."""
+    """How far Python can read from line ``at`` on: the line after it, and the tree; None where it cannot begin."""
     end = len(lines)
     for _ in range(_CUTS):
         try:
@@ -264,7 +264,7 @@ def _may_begin(part: str) -> bool:
 def _needed(
     code: Sequence[_Statement], elsewhere: Sequence[_Statement], given: Sequence[_Statement]
 ) -> list[_Statement]:
-    """The statements of other blocks that bind what the code uses and neither it nor the prompt binds, in their order."""
+    """The statements of other blocks that bind what the code uses and neither it nor the prompt binds."""
     there = set().union(*(s.names for s in (*code, *given)))
     wanted = set().union(*(s.used for s in code)) - there
     needed: list[_Statement] = []

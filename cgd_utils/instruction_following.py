@@ -83,9 +83,9 @@ def score(joined: Sequence[tuple[Record, str]], workers: int | None = None) -> l
     """Strict and loose verdict of every instruction, in parallel processes.
 
     Returns:
-        Rows ``{key, prompt, strict, loose, strict_with_thought, loose_with_thought, thought}``: a verdict an instruction
-        on the answer without its thought, and on the whole text; ``thought`` is ``none``, ``finished`` or ``unfinished``
-        (then there is no answer, and nothing is followed).
+        Rows ``{key, prompt, strict, loose, strict_with_thought, loose_with_thought, thought}``: a verdict an
+        instruction on the answer without its thought, and on the whole text; ``thought`` is ``none``, ``finished`` or
+        ``unfinished`` (then there is no answer, and nothing is followed).
 
     Raises:
         BadInput: an instruction id that IFEval does not have, or kwargs that its check refuses; see `require_library` too.
@@ -160,9 +160,9 @@ def summary(rows: Sequence[Record], level: float = 0.95) -> Record:
     """The four accuracies of IFEval, in percent with n and Wilson intervals, without thoughts and with them.
 
     ``{prompt_strict, instruction_strict, prompt_loose, instruction_loose}`` and the same names with the ending
-    ``_with_thought``, each ``{value, ci_low, ci_high, n}``; ``thoughts``: how many responses have none, a finished or an
-    unfinished one. Instructions of one prompt are not independent, so the intervals over instructions are a little too
-    narrow.
+    ``_with_thought``, each ``{value, ci_low, ci_high, n}``; ``thoughts``: how many responses have none, a finished or
+    an unfinished one. Instructions of one prompt are not independent, so the intervals over instructions are a little
+    too narrow.
     """
     out: Record = {}
     for how in HOW:

@@ -262,8 +262,8 @@ class Synthesis(_Section):
     teacher: Teacher = Teacher()
     thoughts: Literal["drop", "keep"] = Field(
         "drop",
-        description="what reasoning models think before they answer, such as `<think>…</think>`: left out of every training "
-        "prompt and target, or kept as written",
+        description="what reasoning models think before they answer, such as `<think>…</think>`: left out of every "
+        "training prompt and target, or kept as written",
     )
     keep: Literal["all", "wrong", "right"] = Field("all", description="drafts to train on, by `keep_by`")
     keep_by: Literal["conclusion", "truth"] = Field(
