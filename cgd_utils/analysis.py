@@ -211,8 +211,14 @@ def internals(run: Run, who: Subject, records: Sequence[Record]) -> Artifact:
     settings = {"ids": content_key([[r[k] for k in ("id", "question", "draft", "critique", "refined")] for r in records]),
                 "layout": p.models.layout, "dtype": p.models.dtype, "batch": p.analyses.batch_size,
                 "max_length": p.analyses.max_length}  # fmt: skip
-    return run.make("internals", who.label, build, settings=settings, inputs=[who.key],
-                    code=("analysis", "drift", "prompts", "tokenization", "chat_templates", "generation"))  # fmt: skip
+    return run.make(
+        "internals",
+        who.label,
+        build,
+        settings=settings,
+        inputs=[who.key],
+        code=("analysis", "drift", "prompts", "tokenization", "chat_templates", "generation"),
+    )
 
 
 def _next(records: Sequence[Record], i: int) -> str:

@@ -25,7 +25,7 @@ _PINNED_CLOCK = f"{{% macro strftime_now(format) %}}{{{{ format|replace('%-d', '
 
 
 def prepare(tok: Any, name: str) -> None:
-    """Makes a tokenizer fit for training and evaluation: dates pinned, ``eos_token`` the end of a turn, a pad token of its own.
+    """Makes a tokenizer fit for training and evaluation: dates pinned, ``eos_token`` a turn's end, a pad of its own.
 
     Args:
         tok: a tokenizer, changed in place; all of it is saved with it.
@@ -144,8 +144,8 @@ def _special_tokens(tok: Any) -> list[str]:
 def reply(tok: Any, ids: Sequence[int]) -> str:
     """The text of a generated reply: without special tokens and without what the template opens an answer with.
 
-    Qwen 3 opens an answer with an empty ``<think>`` block, gpt-oss with ``<|channel|>final<|message|>``; what stands before
-    the last such opening (an analysis) is no part of the answer.
+    Qwen 3 opens an answer with an empty ``<think>`` block, gpt-oss with ``<|channel|>final<|message|>``; what stands
+    before the last such opening (an analysis) is no part of the answer.
     """
     ids = list(ids)
     opening = turn(tok).opening.rstrip()

@@ -16,7 +16,8 @@ from cgd_utils.artifacts import PACKAGE, PROJECT
 # module -> modules it may import, as in the architecture; the order is the data's way
 ORDER = """
 progress profiles artifacts statistics prompts lab grading audit instruction_following compare methods data seeds
-chat_templates index_models adapter_base request_log decoding server vllm_worker vllm_engine ray_engine quantization generation prompt_files
+chat_templates index_models adapter_base
+request_log decoding server vllm_worker vllm_engine ray_engine quantization generation prompt_files
 sandbox code_execution general_benchmarks benchmarks decontamination
 synthesis
 memory adapters tokenization trainer training workers export
