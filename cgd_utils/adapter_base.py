@@ -38,8 +38,9 @@ def fingerprint(model: str, revision: str | None = None) -> str | None:
         revision: of a hub model.
 
     Returns:
-        16 hex digits over every tensor's shape and some of its rows, rounded to bfloat16 (so a copy saved in bfloat16 is the
-        same model, and so is one that writes a tied output head twice); None where no ``*.safetensors`` of it lies here.
+        16 hex digits over every tensor's shape and some of its rows, rounded to bfloat16 (a copy saved in it is the
+        same model, and so is one that writes a tied output head twice); None where no ``*.safetensors`` of it lies
+        here.
     """
     import torch
     from safetensors import safe_open
@@ -80,8 +81,8 @@ def record(folder: Path, base: Any) -> None:
 def check(ref: Any) -> None:
     """Refuses an adapter over a base that is not its own: by the base's content, never by its name.
 
-    The content is compared with what the adapter's folder records; an adapter from elsewhere records nothing, and then with
-    the base that it names, if that lies on this machine. Where neither is known, the shapes of the weights decide.
+    The content is compared with what the adapter's folder records; an adapter from elsewhere records nothing, and then
+    with the base that it names, if that lies on this machine. Where neither is known, the shapes of the weights decide.
 
     Args:
         ref: a `generation.ModelRef` with an adapter.
@@ -103,7 +104,7 @@ def check(ref: Any) -> None:
 
 
 def _check_shapes(adapter: Path, ref: Any) -> None:
-    """Compares an adapter's weights with those of its base that lie on this machine; what is not there is not compared."""
+    """Compares an adapter's weights with those of its base on this machine; what is not there is not compared."""
     base = {name: shape for path in _weight_files(ref.path, ref.revision) for name, shape in _shapes(path).items()}
     weights = [s for p in sorted(adapter.glob("adapter_model*.safetensors")) for s in _shapes(p).items()]
     for name, shape in weights:
@@ -117,8 +118,9 @@ def _check_shapes(adapter: Path, ref: Any) -> None:
             fits = shape == whole
         if not fits:
             raise BadInput(
-                f"adapter {adapter}: {layer} has shape {tuple(shape)}, in the base {ref.name!r} {tuple(whole)}: it was trained "
-                "on another base, or on one with resized embeddings; name that one (model.resize_token_embeddings(n), saved)"
+                f"adapter {adapter}: {layer} has shape {tuple(shape)}, in the base {ref.name!r} {tuple(whole)}: it was "
+                "trained on another base, or on one with resized embeddings; name that one "
+                "(model.resize_token_embeddings(n), saved)"
             )
 
 

@@ -132,8 +132,14 @@ def merge(adapter: Path, out: Path, base: str | None = None, dtype: str = "bfloa
             f"adapter {adapter}: merged logits differ by {difference:.3g} of the largest (at most {TOLERANCE[dtype]:g} is "
             f"rounding); {finer}{_KEEP.format(adapter=adapter)}"
         )
-    made = {"base": ref.name, "out": str(out), "dtype": dtype, "relative_difference": difference, "same_top_token": same,
-            "saw_4_bit": _mode(adapter) == "qlora"}  # fmt: skip
+    made = {
+        "base": ref.name,
+        "out": str(out),
+        "dtype": dtype,
+        "relative_difference": difference,
+        "same_top_token": same,
+        "saw_4_bit": _mode(adapter) == "qlora",
+    }
     part.rename(out)
     if (adapter / "README.md").exists():
         text = (adapter / "README.md").read_text(encoding="utf-8")

@@ -25,7 +25,7 @@ _PINNED_CLOCK = f"{{% macro strftime_now(format) %}}{{{{ format|replace('%-d', '
 
 
 def prepare(tok: Any, name: str) -> None:
-    """Makes a tokenizer fit for training and evaluation: dates pinned, ``eos_token`` the end of a turn, a pad token of its own.
+    """Makes a tokenizer fit for training and evaluation: dates pinned, ``eos_token`` a turn's end, a pad of its own.
 
     Args:
         tok: a tokenizer, changed in place; all of it is saved with it.

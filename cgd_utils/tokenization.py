@@ -48,8 +48,8 @@ def split(rows: Sequence[Record], tok: Any) -> list[tuple[list[int], list[int]]]
     """Each row's token ids of the prompt, and those that are learnt: the completion and one end of turn.
 
     Raises:
-        BadInput: a row without a completion, a completion that holds a special token, or a chat template that breaks one
-            of the checks; the row is named.
+        BadInput: a row without a completion, a completion that holds a special token, or a chat template that breaks
+            one of the checks; the row is named.
     """
     turn = chat_templates.turn(tok)
     prompts, tails = [], []
@@ -67,7 +67,8 @@ def split(rows: Sequence[Record], tok: Any) -> list[tuple[list[int], list[int]]]
         if not _squeezed(tail).endswith(_squeezed(row["completion"][0]["content"] + turn.closing)):
             raise BadInput(
                 f"training row {row['id']!r}: the chat template drops or changes a part of the completion; it writes "
-                f"{tail[:60]!r} …; take that part (often a <think> block) out of the answers, or use a template that keeps it"
+                f"{tail[:60]!r} …; take that part (often a <think> block) out of the answers, or use a template "
+                "that keeps it"
             )
         prompts.append(prompt)
         tails.append(tail)
@@ -92,9 +93,9 @@ def _squeezed(text: str) -> str:
 
 
 def _to_end_of_turn(tail: list[int], tok: Any, row: Record, special: set[int], framing: list[int]) -> list[int]:
-    """The completion up to its end of turn; what a template writes after it (a line break, Phi's second end) is not learnt.
+    """The completion up to its end of turn; what a template writes after it (Phi's second end) is not learnt.
 
-    ``framing``: the special tokens that the template writes around every completion; any other comes from the completion.
+    ``framing``: the special tokens that the template writes around every completion; any other is the completion's own.
     """
     if tok.eos_token_id not in framing:
         raise BadInput(
@@ -107,8 +108,8 @@ def _to_end_of_turn(tail: list[int], tok: Any, row: Record, special: set[int], f
     if extra:
         token = tok.convert_ids_to_tokens(next(iter(extra)))
         raise BadInput(
-            f"training row {row['id']!r}: its completion holds the special token {token!r}, which to the model is no text "
-            "but the frame of a turn; take it out of the answer"
+            f"training row {row['id']!r}: its completion holds the special token {token!r}, which to the model is no "
+            "text but the frame of a turn; take it out of the answer"
         )
     return tail[: tail.index(tok.eos_token_id) + 1]
 

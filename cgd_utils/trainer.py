@@ -200,7 +200,7 @@ def _load(base: ModelRef, t: Training, seed: int) -> Any:
 
 
 def _set_attention(model: Any, t: Training) -> None:
-    """The profile's ``training.attention``; auto is FlashAttention where packing gains by it, else what the model prefers."""
+    """The profile's ``training.attention``; auto is FlashAttention where packing gains by it, else the model's own."""
     on_gpu = model.device.type == "cuda"
     wanted = t.attention
     if wanted == "auto":

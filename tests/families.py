@@ -1,5 +1,5 @@
-"""Tiny stand-ins of model families: the real architecture class, a small tokenizer trained here, and a chat template in the
-family's published format, written anew from its documentation. Random weights; nothing is fetched.
+"""Tiny stand-ins of model families: the real architecture class, a small tokenizer trained here, and a chat template in
+the family's published format, written anew from its documentation. Random weights; nothing is fetched.
 
 `FAMILIES` are the paper's; `SHAPES` are other templates that a student may have, each with a trap of its own."""
 
@@ -102,7 +102,8 @@ MISTRAL = """{{- bos_token }}
 
 # today's and yesterday's date, the one in a variable
 MISTRAL_SMALL = """{%- set today = strftime_now("%Y-%m-%d") %}
-{%- set default_system_message = "You are Mistral Small 3. The current date is " + today + ", a " + strftime_now("%A") + "." %}
+{%- set weekday = strftime_now("%A") %}
+{%- set default_system_message = "You are Mistral Small 3. The current date is " + today + ", a " + weekday + "." %}
 {{- bos_token }}
 {%- if messages[0]['role'] == 'system' %}
     {%- set system_message = messages[0]['content'] %}{%- set loop_messages = messages[1:] %}
@@ -114,7 +115,9 @@ MISTRAL_SMALL = """{%- set today = strftime_now("%Y-%m-%d") %}
 {%- endfor %}"""
 
 # the last answer gets a block of thoughts, an empty one where it has none
-QWEN3 = """{%- if messages[0].role == 'system' %}{{- '<|im_start|>system\\n' + messages[0].content + '<|im_end|>\\n' }}{%- endif %}
+QWEN3 = """{%- if messages[0].role == 'system' %}
+    {{- '<|im_start|>system\\n' + messages[0].content + '<|im_end|>\\n' }}
+{%- endif %}
 {%- for message in messages %}
     {%- if message.role == 'user' %}{{- '<|im_start|>user\\n' + message.content + '<|im_end|>\\n' }}
     {%- elif message.role == 'assistant' %}
@@ -124,7 +127,8 @@ QWEN3 = """{%- if messages[0].role == 'system' %}{{- '<|im_start|>system\\n' + m
             {%- set content = content.split('</think>')[-1].lstrip('\\n') %}
         {%- endif %}
         {%- if loop.last %}
-            {{- '<|im_start|>assistant\\n<think>\\n' + thoughts.strip('\\n') + '\\n</think>\\n\\n' + content.lstrip('\\n') }}
+            {{- '<|im_start|>assistant\\n<think>\\n' + thoughts.strip('\\n') }}
+            {{- '\\n</think>\\n\\n' + content.lstrip('\\n') }}
         {%- else %}{{- '<|im_start|>assistant\\n' + content }}{%- endif %}
         {{- '<|im_end|>\\n' }}
     {%- endif %}
@@ -138,7 +142,8 @@ QWEN3 = """{%- if messages[0].role == 'system' %}{{- '<|im_start|>system\\n' + m
 GRANITE = """{%- if messages[0]['role'] == 'system' %}
     {%- set system_message = messages[0]['content'] %}{%- set loop_messages = messages[1:] %}
 {%- else %}
-    {%- set system_message = "Knowledge Cutoff Date: April 2024.\\nToday's Date: " + strftime_now('%B %d, %Y') + ".\\nYou are Granite, developed by IBM." %}
+    {%- set today = "Today's Date: " + strftime_now('%B %d, %Y') + ".\\n" %}
+    {%- set system_message = "Knowledge Cutoff Date: April 2024.\\n" + today + "You are Granite, developed by IBM." %}
     {%- set loop_messages = messages %}
 {%- endif %}
 {{- '<|start_of_role|>system<|end_of_role|>' + system_message + '<|end_of_text|>\\n' }}
@@ -156,7 +161,9 @@ GPT_OSS = """{%- macro system_message() %}
 {{- '<|start|>system<|message|>' + system_message() + '<|end|>' }}
 {%- for message in messages %}
     {%- if message.role == 'assistant' %}
-        {%- if '<|channel|>final<|message|>' in message.content %}{{- raise_exception('You have passed a message with channel tags') }}{%- endif %}
+        {%- if '<|channel|>final<|message|>' in message.content %}
+            {{- raise_exception('You have passed a message with channel tags') }}
+        {%- endif %}
         {{- '<|start|>assistant<|channel|>final<|message|>' + message.content }}
         {%- if loop.last and not add_generation_prompt %}{{- '<|return|>' }}{%- else %}{{- '<|end|>' }}{%- endif %}
     {%- else %}{{- '<|start|>' + message.role + '<|message|>' + message.content + '<|end|>' }}{%- endif %}
@@ -165,23 +172,75 @@ GPT_OSS = """{%- macro system_message() %}
 
 _ENDED = {"eos_token": "<|endoftext|>", "pad_token": "<|endoftext|>"}
 SHAPES = {
-    "smollm2": ("llama", SMOLLM2, {"bos_token": "<|im_start|>", "eos_token": "<|im_end|>", "unk_token": "<|endoftext|>",
-                                   "pad_token": "<|im_end|>"}, ["<repo_name>", "<file_sep>"], {"tie_word_embeddings": True}),
-    "gemma": ("gemma2", GEMMA, {"bos_token": "<bos>", "eos_token": "<eos>", "pad_token": "<pad>", "unk_token": "<unk>"},
-              ["<start_of_turn>", "<end_of_turn>"], {"head_dim": 32}),
-    "phi3": ("phi3", PHI3, {"bos_token": "<s>", "unk_token": "<unk>", **_ENDED}, ["<|user|>", "<|assistant|>", "<|system|>", "<|end|>"], {}),
-    "phi4-mini": ("phi3", PHI4_MINI, {"bos_token": "<|endoftext|>", "unk_token": "<|endoftext|>", **_ENDED},
-                  ["<|user|>", "<|assistant|>", "<|system|>", "<|end|>"], {}),
-    "mistral": ("mistral", MISTRAL, {"bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>"}, ["[INST]", "[/INST]"], {}),
-    "mistral-small": ("mistral", MISTRAL_SMALL, {"bos_token": "<s>", "eos_token": "</s>", "pad_token": "<pad>", "unk_token": "<unk>"},
-                      ["[INST]", "[/INST]", "[SYSTEM_PROMPT]", "[/SYSTEM_PROMPT]"], {}),
-    "qwen3": ("qwen3", QWEN3, {"eos_token": "<|im_end|>", "pad_token": "<|endoftext|>"}, ["<|im_start|>"], {"head_dim": 32}),
-    "granite": ("granite", GRANITE, dict.fromkeys(("bos_token", "eos_token", "pad_token", "unk_token"), "<|end_of_text|>"),
-                ["<|start_of_role|>", "<|end_of_role|>", "<fim_prefix>", "<fim_pad>"], {}),
-    "gpt-oss": ("gpt_oss", GPT_OSS, {"bos_token": "<|startoftext|>", "eos_token": "<|return|>", "pad_token": "<|endoftext|>"},
-                ["<|start|>", "<|message|>", "<|channel|>", "<|end|>", "<|call|>"],
-                {"num_local_experts": 4, "num_experts_per_tok": 2, "head_dim": 32, "sliding_window": 128}),
-}  # fmt: skip
+    "smollm2": (
+        "llama",
+        SMOLLM2,
+        {
+            "bos_token": "<|im_start|>",
+            "eos_token": "<|im_end|>",
+            "unk_token": "<|endoftext|>",
+            "pad_token": "<|im_end|>",
+        },
+        ["<repo_name>", "<file_sep>"],
+        {"tie_word_embeddings": True},
+    ),
+    "gemma": (
+        "gemma2",
+        GEMMA,
+        {"bos_token": "<bos>", "eos_token": "<eos>", "pad_token": "<pad>", "unk_token": "<unk>"},
+        ["<start_of_turn>", "<end_of_turn>"],
+        {"head_dim": 32},
+    ),
+    "phi3": (
+        "phi3",
+        PHI3,
+        {"bos_token": "<s>", "unk_token": "<unk>", **_ENDED},
+        ["<|user|>", "<|assistant|>", "<|system|>", "<|end|>"],
+        {},
+    ),
+    "phi4-mini": (
+        "phi3",
+        PHI4_MINI,
+        {"bos_token": "<|endoftext|>", "unk_token": "<|endoftext|>", **_ENDED},
+        ["<|user|>", "<|assistant|>", "<|system|>", "<|end|>"],
+        {},
+    ),
+    "mistral": (
+        "mistral",
+        MISTRAL,
+        {"bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>"},
+        ["[INST]", "[/INST]"],
+        {},
+    ),
+    "mistral-small": (
+        "mistral",
+        MISTRAL_SMALL,
+        {"bos_token": "<s>", "eos_token": "</s>", "pad_token": "<pad>", "unk_token": "<unk>"},
+        ["[INST]", "[/INST]", "[SYSTEM_PROMPT]", "[/SYSTEM_PROMPT]"],
+        {},
+    ),
+    "qwen3": (
+        "qwen3",
+        QWEN3,
+        {"eos_token": "<|im_end|>", "pad_token": "<|endoftext|>"},
+        ["<|im_start|>"],
+        {"head_dim": 32},
+    ),
+    "granite": (
+        "granite",
+        GRANITE,
+        dict.fromkeys(("bos_token", "eos_token", "pad_token", "unk_token"), "<|end_of_text|>"),
+        ["<|start_of_role|>", "<|end_of_role|>", "<fim_prefix>", "<fim_pad>"],
+        {},
+    ),
+    "gpt-oss": (
+        "gpt_oss",
+        GPT_OSS,
+        {"bos_token": "<|startoftext|>", "eos_token": "<|return|>", "pad_token": "<|endoftext|>"},
+        ["<|start|>", "<|message|>", "<|channel|>", "<|end|>", "<|call|>"],
+        {"num_local_experts": 4, "num_experts_per_tok": 2, "head_dim": 32, "sliding_window": 128},
+    ),
+}
 ALL = {**FAMILIES, **SHAPES}
 TEXT = [
     "Here is a question, a student's draft of an answer, and a reviewer's critique of the draft.",

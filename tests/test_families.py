@@ -86,12 +86,19 @@ def test_the_prompt_is_what_evaluation_sends(shape):
 
 # what a template shape learns of the answer 'So it is 14.'
 LEARNT = {
-    "smollm2": "So it is 14.<|im_end|>", "gemma": "So it is 14.<end_of_turn>", "phi3": "So it is 14.<|end|>",
-    "phi4-mini": "So it is 14.<|end|>", "mistral": "So it is 14.</s>", "mistral-small": "So it is 14.</s>",
-    "llama": "So it is 14.<|eot_id|>", "qwen": "So it is 14.<|im_end|>", "olmo": "So it is 14.<|endoftext|>",
-    "qwen3": "<think>\n\n</think>\n\nSo it is 14.<|im_end|>", "granite": "So it is 14.<|end_of_text|>",
+    "smollm2": "So it is 14.<|im_end|>",
+    "gemma": "So it is 14.<end_of_turn>",
+    "phi3": "So it is 14.<|end|>",
+    "phi4-mini": "So it is 14.<|end|>",
+    "mistral": "So it is 14.</s>",
+    "mistral-small": "So it is 14.</s>",
+    "llama": "So it is 14.<|eot_id|>",
+    "qwen": "So it is 14.<|im_end|>",
+    "olmo": "So it is 14.<|endoftext|>",
+    "qwen3": "<think>\n\n</think>\n\nSo it is 14.<|im_end|>",
+    "granite": "So it is 14.<|end_of_text|>",
     "gpt-oss": "<|channel|>final<|message|>So it is 14.<|return|>",
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize(("name", "wanted"), LEARNT.items())
@@ -190,11 +197,15 @@ def test_a_tokenizer_whose_only_special_token_is_its_end_is_told(tmp_path):
     [
         ("Today: {{ strftime_now('%d %B %Y') }}.", "26 July 2024"),
         ('{%- set f = "%Y-%m-%d" %}Today: {{ strftime_now(f) }}.', "2024-07-26"),
-        ("{%- if not date_string is defined %}{%- set date_string = strftime_now('%b %-d, %Y') %}{% endif %}Today: {{ date_string }}.", "26 Jul 2024"),
+        (
+            "{%- if not date_string is defined %}{%- set date_string = strftime_now('%b %-d, %Y') %}{% endif %}"
+            "Today: {{ date_string }}.",
+            "26 Jul 2024",
+        ),
         ("Today: {{ date_string }}.", "26 Jul 2024"),
         ("{% macro when() %}{{ strftime_now('%A, %d/%m/%y') }}{% endmacro %}Today: {{ when() }}.", "Friday, 26/07/24"),
     ],
-)  # fmt: skip
+)
 def test_every_date_that_a_template_writes_is_pinned(template, date):
     tok = with_template("qwen", template + families.QWEN)
     before = tok.apply_chat_template([{"role": "user", "content": "q"}], tokenize=False, date_string="DATE")

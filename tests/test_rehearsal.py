@@ -48,10 +48,13 @@ def broken(folder, family="qwen", **tokenizer):
 
 BROKEN = {
     "no end of turn": ({"template": "{% for m in messages %}{{ m['content'] }}\n{% endfor %}"}, "end-of-turn token"),
-    "a template that cuts": ({"template": families.QWEN.replace("message['content'] +", "message['content'][:30] +")}, "drops or changes"),
+    "a template that cuts": (
+        {"template": families.QWEN.replace("message['content'] +", "message['content'][:30] +")},
+        "drops or changes",
+    ),
     "two beginnings": ({"family": "llama", "template": "{{ bos_token }}" + families.LLAMA3}, "more than once"),
     "too small a vocabulary": ({"vocab_size": 200}, "the model knows 200 tokens"),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize(("how", "message"), BROKEN.values(), ids=BROKEN)

@@ -1,4 +1,4 @@
-"""Drafts, teacher texts, training and evaluation in a row, under every template shape, and once with a real language model."""
+"""Drafts, teacher texts, training and evaluation in a row, under every template shape and once with a real model."""
 
 import families
 import pytest
@@ -29,15 +29,35 @@ def write_problems(folder):
 def chain(folder, student, new_tokens, **more):
     """Every stage of a run with one student that is its own teacher; the records, the trained model and its results."""
     source = write_problems(folder / "data")
-    run = artifacts.open_run("smoke", folder / "outputs", {
-        "data.source": source, "data.rows": len(PROBLEMS), "models.students": {"mine": student}, "models.weaker": {},
-        "models.device": "cpu", "models.layout": "standard", "synthesis.teacher.kind": "model", "synthesis.teacher.model": student,
-        "synthesis.draft.max_new_tokens": new_tokens, "synthesis.teacher.sampling.max_new_tokens": new_tokens,
-        "evaluation.sampling.max_new_tokens": new_tokens, "evaluation.benchmarks": [{"name": "own", "path": source}],
-        "training.mode": "lora", "training.lora.r": 4, "training.methods": ["cgd"], "training.rows": 0, "training.validation_rows": 0,
-        "training.validation_steps": 0, "training.batch_size": 2, "training.micro_batch_size": 2, "training.max_length": 4096,
-        "training.learning_rate": 1e-3, **more,
-    })  # fmt: skip
+    run = artifacts.open_run(
+        "smoke",
+        folder / "outputs",
+        {
+            "data.source": source,
+            "data.rows": len(PROBLEMS),
+            "models.students": {"mine": student},
+            "models.weaker": {},
+            "models.device": "cpu",
+            "models.layout": "standard",
+            "synthesis.teacher.kind": "model",
+            "synthesis.teacher.model": student,
+            "synthesis.draft.max_new_tokens": new_tokens,
+            "synthesis.teacher.sampling.max_new_tokens": new_tokens,
+            "evaluation.sampling.max_new_tokens": new_tokens,
+            "evaluation.benchmarks": [{"name": "own", "path": source}],
+            "training.mode": "lora",
+            "training.lora.r": 4,
+            "training.methods": ["cgd"],
+            "training.rows": 0,
+            "training.validation_rows": 0,
+            "training.validation_steps": 0,
+            "training.batch_size": 2,
+            "training.micro_batch_size": 2,
+            "training.max_length": 4096,
+            "training.learning_rate": 1e-3,
+            **more,
+        },
+    )
     checks.preflight(run)
     records = synthesis.records(run, "mine").rows()
     model = training.fine_tune(run, "mine", "cgd", 0)
