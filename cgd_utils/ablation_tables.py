@@ -50,7 +50,7 @@ def grid_table(
     table["against"] = table["cell"].map(compared).where(table["difference"].notna()).fillna("")
     table["p_holm"] = table.groupby("on", sort=False)["p"].transform(lambda p: statistics.holm(p.to_numpy(float)))
     order = ["on", "cell", "x", "questions", "seeds", "mean", "sd", "ci_low", "ci_high", "over", "against", "difference",
-             "difference_low", "difference_high", "p", "p_holm"]  # fmt: skip
+             "difference_low", "difference_high", "difference_over", "p", "p_holm"]  # fmt: skip
     return table[order]
 
 
@@ -70,7 +70,7 @@ def printed(table: pd.DataFrame) -> pd.DataFrame:
     """A grid's table as people read it."""
     return pd.DataFrame([
         {"on": r["on"], "cell": r["cell"], "seeds": r["seeds"], "n": r["questions"],
-         "mean": statistics.told(r["mean"], r["ci_low"], r["ci_high"]), "interval over": r["over"],
+         "mean": statistics.told(r["mean"], r["ci_low"], r["ci_high"]), "intervals over": measurements.named([r["over"]], r["difference_over"]),
          "difference": reporting.difference_told(r), "p": reporting.p_told(r["p"]), "p (Holm)": reporting.p_told(r["p_holm"])}
         for r in table.to_dict("records")
     ])  # fmt: skip
@@ -125,7 +125,7 @@ def plot(table: pd.DataFrame, grid: Grid, cells: Sequence[Cell], family: str, ba
 
 
 def _over(table: pd.DataFrame) -> str:
-    return f"intervals over {' or over '.join(dict.fromkeys(o for o in table['over'] if o))}"
+    return f"intervals over {measurements.named(table['over'])}"
 
 
 def _error(cells: pd.DataFrame) -> list[pd.Series]:

@@ -211,8 +211,21 @@ def pass_at_k(rows: pd.DataFrame, family: str) -> Any:
 
 def forest_rows(table: pd.DataFrame, methods: Sequence[str], benchmarks: Sequence[str]) -> pd.DataFrame:
     """The rows of `reporting.headline` that `forest` draws: CGD − method on each benchmark and the mean."""
-    known = table.dropna(subset=["difference"]) if "difference" in table else table.iloc[:0]
-    return known[known["method"].isin(methods) & known["benchmark"].isin(["mean", *benchmarks])]
+    known = table.dropna(subset=["difference"]).rename(columns={"difference_over": "over"})
+    shown = known[known["method"].isin(methods) & known["benchmark"].isin(["mean", *benchmarks])]
+    return shown[
+        [
+            "family",
+            "method",
+            "benchmark",
+            "n_seeds",
+            "n_questions",
+            "difference",
+            "difference_low",
+            "difference_high",
+            "over",
+        ]
+    ]
 
 
 def forest(rows: pd.DataFrame) -> Any:

@@ -232,9 +232,13 @@ def spread(summed: pd.DataFrame, keys: Sequence[str], columns: str, digits: int)
         index=keys, columns=columns, values="shown", aggfunc="first", sort=False
     )
     rows = summed.groupby(list(keys), sort=False)
-    about = pd.concat([rows["n"].min(), rows["seeds"].max(), rows["over"].agg(_named)], axis=1, keys=ABOUT)
+    about = pd.concat([rows["n"].min(), rows["seeds"].max(), rows["over"].agg(named)], axis=1, keys=ABOUT)
     return about.join(wide).fillna("").reset_index().rename_axis(columns=None)
 
 
-def _named(over: pd.Series) -> str:
-    return "; ".join(dict.fromkeys(filter(None, over)))
+def named(over: Iterable[Any], difference: Any = None) -> str:
+    """What several intervals are over, each once, and that of a difference where it is another."""
+    kinds = list(dict.fromkeys(o for o in over if isinstance(o, str) and o))
+    if isinstance(difference, str) and difference and difference not in kinds:
+        kinds.append(f"difference: {difference}")
+    return "; ".join(kinds)

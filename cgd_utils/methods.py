@@ -76,6 +76,11 @@ def _biased(record: Record, records: Sequence[Record], layout: Layout, rng: Rand
     return re.sub(r"(Conclusion:\s*)(right|wrong)", r"\1wrong", first)
 
 
+def _cgd(label: str, colour: str, summary: str, **more: Any) -> Method:
+    """CGD itself or with one thing changed: the refined answer is learnt from question, draft and critique."""
+    return Method("x, y', c", "refined", summary, label=label, colour=colour, **more)
+
+
 # colours: Okabe-Ito for the main methods, Tol's muted set for the ablations; colour-blind safe
 METHODS: dict[str, Method] = {
     "sft": Method("x", "solution", "the data set's own answer", label="SFT", colour="#E69F00"),
@@ -84,45 +89,15 @@ METHODS: dict[str, Method] = {
         "x", "refined", "the refined answer, from the question alone (control)", label="refined SFT", colour="#009E73"
     ),
     "cft": Method("x, y'", "critique", "critique fine-tuning (arXiv 2501.17703)", label="CFT", colour="#CC79A7"),
-    "cgd": Method("x, y', c", "refined", "critique-guided distillation", label="CGD", colour="#D55E00"),
+    "cgd": _cgd("CGD", "#D55E00", "critique-guided distillation"),
     "cgd_no_critique": Method(
         "x, y'", "refined", "CGD without the critique", label="CGD, no critique", colour="#332288"
     ),
-    "cgd_irrelevant": Method(
-        "x, y', c",
-        "refined",
-        "CGD with another problem's critique",
-        _irrelevant,
-        label="CGD, irrelevant",
-        colour="#999933",
-    ),
-    "cgd_generic": Method(
-        "x, y', c", "refined", "CGD with one fixed generic critique", _generic, label="CGD, generic", colour="#44AA99"
-    ),
-    "cgd_masked": Method(
-        "x, y', c",
-        "refined",
-        "CGD with the final answer masked in the critique",
-        _masked,
-        label="CGD, masked",
-        colour="#882255",
-    ),
-    "cgd_random": Method(
-        "x, y', c",
-        "refined",
-        "CGD with random words of critiques",
-        _random,
-        label="CGD, random words",
-        colour="#DDCC77",
-    ),
-    "cgd_biased": Method(
-        "x, y', c",
-        "refined",
-        "CGD with critiques that always blame step 1",
-        _biased,
-        label="CGD, biased",
-        colour="#AA4499",
-    ),
+    "cgd_irrelevant": _cgd("CGD, irrelevant", "#999933", "CGD with another problem's critique", critique=_irrelevant),
+    "cgd_generic": _cgd("CGD, generic", "#44AA99", "CGD with one fixed generic critique", critique=_generic),
+    "cgd_masked": _cgd("CGD, masked", "#882255", "CGD with the final answer masked in the critique", critique=_masked),
+    "cgd_random": _cgd("CGD, random words", "#DDCC77", "CGD with random words of critiques", critique=_random),
+    "cgd_biased": _cgd("CGD, biased", "#AA4499", "CGD with critiques that always blame step 1", critique=_biased),
     "cgd_joint": Method(
         "x, y'",
         "critique_and_refined",
@@ -130,24 +105,15 @@ METHODS: dict[str, Method] = {
         label="CGD, loss on c and ŷ",
         colour="#117733",
     ),
-    "cgd_noisy": Method(
-        "x, y', c",
-        "refined",
+    "cgd_noisy": _cgd(
+        "CGD, noisy",
+        "#6699CC",
         "CGD with critiques made wrong with probability p",
-        _noisy,
-        ("p", 0.5),
-        label="CGD, noisy",
-        colour="#6699CC",
+        critique=_noisy,
+        parameter=("p", 0.5),
     ),
-    "cgd_replay": Method(
-        "x, y', c",
-        "refined",
-        "CGD with a share r of plain x → ŷ rows",
-        None,
-        ("r", 0.2),
-        label="CGD, replay",
-        colour="#661100",
-        mixes_plain=True,
+    "cgd_replay": _cgd(
+        "CGD, replay", "#661100", "CGD with a share r of plain x → ŷ rows", parameter=("r", 0.2), mixes_plain=True
     ),
 }
 BASE_COLOUR = "#999999"

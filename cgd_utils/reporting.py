@@ -130,7 +130,12 @@ def differences(
     """
     keys = ["family", "method", "benchmark"]
     single = difference_rows(results, against, benchmarks)
-    names = {"value": "difference", "ci_low": "difference_low", "ci_high": "difference_high"}
+    names = {
+        "value": "difference",
+        "ci_low": "difference_low",
+        "ci_high": "difference_high",
+        "over": "difference_over",
+    }
     tested = single.groupby(keys, sort=False)["value"].agg(lambda d: statistics.paired_difference(d, [0.0] * len(d)).p)
     out = over_seeds(single, level, keys).rename(columns=names)
     return out.merge(tested.rename("p").reset_index(), on=keys)[[*keys, *names.values(), "p"]]
@@ -182,8 +187,8 @@ def printed(table: pd.DataFrame, family: str, benchmarks: Sequence[str] | None =
     rows = []
     for method, cells in mine.groupby("method", sort=False):
         by = cells.set_index("benchmark").to_dict("index")
-        over = dict.fromkeys(filter(None, cells["interval_over"]))
-        row = {"method": display_name(method), "seeds": int(cells["n_seeds"].max()), "intervals over": "; ".join(over)}
+        over = measurements.named(cells["interval_over"], by.get("mean", {}).get("difference_over"))
+        row = {"method": display_name(method), "seeds": int(cells["n_seeds"].max()), "intervals over": over}
         for b in benchmarks or dict.fromkeys(mine["benchmark"]):
             if c := by.get(b):
                 row[f"{b} (n={c['n_questions']:.0f})"] = statistics.told(c["mean"], c["ci_low"], c["ci_high"])
@@ -253,10 +258,8 @@ def sizes(plotted: pd.DataFrame) -> str:
             parts.append(f"n = {told} a model" if column.startswith("n") and column != "n_seeds" else told)
     if not parts:
         return ""
-    over = [c for c in ("interval_over", "over") if c in plotted]
-    named = dict.fromkeys(o for c in over for o in plotted[c] if isinstance(o, str) and o)
-    told = f", over {' or over '.join(named)}" if named else ""
-    return f"{'; '.join(parts)}; bars and bands are intervals{told}."
+    over = measurements.named([o for c in ("interval_over", "over") if c in plotted for o in plotted[c]])
+    return f"{'; '.join(parts)}; bars and bands are intervals over {over or 'nothing sampled'}."
 
 
 def caption_of(picture: Path) -> str:
@@ -314,8 +317,8 @@ def gains(results: pd.DataFrame, benchmarks: Sequence[str] = (), level: float = 
     table = headline(results, benchmarks, level, reference="base")
     mine = table[(table["benchmark"] == "mean") & table["difference"].notna()]
     gained = {"gain": -mine["difference"], "gain_low": -mine["difference_high"], "gain_high": -mine["difference_low"]}
-    return mine.assign(**gained, base=mine["mean"] + mine["difference"])[
-        ["family", "method", "n_seeds", "n_questions", *gained, "base"]
+    return mine.assign(**gained, over=mine["difference_over"], base=mine["mean"] + mine["difference"])[
+        ["family", "method", "n_seeds", "n_questions", *gained, "over", "base"]
     ]
 
 

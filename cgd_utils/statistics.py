@@ -8,7 +8,7 @@ gives the same numbers.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from math import asin, inf, nan, pi, sin, sqrt
@@ -188,29 +188,24 @@ def paired_difference(a: Sequence[float], b: Sequence[float], level: float = 0.9
     )
 
 
-def mcnemar(a: Sequence[bool], b: Sequence[bool], mid_p: bool = False) -> Test:
+def mcnemar(a: Sequence[bool], b: Sequence[bool]) -> Test:
     """McNemar's exact test of two methods on the same items: ``a`` and ``b`` (items,), True where the answer is right.
 
     Binomial test on the items that only one method got right (McNemar 1947). ``statistic`` is the smaller of the two
     counts, ``effect`` their odds only-a / only-b (``inf`` if only-b is 0, ``nan`` if both are). The exact p errs on the
-    safe side; ``mid_p`` subtracts half the probability of what was seen and sits closer to the nominal level
-    (Fagerland, Lydersen and Laake 2013). No interval: `paired_bootstrap` gives one.
+    safe side. No interval: `paired_bootstrap` gives one.
 
     Raises:
         ValueError: different lengths, no items, or values other than 0 and 1.
     """
-    from scipy.stats import binom, binomtest
+    from scipy.stats import binomtest
 
     d = _differences("mcnemar", a, b)
     if not (np.isin(a, (0, 1)).all() and np.isin(b, (0, 1)).all()):
         raise ValueError("mcnemar: values other than True and False - use paired_bootstrap for real-valued scores")
     only_a, only_b = int((d > 0).sum()), int((d < 0).sum())
     fewer, total = min(only_a, only_b), only_a + only_b
-    p = 1.0
-    if total:
-        p = float(binomtest(fewer, total).pvalue)
-        if mid_p:
-            p = min(p, 2 * float(binom.cdf(fewer, total, 0.5))) - float(binom.pmf(fewer, total, 0.5))
+    p = float(binomtest(fewer, total).pvalue) if total else 1.0
     effect = only_a / only_b if only_b else (float("inf") if only_a else nan)
     return Test(float(d.mean()), nan, nan, nan, p, len(d), float(fewer), effect)
 
@@ -227,25 +222,9 @@ def paired_bootstrap(
     Raises:
         ValueError: different lengths, no items, a value that is not finite, or draws < 1.
     """
-    return mean_paired_bootstrap([(a, b)], draws, seed, level)
-
-
-def mean_paired_bootstrap(
-    pairs: Iterable[tuple[Sequence[float], Sequence[float]]], draws: int = DRAWS, seed: int = 0, level: float = 0.95
-) -> Test:
-    """`paired_bootstrap` of the unweighted mean over benchmarks: ``pairs`` holds one (a, b) a benchmark.
-
-    Items are resampled within their benchmark: the benchmarks are taken as fixed, their questions as a sample.
-    """
-    differences = [_differences("paired_bootstrap", a, b) for a, b in pairs]
-    if not differences:
-        raise ValueError("mean_paired_bootstrap: no benchmarks - give at least one (a, b)")
-    rng = np.random.default_rng(seed)
-    resampled = np.mean([_resampled_means(d[None], draws, rng)[:, 0] for d in differences], axis=0)
-    estimate = float(np.mean([d.mean() for d in differences]))
-    d = np.concatenate(differences)
-    effect = _ratio(float(d.mean()), _sd(d)) if len(differences) == 1 and len(d) > 1 else nan
-    return _bootstrap_test(estimate, resampled, level, len(d), effect)
+    d = _differences("paired_bootstrap", a, b)
+    resampled = _resampled_means(d[None], draws, np.random.default_rng(seed))[:, 0]
+    return _bootstrap_test(float(d.mean()), resampled, level, len(d), _ratio(float(d.mean()), _sd(d)))
 
 
 def hierarchical_bootstrap(

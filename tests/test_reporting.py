@@ -58,7 +58,10 @@ def test_every_number_of_the_printed_table_has_n_an_interval_and_what_it_is_over
     columns = [c for c in shown if "(n=" in c]
     assert columns == ["mean (n=200)", "a (n=100)", "b (n=100)"]
     assert shown[columns].map(lambda cell: "[" in cell and "±" not in cell).all().all()
-    assert list(shown["intervals over"]) == ["questions", *["seeds and questions; questions"] * 2]
+    assert list(shown["intervals over"]) == [
+        "questions; difference: seeds and questions",
+        *["seeds and questions; questions"] * 2,
+    ]
 
 
 def test_no_percentage_has_an_interval_beyond_0_or_100():
