@@ -73,7 +73,8 @@ class SourceCode:
         digests: dict[str, list[str]] = {}
         for unit in self._reached(self._all_of(module) if name is None else [(module, name)]):
             digests.setdefault(unit[0], []).append(self._normalise(unit)[0])
-        whole = sorted(d for found in digests.values() for d in found)
+        # a set: the same definition in two modules decides what one would
+        whole = sorted({d for found in digests.values() for d in found})
         short = {m.removeprefix(f"{self.package}."): _hash(*sorted(found)) for m, found in digests.items()}
         return CodeVersion(_hash(*whole), dict(sorted(short.items())))
 
@@ -128,6 +129,7 @@ class _Reader(ast.NodeTransformer):
         self.module = module
         self.reached: set[Unit] = set()
         self.aliases = dict(module.imports)
+        self.local: set[str] = set()  # names that a function binds itself: its arguments and variables
 
     def read(self, statement: ast.stmt) -> ast.AST:
         inside = self.module.name if self._is_package() else self.module.name.rpartition(".")[0]
@@ -151,10 +153,12 @@ class _Reader(ast.NodeTransformer):
         return None
 
     def visit_Name(self, node: ast.Name) -> ast.AST:
+        if node.id in self.local:
+            return node
         if node.id in self.aliases:
             return ast.Name(self._spell(self.aliases[node.id]), node.ctx)
         if node.id in self.module.definitions:
-            self.reached.add((self.module.name, node.id))
+            return ast.Name(self._spell(f"{self.module.name}.{node.id}"), node.ctx)
         return node
 
     def visit_Attribute(self, node: ast.Attribute) -> ast.AST:
@@ -162,7 +166,7 @@ class _Reader(ast.NodeTransformer):
         while isinstance(value, ast.Attribute):
             chain.insert(0, value.attr)
             value = value.value
-        if not isinstance(value, ast.Name) or value.id not in self.aliases:
+        if not isinstance(value, ast.Name) or value.id not in self.aliases or value.id in self.local:
             return self.generic_visit(node)
         dotted = self.aliases[value.id]
         while chain and dotted in self.code.modules:  # the module's definition, not the whole module
@@ -183,14 +187,28 @@ class _Reader(ast.NodeTransformer):
         return ast.Constant("<module>")
 
     def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.AST:
-        node.returns = None
-        node.body = _without_docstring(node.body)
-        return self.generic_visit(node)
+        return self._visit_function(node)
 
     def visit_AsyncFunctionDef(self, node: ast.AsyncFunctionDef) -> ast.AST:
+        return self._visit_function(node)
+
+    def visit_Lambda(self, node: ast.Lambda) -> ast.AST:
+        return self._within(node)
+
+    def _visit_function(self, node: ast.FunctionDef | ast.AsyncFunctionDef) -> ast.AST:
         node.returns = None
         node.body = _without_docstring(node.body)
-        return self.generic_visit(node)
+        return self._within(node)
+
+    def _within(self, node: ast.AST) -> ast.AST:
+        outside = self.local
+        bound = {n.arg for n in ast.walk(node) if isinstance(n, ast.arg)}
+        bound |= {n.id for n in ast.walk(node) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)}
+        shared = {name for n in ast.walk(node) if isinstance(n, ast.Global) for name in n.names}
+        self.local = outside | (bound - shared)
+        out = self.generic_visit(node)
+        self.local = outside
+        return out
 
     def visit_ClassDef(self, node: ast.ClassDef) -> ast.AST:
         node.body = _without_docstring(node.body)
