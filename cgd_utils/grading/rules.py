@@ -7,19 +7,15 @@ goes to math-verify (`judge`), which can hang on hostile input: `grade` runs it 
 from __future__ import annotations
 
 import logging
-import math
 import re
 from collections.abc import Callable, Iterable
 from fractions import Fraction
-from functools import lru_cache
 from typing import Any
-from zlib import crc32
 
-from . import arithmetic, kinds, notation
+from . import arithmetic, kinds, notation, values
 from .kinds import Listing, Number
 
 RULES = ("math", "relative", "exact")
-RELATIVE_TOLERANCE = Fraction(1, 10_000)
 MAX_CHARS = 2_000  # longer answers are compared as text only; the longest gold of the benchmarks has about 300
 
 Leaf = Callable[[str, str, str], bool | None]
@@ -165,7 +161,7 @@ def _numbers_equal(gold: Number, answer: Number, rule: str) -> bool:
 
 
 def _close(x: Any, y: Any) -> bool:
-    return abs(x - y) <= RELATIVE_TOLERANCE * max(abs(x), abs(y))
+    return abs(x - y) <= values.RELATIVE_TOLERANCE * max(abs(x), abs(y))
 
 
 def _same_in_base(gold: tuple[str, int] | None, answer: tuple[str, int] | None, g: str, a: str) -> bool:
@@ -252,108 +248,18 @@ def _other_names(gold: str, answer: str) -> bool:
 # ---- math-verify --------------------------------------------------------------------------------------------------
 
 
-@lru_cache(maxsize=4096)
-def _parse(answer: str) -> Any:
-    """A cleaned answer as a sympy object, or None if math-verify does not read it."""
-    from math_verify import LatexExtractionConfig, parse
-
-    logging.getLogger("math_verify").setLevel(
-        logging.ERROR
-    )  # it warns that its own timeouts, which use SIGALRM, are off
-    latex = answer.replace("%", "\\%")
-    config = [LatexExtractionConfig(normalization_config=_normalization())]
-    read = parse(f"${latex}$", extraction_config=config, fallback_mode="no_fallback", parsing_timeout=None)
-    return _with_imaginary_unit(read[0]) if read else None
-
-
-def _with_imaginary_unit(read: Any) -> Any:
-    """math-verify reads i as a variable, so that 1/(1+i) would not equal (1-i)/2."""
-    from sympy import Expr, I
-
-    if not isinstance(read, Expr):
-        return read
-    return read.xreplace({symbol: I for symbol in read.free_symbols if symbol.name == "i"})
-
-
-@lru_cache(maxsize=1)
-def _normalization() -> Any:
-    from latex2sympy2_extended import NormalizationConfig
-
-    # units=False: with it, the m of 6m is dropped as a metre also where it is a variable; `notation` handles units
-    return NormalizationConfig(basic_latex=True, units=False, malformed_operators=True, nits=True, boxed="none")
-
-
 def _math_verify(gold: str, answer: str, rule: str) -> bool:
+    """The leaf that looks: by values where they can say, else by math-verify's own comparison."""
     from math_verify import verify
 
-    expected = _parse(gold)
+    logging.getLogger("math_verify").setLevel(logging.ERROR)  # it warns that its own timeouts, by SIGALRM, are off
+    expected, actual = values.read(gold), values.read(answer)
     if expected is None:
         raise Unparsable("gold")
-    actual = _parse(answer)
     if actual is None:
         raise Unparsable("answer")
-    decided = None if "%" in gold + answer else _numerically(expected, actual, rule)
+    decided = None if "%" in gold + answer else values.same(expected, actual, rule)
     if decided is not None:
         return decided
+    expected, actual = values.as_math_verify_wants(expected, actual)
     return verify(expected, actual, timeout_seconds=None, allow_set_relation_comp=True)
-
-
-def _numerically(expected: Any, actual: Any, rule: str) -> bool | None:
-    """Decides two constants by value, and tells formulas and equations apart by their values at a point; else None.
-
-    math-verify rounds to six decimals whatever the size of a number, and simplifies the difference of two formulas or
-    solves two equations even if they differ visibly, which is where its time goes.
-    """
-    from sympy import Eq, Expr, Float, MatrixBase, Symbol
-
-    if isinstance(expected, MatrixBase) and isinstance(actual, MatrixBase) and expected.shape == actual.shape:
-        cells = [_numerically(x, y, rule) for x, y in zip(expected, actual, strict=True)]
-        return None if None in cells else all(cells)
-    if isinstance(expected, Eq) and isinstance(actual, Eq):
-        return False if _has_other_solutions(expected.lhs - expected.rhs, actual.lhs - actual.rhs) else None
-    if not (isinstance(expected, Expr) and isinstance(actual, Expr)) or Symbol in (type(expected), type(actual)):
-        return None
-    x, y = _value(expected), _value(actual)
-    if x is None or y is None:
-        return None
-    difference, size = abs(x - y), max(abs(x), abs(y))
-    if _variables(expected) or _variables(actual):
-        return False if difference > 1e-3 * max(1, size) else None
-    if rule == "relative":
-        return difference <= float(RELATIVE_TOLERANCE) * size
-    if expected.has(Float) or actual.has(Float):
-        return difference <= 0.5 * 10.0 ** -kinds.decimals(Fraction(abs(x)), Fraction(abs(y)))
-    return False if difference > 1e-9 * size else None
-
-
-def _has_other_solutions(f: Any, g: Any) -> bool:
-    """Whether g is not zero at a solution of f = 0, which is found in a variable that f is linear in."""
-    for variable in _variables(f):
-        f0, f1, f2 = (_value(f, {variable: k}) for k in (0, 1, 2))
-        if None in (f0, f1, f2) or f0 == f1 or abs(f2 - 2 * f1 + f0) > 1e-9 * abs(f1 - f0):
-            continue
-        at, elsewhere = (_value(g, {variable: v}) for v in (f0 / (f0 - f1), f0 / (f0 - f1) + 1))
-        return at is not None and elsewhere is not None and abs(at) > 1e-6 * max(1, abs(elsewhere))
-    return False
-
-
-def _variables(expression: Any) -> list[Any]:
-    """What an expression's value depends on: its symbols, and unknown functions and derivatives as they stand."""
-    from sympy import Derivative
-    from sympy.core.function import AppliedUndef
-
-    return sorted(expression.atoms(AppliedUndef, Derivative) | expression.free_symbols, key=str)
-
-
-def _value(expression: Any, fixed: dict[Any, complex] | None = None) -> complex | None:
-    """The value of an expression at a point, the same in every call but for what is `fixed`; None if there is none."""
-    from sympy import sympify
-
-    try:
-        point = {v: 0.3 + crc32(str(v).encode()) % 10007 / 5000 for v in _variables(expression)}
-        named = {str(v): value for v, value in (fixed or {}).items()}
-        point = {v: sympify(named.get(str(v), value)) for v, value in point.items()}
-        value = complex(expression.xreplace(point).doit().evalf(17))
-    except (TypeError, ValueError, ArithmeticError, AttributeError, RecursionError):
-        return None
-    return value if math.isfinite(abs(value)) and (value or expression == 0 or fixed) else None
