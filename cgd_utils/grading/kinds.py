@@ -5,10 +5,12 @@ from __future__ import annotations
 import re
 from fractions import Fraction
 from functools import lru_cache
-from math import floor, log10
+from math import floor, inf, log10
 from typing import NamedTuple
 
+from . import arithmetic
 from .notation import TEXT, clean, squeeze
+from .phrases import TRUE_WORDS, truth_word
 
 
 class Number(NamedTuple):
@@ -32,7 +34,6 @@ _SLASH = re.compile(r"([-+]?\d{1,300}\.?\d{0,300})/(\d{1,300}\.?\d{0,300})")
 _MIXED = re.compile(r"([-+]?)(\d{1,30}) (\d{1,30})/(\d{1,30})")
 _REPEATING = re.compile(r"([-+]?)(\d{0,30})\.(\d{0,30})\\(?:overline|bar|dot)\s*\{?(\d{1,30})\}?")
 _GOES_ON = re.compile(r"([-+]?)(\d{0,30})\.(\d{1,60})\\ldots")
-_WORDS = "zero one two three four five six seven eight nine ten eleven twelve".split()
 
 
 @lru_cache(maxsize=65536)
@@ -64,8 +65,6 @@ def number(answer: str) -> Number | None:
             if m[3].endswith(m[3][-period:] * seen):
                 return Number(_sign(m[1]) * _repeating(m[2], m[3], m[3][-period:]))
         return Number(_sign(m[1]) * Fraction(f"{m[2] or 0}.{m[3]}"), True)
-    if (text := TEXT.sub(r"\1", text).lower().strip()) in _WORDS:
-        return Number(Fraction(_WORDS.index(text)))
     return None
 
 
@@ -116,14 +115,17 @@ def words(answer: str) -> str | None:
     return re.sub(r"^(?:an?|the) ", "", text)
 
 
-_TRUE, _FALSE = {"true", "yes"}, {"false", "no"}
-
-
 def truth(answer: str) -> bool | None:
-    """True for true and yes, False for false and no, also at the head of a sentence; None for anything else."""
-    first = re.match(r"\s*([A-Za-z]+)\b(?!\s*=)", TEXT.sub(r" \1 ", answer))
-    word = first.group(1).lower() if first else ""
-    return True if word in _TRUE else False if word in _FALSE else None
+    """True for true and yes, False for false, no and not true, also at the head of a sentence; None for anything else."""
+    text = TEXT.sub(r" \1 ", answer).strip()
+    if not re.match(
+        r"(?:it(?: is|['’]s|s)? )?(?:not\b|(?:yes|no|true|false|correct|incorrect|untrue)\b(?!\s*=))",
+        text,
+        re.IGNORECASE,
+    ):
+        return None
+    word = truth_word(text)
+    return word.lower() in TRUE_WORDS if word else None
 
 
 _CHOICE = re.compile(
@@ -159,7 +161,7 @@ def based(answer: str) -> tuple[str, int] | None:
 
 
 _ASSIGNMENT = re.compile(
-    r"^(?:\\frac\s*\{d[^{}]*\}\s*\{d[^{}]*\}|\\?[A-Za-z]+)(?:_(?:\{[^{}]*\}|\w))?\s*(?:\([A-Za-z, ]*\))?\s*(?:=|\\(?:in|equiv)(?![A-Za-z]))\s*(?P<value>[^=]+)$"
+    r"^\\?[A-Za-z]+(?:_(?:\{[^{}]*\}|\w))?\s*(?:\([A-Za-z, ]*\))?\s*(?:=|\\(?:in|equiv)(?![A-Za-z]))\s*(?P<value>[^=]+)$"
 )
 
 
@@ -225,23 +227,71 @@ _VALUE = r"([^<>=]+?)"
 _BOUND = re.compile(rf"([a-zA-Z])\s*(<|>|\\le|\\ge)\s*{_VALUE}|{_VALUE}\s*(<|\\le)\s*([a-zA-Z])\s*(<|\\le)\s*{_VALUE}")
 
 
+class Interval(NamedTuple):
+    """Its ends as they are written, and its brackets, like ``[)``."""
+
+    low: str
+    high: str
+    brackets: str
+
+    def __str__(self) -> str:
+        return f"{self.brackets[0]}{self.low},{self.high}{self.brackets[1]}"
+
+
 def union(answer: str) -> str | None:
-    r"""``x<-1, 2 \le x<3`` (it said "or") as ``(-\infty,-1) \cup [2,3)``; None where an element is no bound."""
+    r"""Inequalities as intervals: ``x<-1 \lor x \ge 2`` as ``(-\infty,-1) \cup [2,\infty)``, ``x>1 \land x<3`` as ``(1,3)``.
+
+    None where a part is no bound of one variable. Parts joined by commas hold together if they can, else one of them
+    does: ``x>1, x<3`` is (1,3), ``x<1, x>3`` a union.
+    """
     several = listing(answer)
     if several and not several.brackets and all((e := listing(x)) and len(e.elements) == 2 for x in several.elements):
         return " \\cup ".join(several.elements)
-    parts = []
-    for element in answer.split(","):
-        m = _BOUND.fullmatch(element.strip())
-        if not m:
+    parts: list[str] = []
+    for either in re.split(r"\\lor\b|\\cup\b", answer):
+        intervals = [_interval(bound.strip()) for bound in re.split(r"\\land\b|,", either)]
+        if None in intervals:
             return None
-        if m[1]:
-            above = m[2] in (">", "\\ge")
-            open_, shut = ("(" if m[2] == ">" else "["), (")" if m[2] == "<" else "]")
-            parts.append(f"{open_}{m[3]},\\infty)" if above else f"(-\\infty,{m[3]}{shut}")
+        try:
+            common = _common(intervals)
+        except ValueError:
+            return None
+        if common is None and "\\land" not in either:
+            parts += map(str, intervals)
         else:
-            parts.append(f"{'(' if m[5] == '<' else '['}{m[4]},{m[8]}{')' if m[7] == '<' else ']'}")
+            parts.append(str(common or "\\emptyset"))
     return " \\cup ".join(parts)
+
+
+def _interval(bound: str) -> Interval | None:
+    m = _BOUND.fullmatch(bound)
+    if not m:
+        return None
+    if not m[1]:
+        return Interval(m[4].strip(), m[8].strip(), ("(" if m[5] == "<" else "[") + (")" if m[7] == "<" else "]"))
+    if m[2] in (">", "\\ge"):
+        return Interval(m[3].strip(), "\\infty", "()" if m[2] == ">" else "[)")
+    return Interval("-\\infty", m[3].strip(), "()" if m[2] == "<" else "(]")
+
+
+def _common(intervals: list[Interval]) -> Interval | None:
+    """The points that are in all of the intervals; None if there are none, ValueError if their ends hold variables."""
+    if len(intervals) == 1:
+        return intervals[0]
+    low = max(intervals, key=lambda i: (_size(i.low), i.brackets[0] == "("))
+    high = min(intervals, key=lambda i: (_size(i.high), i.brackets[1] == "]"))
+    shut = low.brackets[0] + high.brackets[1]
+    empty = _size(low.low) > _size(high.high) or (_size(low.low) == _size(high.high) and shut != "[]")
+    return None if empty else Interval(low.low, high.high, shut)
+
+
+def _size(end: str) -> float:
+    if "\\infty" in end:
+        return -inf if "-" in end else inf
+    found = arithmetic.value(clean(end))
+    if found is None or found[1] or found[0].imag:
+        raise ValueError(f"{end} is no number")
+    return found[0].real
 
 
 def _closes_at(text: str) -> int:

@@ -9,13 +9,19 @@ import re
 import unicodedata
 from functools import lru_cache
 
-_SYMBOLS = str.maketrans({
-    "−": "-", "–": "-", "×": r"\times ", "·": r"\cdot ", "÷": "/", "π": r"\pi ", "∞": r"\infty ", "°": r"^\circ ",
-    "≤": r"\le ", "≥": r"\ge ", "≠": r"\ne ", "∪": r"\cup ", "∩": r"\cap ", "∈": r"\in ", "±": r"\pm ", "√": r"\sqrt ",
-    "≈": r"\approx ", "∅": r"\emptyset ", "∛": r"\sqrt[3] ", "⟨": "(", "⟩": ")", "…": r"\ldots ", "ℝ": r"\mathbb{R}",
-    "€": "", "£": "", "¥": "", "₹": "", "\u200b": "", "\ufeff": "", "\u00a0": " ", "\u2009": " ", "\u202f": " ", "\0": " ", "~": " ",
-    **{chr(c): chr(c - 0xFEE0) for c in range(0xFF01, 0xFF5F)},  # full-width forms
-})  # fmt: skip
+from .phrases import with_digits
+
+_SPELLED = r"""
+− -    – -    × \times    · \cdot    ÷ /    π \pi    ∞ \infty    ° ^\circ    ≤ \le    ≥ \ge    ≠ \ne    ∪ \cup    ∩ \cap
+∈ \in    ± \pm    √ \sqrt    ≈ \approx    ∅ \emptyset    ∛ \sqrt[3]    ⟨ (    ⟩ )    … \ldots    ℝ \mathbb{R}    ℤ \mathbb{Z}
+∨ \lor    ∧ \land    ∂ \partial    ’ '    ′ '    ″ ''    。 .    、 ,
+"""  # a symbol and its LaTeX
+_SYMBOLS = {
+    ord(mark): f"{latex} " if latex[0] == "\\" else latex
+    for mark, latex in zip(*[iter(_SPELLED.split())] * 2, strict=True)
+}
+_SYMBOLS |= dict.fromkeys(map(ord, "€£¥₹\u200b\ufeff"), "") | dict.fromkeys(map(ord, "\u00a0\u2009\u202f\0~"), " ")
+_SYMBOLS |= {c: chr(c - 0xFEE0) for c in range(0xFF01, 0xFF5F)}  # full-width forms
 _SUPERSCRIPTS, _SUBSCRIPTS = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻ⁿ", "0123456789+-n"), str.maketrans("₀₁₂₃₄₅₆₇₈₉", "0123456789")
 _UNICODE = [
     (re.compile("[⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻ⁿ]+"), lambda m: f"^{{{m[0].translate(_SUPERSCRIPTS)}}}"),
@@ -25,6 +31,32 @@ _UNICODE = [
 ]
 _WORD_BASES = {w: i for i, w in enumerate("two three four five six seven eight nine ten eleven twelve".split(), 2)}
 _SCALES = {w: f"\\times 10^{{{n}}}" for w, n in (("thousand", 3), ("million", 6), ("billion", 9), ("trillion", 12))}
+_SYNONYMS = {
+    "tg": "tan",
+    "ctg": "cot",
+    "cotg": "cot",
+    "arctg": "arctan",
+    "arcctg": "arccot",
+    "cosec": "csc",
+    "sen": "sin",
+}
+_SYNONYMS |= {
+    "asin": "arcsin",
+    "acos": "arccos",
+    "atan": "arctan",
+    "lg": "log",
+    "lb": "log_{2}",
+    "sh": "sinh",
+    "ch": "cosh",
+}
+_PLAIN = "(?:arc|a)?(?:sin|cos|tan)h?|(?:arc)?(?:cot|csc)|ln|log|lg|exp|sqrt"
+_OPERATOR = (  # \operatorname{arctan}, \mathrm{arctan}, \arctg, arctan(2)
+    rf"\\operatorname\*?\s*\{{\s*({_PLAIN}|sec|max|min|gcd|lcm|{'|'.join(_SYNONYMS)})\s*\}}|\\text\s*\{{\s*({_PLAIN})\s*\}}"
+    rf"|\\({'|'.join(_SYNONYMS)})(?![A-Za-z])|(?<![A-Za-z\\])({_PLAIN})(?=\s*[(\d\\]|\s+[a-z]\b)"
+)
+_DEGREES = r"\s*\^\s*\{?\s*\\circ\s*\}?|\\degree(?![A-Za-z])|\s*\\text\s*\{\s*degrees?\s*\}(?=\s*[)}])"
+_OPENS_ANGLE = re.compile(r"\\(?:sin|cos|tan|cot|sec|csc)(?![A-Za-z])(?!\s*\^\s*\{?\s*-)[^=,]*$")
+_INEQUALITY = re.compile(r"[<>]|\\[lg]e(?![A-Za-z])|\\ne(?![A-Za-z])")
 _REWRITES = [
     (re.compile(pattern), replacement)
     for pattern, replacement in [
@@ -41,8 +73,13 @@ _REWRITES = [
             r"\\(?:boldsymbol|bm)\s*\{([^{}]*)\}|\\(?:text|math(?:sf|it|tt|bb)|textup|texttt|underline)\s*\{([-+\d.,/ ]*)\}",
             r"\1\2",
         ),
-        (r"\\(?:bf|color\s*\{\w+\})(?![A-Za-z])\s*", ""),
         (r"\{\s*\\rm\s+", r"\\text{"),
+        (r"\\(?:bf|color\s*\{\w+\})(?![A-Za-z])\s*", ""),
+        (
+            r"_\s*(?:\{((?:[^{}]|\{[^{}]*\})+)\}|(\\text\s*\{[^{}]*\}))",
+            lambda m: f"_{{{_plain_subscript(m[1] or m[2])}}}",
+        ),
+        (r"\\text\s*\{\s*([ei])\s*\}(?!\s*_)", r" \1 "),  # upright
         (r"^\s*\\text\s*\{([^{}]*\d[^{}]*)\}\s*$", r"\1"),  # \text{18 eggs}
         (r"^\s*\\text\s*\{[^{}]*[:=]\s*\}", ""),  # \text{Answer: }
         (
@@ -53,14 +90,12 @@ _REWRITES = [
         (r"\\geq(?:slant)?(?![A-Za-z])|\\geqq(?![A-Za-z])", r"\\ge "),
         (r"\\lbrace(?![A-Za-z])", r"\\{"),
         (r"\\rbrace(?![A-Za-z])", r"\\}"),
-        (r"\s*\^\s*\{?\s*\\circ\s*\}?|\\degree(?![A-Za-z])", ""),  # degrees are a unit
         (r"_\s*\{?\s*\\odot\s*\}?", "_{o}"),  # math-verify does not read the sun
         (r"\\varnothing(?![A-Za-z])|^\s*\\\{\s*\\\}\s*$", r"\\emptyset"),
         (
             r"(?<=\d)\s*(?:\^?\s*\{?\s*(?:\\text)?\s*\{?\s*(?:st|nd|rd|th)\s*\}\}?|(?:st|nd|rd|th))(?![A-Za-z])",
             "",
         ),  # ordinals
-        (r"_\s*\{?\s*\\text\s*\{\s*(" + "|".join(_WORD_BASES) + r")\s*\}\s*\}?", lambda m: f"_{{{_WORD_BASES[m[1]]}}}"),
         (
             r"(?<![\d.:])(\d{1,2}(?::\d\d)?)\s*(?:\\text\s*\{)?\s*([AaPp])\.?\s?[Mm](?![A-Za-z])\.?\s*\}?",
             lambda m: f"{m[1]}{m[2].lower()}m",
@@ -76,19 +111,49 @@ _REWRITES = [
         (r"^\\\{\s*[a-z]\s*(?:\\in\s*\\mathbb\{R\}\s*)?(?:\\mid|\||:)\s*([^{}]*)\\\}$", r"\1"),  # \{x \mid x > 2\}
         (r"(?<!\\)\\\s*$", ""),  # a space cut off
         (r"\\%|\s*\\text\{\s*(?:percent|per cent|%)\s*\}|\s*\b[Pp]er ?cent\b", "%"),
-        (r"\s*,?\s*(?:\\text\{\s*,?\s*(?:and|or)\s*\}|(?<![A-Za-z\\{])(?:and|or)(?![A-Za-z]))\s*", ", "),
+        (r"\\lt(?![A-Za-z])", "<"),
+        (r"\\gt(?![A-Za-z])", ">"),
+        (r"\\(?:vee|wedge)(?![A-Za-z])", lambda m: r"\lor " if m[0] == r"\vee" else r"\land "),
+        (
+            r"\s*,?\s*(?:\\text\{\s*,?\s*(and|or)\s*\}|(?<![A-Za-z\\{])(and|or)(?![A-Za-z]))\s*",
+            lambda m: _joint(m, m[1] or m[2]),
+        ),
+        (r"\^\s*-\s*(\d+|[A-Za-z]|\\[A-Za-z]+)", r"^{-\1}"),
         (r"(?<![\w.])(\d+\.?\d*|\.\d+)[eE]([+-]?\d+)(?![\w.])", r"\1\\times 10^{\2}"),
         (r"\\frac\s*(\d)\s*(\d)(?!\d)", r"\\frac{\1}{\2}"),
         (r"\\sqrt\s*(\d)(?!\d)", r"\\sqrt{\1}"),
         (r"\*\*", "^"),
         (r"(\d)\.(?!\d)(?=[^\s\\])", r"\1"),  # 1./3
         (r"(?<![A-Za-z\\])(?:np|numpy|math|sympy)\.(?=[a-z])", ""),
-        (r"(?<![A-Za-z\\])((?:arc)?(?:sin|cos|tan)|ln|log|exp|sqrt)(?=\s*[(\d\\]|\s+[a-z]\b)", r"\\\1"),
+        (_OPERATOR, lambda m: _operator(m, m[m.lastindex])),
+        (
+            _DEGREES,
+            lambda m: r"^{\circ}" if _OPENS_ANGLE.search(m.string, 0, m.start()) else "",
+        ),  # else they are a unit
         (r"(?<![A-Za-z\\])(?<!\\text\{)(?:\*\s*)?pi(?![A-Za-z])", r"\\pi "),
         (r"\\text\s*\{\s*[Ii]nfinity\s*\}|(?<![A-Za-z\\{])[Ii]nf(?:inity)?(?![A-Za-z])", r"\\infty "),
         (r"(?<![A-Za-z\\])([eE])_", r"\\text{\1}_"),  # alone it is Euler's number, which takes no subscript
     ]
 ]
+
+
+def _plain_subscript(subscript: str) -> str:
+    r"""``\text {max}`` → ``max``; a word that names a base → its number."""
+    word = re.sub(r"\\(?:text|operatorname|math(?:it|sf|cal))(?![A-Za-z])|[{}\s]|\\(?=max|min|inf|sup)", "", subscript)
+    return str(_WORD_BASES.get(word, word))
+
+
+def _operator(found: re.Match, name: str) -> str:
+    return f"\\{_SYNONYMS.get(name, name)}" + " " * found.string[found.end() : found.end() + 1].isalnum()
+
+
+def _joint(joined: re.Match, word: str) -> str:
+    """Answers joined by "and" and "or" are a list; inequalities are a condition."""
+    if _INEQUALITY.search(joined.string):
+        return r" \lor " if word == "or" else r" \land "
+    return ", "
+
+
 _PIECE = r"\\text\s*\{(?:[^{}]|\{[^{}]*\})*\}(?:\s*\^\s*(?:-?\d|\{-?\d\}))?"
 _TEXT_UNIT = re.compile(
     rf"(?<=[\d}}\s)%])\s*(?:\\frac\s*\{{\s*{_PIECE}\s*\}}\s*\{{\s*{_PIECE}\s*\}}|(?:\\mu\s*)?{_PIECE})(?:\s*(?:/|\\cdot|\\times|\*)?\s*{_PIECE})*\s*$"
@@ -125,10 +190,11 @@ def clean(answer: str) -> str:
             text = pattern.sub(spelled, text)
         text = text.translate(_SYMBOLS).strip()
         text = _UNICODE[3][0].sub(_UNICODE[3][1], text)
-    text = text.replace("~", " ").replace("\0", " ")
+    text = with_digits(text.replace("~", " ").replace("\0", " "))
     for pattern, replacement in _REWRITES:
         text = pattern.sub(replacement, text)
     text = _roots(text) if "\\sqrt(" in text else text
+    text = _derivatives(text) if _HAS_DERIVATIVE.search(text) else text
     text = re.sub(r"\s+", " ", text).strip().rstrip(".,;:").strip()
     if _NOTHING.fullmatch(text) or _REALS.fullmatch(text):
         return "\\emptyset" if _NOTHING.fullmatch(text) else "\\mathbb{R}"
@@ -151,6 +217,74 @@ def _without_text_unit(text: str) -> str:
         return text
     words = [w.strip() for w in re.findall(r"\\text\s*\{((?:[^{}]|\{[^{}]*\})*)\}", unit.group())]
     return before if all(w not in _NOT_A_UNIT and re.search("[A-Za-z]", w) for w in words) else text
+
+
+_BY = re.compile(r"(_\{\w*D\d)by\w+\}")
+_NAME = r"(\\[A-Za-z]+|[A-Za-z])(?:_(?:\{(\w+)\}|(\w)))?"
+_FRACTION = (
+    rf"\\frac\s*\{{\s*(?:d|\\partial|\\text\{{d\}})\s*(?:\^\s*\{{?(\d)\}}?)?\s*(?:{_NAME}\s*(?:\(\w\))?)?\s*\}}"
+    rf"\s*\{{\s*(?:d|\\partial|\\text\{{d\}})\s*{_NAME}\s*(?:\^\s*\{{?\d\}}?)?\s*\}}(?:\s*{_NAME})?"
+)
+_HAS_DERIVATIVE = re.compile(r"'|\\prime|\\d+ot(?![A-Za-z])|\\frac\s*\{\s*(?:d|\\partial|\\text\{d\})|d\w/d\w")
+_DERIVATIVES = [
+    (
+        re.compile(r"(?<![A-Za-z\\])d(?:\^\{?(\d)\}?)?([A-Za-z])\s*/\s*d([A-Za-z])(?![A-Za-z])"),
+        lambda m: f"{m[2]}_{{D{m[1] or 1}by{m[3]}}}",
+    ),
+    (re.compile(_FRACTION), lambda m: _leibniz(*m.groups()) or m[0]),
+    (
+        re.compile(rf"\\(d{{1,4}})ot(?![A-Za-z])\s*\{{?\s*(?<!\d){_NAME}\s*\}}?(?:_\{{?(\w)\}}?)?"),
+        lambda m: _derivative(m[2], m[3] or m[4] or m[5], len(m[1])),
+    ),
+    (
+        re.compile(
+            rf"(?<![A-Za-z]{{3}}){_NAME}\s*(?:('{{1,4}})|\^\s*\{{?\s*((?:\\prime\s*)+)\}}?)(?!s\b)(?:_\{{?(\w)\}}?)?"
+        ),
+        lambda m: _derivative(m[1], m[2] or m[3] or m[6], len(m[4] or "") or m[5].count("prime")),
+    ),
+]
+
+
+def _derivatives(text: str) -> str:
+    r"""Every spelling of a derivative as one subscript: y' and \dot y → ``y_{D1}``, dy/dx → ``y_{D1byx}``; y(x) → y."""
+    if re.search(r"\\text\s*\{[^{}]*'", text):
+        return text  # Simpson's rule
+    text = re.sub(r"\\text\s*\{\s*d\s*\}\s*", "d", text)
+    for pattern, spelled in _DERIVATIVES:
+        text = pattern.sub(spelled, text)
+    for name in set(re.findall(r"(\\?[A-Za-z]+)_\{\w*D\d(?:by\w+)?\}", text)):
+        before = "" if name[0] == "\\" else r"(?<![A-Za-z\\])"
+        text = re.sub(rf"({before}{re.escape(name)}(?:_\{{\w+\}})?)\s*\(\s*[a-z]\s*\)", r"\1", text)
+    return text
+
+
+def _derivative(name: str, subscript: str | None, order: int, by: str = "") -> str:
+    return f"{name}_{{{subscript or ''}D{order}{by}}}"
+
+
+def _leibniz(order, name, long, short, by, by_long, by_short, after, after_long, after_short) -> str | None:
+    r"""``\frac{d^2 y}{dx^2}`` or ``\frac{d}{dx} y`` as a subscript; None for a derivative of something longer."""
+    if not (name or after):
+        return None
+    variable = by.lstrip("\\") + (by_long or by_short or "")
+    whole = _derivative(
+        name or after, (long or short) if name else (after_long or after_short), int(order or 1), f"by{variable}"
+    )
+    return whole + (
+        f" {after}" + (f"_{{{after_long or after_short}}}" if after_long or after_short else "")
+        if name and after
+        else ""
+    )
+
+
+def says_by_what(formula: str) -> bool:
+    """Whether a derivative in a cleaned answer is written dy/dx and not y'."""
+    return bool(_BY.search(formula))
+
+
+def without_variable(formula: str) -> str:
+    """dy/dx as y', for comparing with an answer that does not say by what."""
+    return _BY.sub(r"\1}", formula)
 
 
 def _roots(text: str) -> str:
@@ -183,3 +317,24 @@ def without_short_unit(answer: str) -> str:
     """``5m``, ``5 km/h`` → ``5``. Only safe where the gold answer is a number: elsewhere the m may be a variable."""
     m = _SHORT_UNIT.fullmatch(answer)
     return m[1] if m else answer
+
+
+_CHOSEN = re.compile(
+    r"(?:\{\s*\})?(?:_\{?(?P<n1>\d+)\}?|\^\{?(?P<n2>\d+)\}?)(?P<of1>[CP])_\{?(?P<k1>\d+)\}?"  # {}_5C_2, ^5C_2
+    r"|(?<![A-Za-z\\])(?P<of2>[CAP])(?:_\{?(?P<a>\d+)\}?\^\{?(?P<b>\d+)\}?|\^\{?(?P<b2>\d+)\}?_\{?(?P<a2>\d+)\}?|\(\s*(?P<n3>\d+)\s*,\s*(?P<k3>\d+)\s*\))"
+    r"|(?<![\d.])(?P<n4>\d+)\s*(?P<of4>[CP])\s*(?P<k4>\d+)(?![\d.])"
+)
+
+
+def with_binomials(formula: str) -> str:
+    """Numbers of combinations and arrangements, ``C_5^2``, ``A_5^2``, ``5C2``, ``C(5,2)``, spelled out; the larger is n.
+
+    Only safe where the other answer is a number: elsewhere C_5^2 may be the square of C_5.
+    """
+
+    def spelled(m: re.Match) -> str:
+        k, n = sorted(int(v) for name, v in m.groupdict().items() if v and not name.startswith("of"))
+        kind = m["of1"] or m["of2"] or m["of4"]
+        return f"\\binom{{{n}}}{{{k}}}" if kind == "C" else f"\\frac{{{n}!}}{{({n}-{k})!}}"
+
+    return _CHOSEN.sub(spelled, formula.replace("\\text{C}", "C").replace("\\text{P}", "P"))
