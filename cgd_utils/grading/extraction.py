@@ -11,7 +11,7 @@ _BOX_OR_BRACE = re.compile(r"\\(?:boxed|fbox|framebox)\s*\{|\\.|\{|\}", re.DOTAL
 _OPEN_BOX = re.compile(r"\\(?:boxed|fbox|framebox)(?![A-Za-z])")
 _BARE_BOX = re.compile(r"\\boxed\s*([^\s{}\\$]+)")
 _IN_OTHER_LANGUAGES = (
-    r"答案[是为：:]+|答え[はが：:]+|(?:정답|답)[은이：:]*|\b(?:respuesta|resposta|risposta|réponse)(?: fina\w*)?[\s*_]*(?:es|é|è|est|:)"
+    r"答案[是为：:]+|答え[はが：:]+|(?:정답|답)[은이：:]*|\b(?:respuesta|resposta|risposta|réponse)(?: fina\w*)?[\s*_]*(?:est?|é|è|:)"
     r"|\bAntwort[\s*_]*(?:ist|lautet|:)|ответ[\s*_]*[:—-]"
 )
 _ANCHOR = re.compile(
@@ -22,7 +22,7 @@ _ANCHOR = re.compile(
 _JSON_KEY = re.compile(r"""(["'])(?:final[ _]?)?answer\1\s*:\s*""", re.IGNORECASE)
 _DENIAL = r"(?:is|are|was|were)(?:\s+not|n['’]t)\s+(?:true|right|correct|possible|valid)|(?:is|are|was) (?:wrong|false|incorrect|impossible)"
 _DENIED = re.compile(  # what follows an answer that the text takes back
-    rf"[^\s,.?;]{0,60}(?:\s[^\sA-Za-z,.?;]{1,20}){0,3}(?:\s*\?\s*(?:No|Nope|Wrong)\b|\s*[,.?]?\s*(?:but )?(?:which |that |this |it )?(?:{_DENIAL})\b)",
+    rf"[^\s,.?;]{{0,60}}(?:\s[^\sA-Za-z,.?;]{{1,20}}){{0,3}}(?:\s*\?\s*(?:No|Nope|Wrong)\b|\s*[,.?]?\s*(?:but )?(?:which |that |this |it )?(?:{_DENIAL})\b)",
     re.IGNORECASE,
 )
 _CLOSING = re.compile(  # words to the reader, and remarks

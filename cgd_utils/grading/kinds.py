@@ -238,15 +238,27 @@ class Interval(NamedTuple):
         return f"{self.brackets[0]}{self.low},{self.high}{self.brackets[1]}"
 
 
-def union(answer: str) -> str | None:
+def joined_intervals(answer: str) -> str | None:
+    """``(1,2), (3,4)`` as a union, which is what it means where the gold answer is one; None for anything else."""
+    several = listing(answer)
+    if several and not several.brackets and all((e := listing(x)) and len(e.elements) == 2 for x in several.elements):
+        return " \\cup ".join(several.elements)
+    return None
+
+
+def joined_bounds(answer: str) -> str | None:
+    """`bounds` of several inequalities; None for one alone, or none."""
+    return bounds(answer) if re.search(r"\\l(?:or|and)\b|\\cup\b|,", answer) else None
+
+
+def bounds(answer: str) -> str | None:
     r"""Inequalities as intervals: ``x<-1 \lor x \ge 2`` as ``(-\infty,-1) \cup [2,\infty)``, ``x>1 \land x<3`` as ``(1,3)``.
 
     None where a part is no bound of one variable. Parts joined by commas hold together if they can, else one of them
     does: ``x>1, x<3`` is (1,3), ``x<1, x>3`` a union.
     """
-    several = listing(answer)
-    if several and not several.brackets and all((e := listing(x)) and len(e.elements) == 2 for x in several.elements):
-        return " \\cup ".join(several.elements)
+    if not re.search(r"[<>]|\\[lg]e\b", answer):
+        return None
     parts: list[str] = []
     for either in re.split(r"\\lor\b|\\cup\b", answer):
         intervals = [_interval(bound.strip()) for bound in re.split(r"\\land\b|,", either)]

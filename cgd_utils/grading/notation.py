@@ -12,9 +12,9 @@ from functools import lru_cache
 from .phrases import with_digits
 
 _SPELLED = r"""
-− -    – -    × \times    · \cdot    ÷ /    π \pi    ∞ \infty    ° ^\circ    ≤ \le    ≥ \ge    ≠ \ne    ∪ \cup    ∩ \cap
-∈ \in    ± \pm    √ \sqrt    ≈ \approx    ∅ \emptyset    ∛ \sqrt[3]    ⟨ (    ⟩ )    … \ldots    ℝ \mathbb{R}    ℤ \mathbb{Z}
-∨ \lor    ∧ \land    ∂ \partial    ’ '    ′ '    ″ ''    。 .    、 ,
+− -    – -    × \times    · \cdot    ÷ /    π \pi    ∞ \infty    ° ^\circ    ≤ \le    ≥ \ge    ≠ \ne    ∪ \cup
+∩ \cap    ∈ \in    ± \pm    √ \sqrt    ≈ \approx    ∅ \emptyset    ∛ \sqrt[3]    ⟨ (    ⟩ )    … \ldots
+ℝ \mathbb{R}    ℤ \mathbb{Z}    ∨ \lor    ∧ \land    ∂ \partial    ’ '    ′ '    ″ ''    。 .    、 ,
 """  # a symbol and its LaTeX
 _SYMBOLS = {
     ord(mark): f"{latex} " if latex[0] == "\\" else latex
@@ -31,28 +31,16 @@ _UNICODE = [
 ]
 _WORD_BASES = {w: i for i, w in enumerate("two three four five six seven eight nine ten eleven twelve".split(), 2)}
 _SCALES = {w: f"\\times 10^{{{n}}}" for w, n in (("thousand", 3), ("million", 6), ("billion", 9), ("trillion", 12))}
-_SYNONYMS = {
-    "tg": "tan",
-    "ctg": "cot",
-    "cotg": "cot",
-    "arctg": "arctan",
-    "arcctg": "arccot",
-    "cosec": "csc",
-    "sen": "sin",
-}
-_SYNONYMS |= {
-    "asin": "arcsin",
-    "acos": "arccos",
-    "atan": "arctan",
-    "lg": "log",
-    "lb": "log_{2}",
-    "sh": "sinh",
-    "ch": "cosh",
-}
+_SYNONYMS = dict(
+    pair.split(":")
+    for pair in "tg:tan ctg:cot cotg:cot arctg:arctan arcctg:arccot cosec:csc sen:sin asin:arcsin acos:arccos "
+    "atan:arctan lg:log lb:log_{2} sh:sinh ch:cosh".split()
+)
 _PLAIN = "(?:arc|a)?(?:sin|cos|tan)h?|(?:arc)?(?:cot|csc)|ln|log|lg|exp|sqrt"
 _OPERATOR = (  # \operatorname{arctan}, \mathrm{arctan}, \arctg, arctan(2)
-    rf"\\operatorname\*?\s*\{{\s*({_PLAIN}|sec|max|min|gcd|lcm|{'|'.join(_SYNONYMS)})\s*\}}|\\text\s*\{{\s*({_PLAIN})\s*\}}"
-    rf"|\\({'|'.join(_SYNONYMS)})(?![A-Za-z])|(?<![A-Za-z\\])({_PLAIN})(?=\s*[(\d\\]|\s+[a-z]\b)"
+    rf"\\operatorname\*?\s*\{{\s*({_PLAIN}|sec|max|min|gcd|lcm|{'|'.join(_SYNONYMS)})\s*\}}"
+    rf"|\\text\s*\{{\s*({_PLAIN})\s*\}}|\\({'|'.join(_SYNONYMS)})(?![A-Za-z])"
+    rf"|(?<![A-Za-z\\])({_PLAIN})(?=\s*[(\d\\]|\s+[a-z]\b)"
 )
 _DEGREES = r"\s*\^\s*\{?\s*\\circ\s*\}?|\\degree(?![A-Za-z])|\s*\\text\s*\{\s*degrees?\s*\}(?=\s*[)}])"
 _OPENS_ANGLE = re.compile(r"\\(?:sin|cos|tan|cot|sec|csc)(?![A-Za-z])(?!\s*\^\s*\{?\s*-)[^=,]*$")
@@ -219,30 +207,21 @@ def _without_text_unit(text: str) -> str:
     return before if all(w not in _NOT_A_UNIT and re.search("[A-Za-z]", w) for w in words) else text
 
 
-_BY = re.compile(r"(_\{\w*D\d)by\w+\}")
-_NAME = r"(\\[A-Za-z]+|[A-Za-z])(?:_(?:\{(\w+)\}|(\w)))?"
-_FRACTION = (
-    rf"\\frac\s*\{{\s*(?:d|\\partial|\\text\{{d\}})\s*(?:\^\s*\{{?(\d)\}}?)?\s*(?:{_NAME}\s*(?:\(\w\))?)?\s*\}}"
-    rf"\s*\{{\s*(?:d|\\partial|\\text\{{d\}})\s*{_NAME}\s*(?:\^\s*\{{?\d\}}?)?\s*\}}(?:\s*{_NAME})?"
-)
+_NAME = r"(?:\\[A-Za-z]+|[A-Za-z])(?:_(?:\{\w+\}|\w))?"
+_ORDER = r"(?:\^\s*\{?\s*(?P<%s>\d)\s*\}?)?"
 _HAS_DERIVATIVE = re.compile(r"'|\\prime|\\d+ot(?![A-Za-z])|\\frac\s*\{\s*(?:d|\\partial|\\text\{d\})|d\w/d\w")
 _DERIVATIVES = [
-    (
-        re.compile(r"(?<![A-Za-z\\])d(?:\^\{?(\d)\}?)?([A-Za-z])\s*/\s*d([A-Za-z])(?![A-Za-z])"),
-        lambda m: f"{m[2]}_{{D{m[1] or 1}by{m[3]}}}",
-    ),
-    (re.compile(_FRACTION), lambda m: _leibniz(*m.groups()) or m[0]),
-    (
-        re.compile(rf"\\(d{{1,4}})ot(?![A-Za-z])\s*\{{?\s*(?<!\d){_NAME}\s*\}}?(?:_\{{?(\w)\}}?)?"),
-        lambda m: _derivative(m[2], m[3] or m[4] or m[5], len(m[1])),
-    ),
-    (
-        re.compile(
-            rf"(?<![A-Za-z]{{3}}){_NAME}\s*(?:('{{1,4}})|\^\s*\{{?\s*((?:\\prime\s*)+)\}}?)(?!s\b)(?:_\{{?(\w)\}}?)?"
-        ),
-        lambda m: _derivative(m[1], m[2] or m[3] or m[6], len(m[4] or "") or m[5].count("prime")),
-    ),
+    re.compile(pattern)
+    for pattern in (
+        rf"\\frac\s*\{{\s*(?:d|\\partial)\s*{_ORDER % 'n'}\s*(?:(?P<f>{_NAME})\s*(?:\(\w\)\s*)?)?\}}"  # dy/dx
+        rf"\s*\{{\s*(?:d|\\partial)\s*(?P<by>{_NAME})\s*{_ORDER % 'm'}\s*\}}(?(f)|\s*(?P<g>{_NAME}))",
+        rf"(?<![A-Za-z\\])d{_ORDER % 'n'}(?P<f>[A-Za-z])\s*/\s*d(?P<by>[A-Za-z]){_ORDER % 'm'}(?![A-Za-z])",
+        rf"\\(?P<dots>d{{1,4}})ot(?![A-Za-z])\s*\{{?\s*(?P<f>{_NAME})\s*\}}?(?P<sub>_(?:\{{\w+\}}|\w))?",
+        rf"(?<![A-Za-z]{{3}})(?P<f>{_NAME})\s*(?:(?P<marks>'{{1,4}})|\^\s*\{{?\s*(?P<primes>(?:\\prime\s*)+)\}}?)"
+        r"(?!s\b)(?P<sub>_(?:\{\w+\}|\w))?",
+    )
 ]
+_BY = re.compile(r"(_\{\w*D\d)by\w+\}")
 
 
 def _derivatives(text: str) -> str:
@@ -250,31 +229,22 @@ def _derivatives(text: str) -> str:
     if re.search(r"\\text\s*\{[^{}]*'", text):
         return text  # Simpson's rule
     text = re.sub(r"\\text\s*\{\s*d\s*\}\s*", "d", text)
-    for pattern, spelled in _DERIVATIVES:
-        text = pattern.sub(spelled, text)
+    for pattern in _DERIVATIVES:
+        text = pattern.sub(_derivative, text)
     for name in set(re.findall(r"(\\?[A-Za-z]+)_\{\w*D\d(?:by\w+)?\}", text)):
         before = "" if name[0] == "\\" else r"(?<![A-Za-z\\])"
         text = re.sub(rf"({before}{re.escape(name)}(?:_\{{\w+\}})?)\s*\(\s*[a-z]\s*\)", r"\1", text)
     return text
 
 
-def _derivative(name: str, subscript: str | None, order: int, by: str = "") -> str:
-    return f"{name}_{{{subscript or ''}D{order}{by}}}"
-
-
-def _leibniz(order, name, long, short, by, by_long, by_short, after, after_long, after_short) -> str | None:
-    r"""``\frac{d^2 y}{dx^2}`` or ``\frac{d}{dx} y`` as a subscript; None for a derivative of something longer."""
-    if not (name or after):
-        return None
-    variable = by.lstrip("\\") + (by_long or by_short or "")
-    whole = _derivative(
-        name or after, (long or short) if name else (after_long or after_short), int(order or 1), f"by{variable}"
-    )
-    return whole + (
-        f" {after}" + (f"_{{{after_long or after_short}}}" if after_long or after_short else "")
-        if name and after
-        else ""
-    )
+def _derivative(found: re.Match) -> str:
+    part = {"n": None, "m": None, "g": None, "by": None, "sub": None} | found.groupdict()
+    if part["n"] != part["m"]:
+        return found[0]
+    symbol, _, index = (part["f"] or part["g"]).partition("_")
+    order = part["n"] or len(part.get("dots") or part.get("marks") or "") or (part.get("primes") or "\\").count("\\")
+    by = "by" + re.sub(r"\W|_", "", part["by"]) if part["by"] else ""
+    return f"{symbol}_{{{re.sub('[{}_]', '', index + (part['sub'] or ''))}D{order}{by}}}"
 
 
 def says_by_what(formula: str) -> bool:
@@ -319,10 +289,11 @@ def without_short_unit(answer: str) -> str:
     return m[1] if m else answer
 
 
+_K = r"(?:\{(\d+)\}|(\d))"
 _CHOSEN = re.compile(
-    r"(?:\{\s*\})?(?:_\{?(?P<n1>\d+)\}?|\^\{?(?P<n2>\d+)\}?)(?P<of1>[CP])_\{?(?P<k1>\d+)\}?"  # {}_5C_2, ^5C_2
-    r"|(?<![A-Za-z\\])(?P<of2>[CAP])(?:_\{?(?P<a>\d+)\}?\^\{?(?P<b>\d+)\}?|\^\{?(?P<b2>\d+)\}?_\{?(?P<a2>\d+)\}?|\(\s*(?P<n3>\d+)\s*,\s*(?P<k3>\d+)\s*\))"
-    r"|(?<![\d.])(?P<n4>\d+)\s*(?P<of4>[CP])\s*(?P<k4>\d+)(?![\d.])"
+    rf"(?:\{{\s*\}})?[_^]{_K}([CP])_{_K}"  # {{}}_5C_2, ^5C_2
+    rf"|(?<![A-Za-z\\])([CAP])(?:_{_K}\^{_K}|\^{_K}_{_K}|\(\s*(\d+)\s*,\s*(\d+)\s*\))"
+    r"|(?<![\d.])(\d+)\s*([CP])\s*(\d+)(?![\d.])"
 )
 
 
@@ -333,8 +304,8 @@ def with_binomials(formula: str) -> str:
     """
 
     def spelled(m: re.Match) -> str:
-        k, n = sorted(int(v) for name, v in m.groupdict().items() if v and not name.startswith("of"))
-        kind = m["of1"] or m["of2"] or m["of4"]
+        k, n = sorted(int(group) for group in m.groups() if group and group.isdecimal())
+        kind = next(group for group in m.groups() if group and group.isalpha())
         return f"\\binom{{{n}}}{{{k}}}" if kind == "C" else f"\\frac{{{n}!}}{{({n}-{k})!}}"
 
     return _CHOSEN.sub(spelled, formula.replace("\\text{C}", "C").replace("\\text{P}", "P"))

@@ -136,13 +136,14 @@ def _same_quantity(pair: _Pair) -> bool | None:
 
 
 def _same_but_for_a_condition(pair: _Pair) -> bool | None:
-    r"""``\frac{x}{x-1}`` and ``\frac{x}{x-1}, x \ne 1``; two conditions must agree if both are relations."""
+    r"""``\frac{x}{x-1}`` and ``\frac{x}{x-1}, x \ne 1``; two conditions must agree as formulas, or in their numbers."""
     (gold, condition), (answer, other) = map(phrases.split_condition, (pair.gold, pair.answer))
     if pair.rule == "exact" or not (condition or other):
         return None
     if condition and other and phrases.is_relation(condition) and phrases.is_relation(other):
         return pair.equal(gold, answer) and pair.equal(condition, other)
-    return pair.equal(gold, answer)
+    numbers, others = (re.findall(r"\d+", said) for said in (condition, other))
+    return not (numbers and others and numbers != others) and pair.equal(gold, answer)
 
 
 # ---- judges of the cleaned answers --------------------------------------------------------------------------------
@@ -218,11 +219,12 @@ def _same_in_base(pair: _Pair) -> bool | None:
 
 def _same_bounds(pair: _Pair) -> bool | None:
     """Inequalities joined by "or", "and" or a comma against each other, or against a union of intervals."""
-    gold, answer = kinds.union(pair.gold), kinds.union(pair.answer)
-    joined = [r"\lor" in text or r"\land" in text for text in (pair.gold, pair.answer)]
-    if (gold and joined[0]) or (answer and (joined[1] or r"\cup" in pair.gold or (gold and "," in pair.gold))):
-        return pair.equal(gold or pair.gold, answer or pair.answer)
-    return None
+    gold, answer = kinds.joined_bounds(pair.gold), kinds.joined_bounds(pair.answer)
+    if r"\cup" in pair.gold and not answer:
+        answer = kinds.joined_intervals(pair.answer) or kinds.bounds(pair.answer)
+    if not (gold or answer):
+        return None
+    return pair.equal(gold or kinds.bounds(pair.gold) or pair.gold, answer or kinds.bounds(pair.answer) or pair.answer)
 
 
 def _same_grid(pair: _Pair) -> bool | None:

@@ -20,6 +20,7 @@ RELATIVE_TOLERANCE = Fraction(1, 10_000)
 POINTS, TRIES = 4, 40  # points that must agree, and how many are tried for those
 DIGITS, MOST_DIGITS = 40, 50_000
 DOUBLE_FACTORIAL = "doublefactorial"
+_LONE_I = re.compile(r"\\(?:text|math\w+)\s*\{[^{}]*\}|\\[A-Za-z]+|I")
 
 
 # ---- reading ------------------------------------------------------------------------------------------------------
@@ -34,7 +35,7 @@ def read(answer: str) -> Any:
     from math_verify.parser import get_last_eq
 
     # I may be a current or a moment of inertia, and !! would be read as the factorial of a factorial
-    latex = re.sub(r"(?<![A-Za-z\\{])I(?![A-Za-z])", r"\\mathit{I}", answer.replace("%", "\\%"))
+    latex = _LONE_I.sub(lambda m: m[0] if m[0] != "I" else r"\mathit{I}", answer.replace("%", "\\%"))
     latex = latex.replace("!!", rf"^{{\text{{{DOUBLE_FACTORIAL}}}}}")
     # units=False: with it, the m of 6m is dropped as a metre also where it is a variable; `notation` handles units
     form = NormalizationConfig(basic_latex=True, units=False, malformed_operators=True, nits=True, boxed="none")

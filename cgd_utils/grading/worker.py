@@ -24,8 +24,7 @@ def main() -> None:
     try:
         from . import rules
 
-        for gold, other in ((r"\sin x", r"\cos x"), (r"x < \sqrt{y}", r"x > \sqrt{y}")):
-            rules.judge(gold, other, "math")  # loads sympy and the parser's tables outside the clock
+        rules.judge(r"\sin x", r"\cos x", "math")  # loads sympy and the parser's tables outside the clock
     except Exception as error:
         print(json.dumps(f"{type(error).__name__}: {error}"), file=replies, flush=True)
         return

@@ -1,4 +1,4 @@
-"""One answer in many spellings, and its false neighbours: `spellings.csv`, by kind."""
+"""One answer in many spellings, and its false neighbours: `spellings.tsv`, by kind."""
 
 from pathlib import Path
 
@@ -7,7 +7,7 @@ import pytest
 
 from cgd_utils import grading
 
-CASES = pd.read_csv(Path(__file__).with_name("spellings.csv"), dtype=str, keep_default_na=False)
+CASES = pd.read_csv(Path(__file__).with_name("spellings.tsv"), sep="\t", dtype=str, keep_default_na=False)
 
 
 @pytest.mark.parametrize("kind", CASES.kind.unique())
