@@ -5,35 +5,37 @@ from __future__ import annotations
 import json
 import re
 
-from .phrases import truth_word
+from .phrases import number_words, truth_word
 
 _BOX_OR_BRACE = re.compile(r"\\(?:boxed|fbox|framebox)\s*\{|\\.|\{|\}", re.DOTALL)
 _OPEN_BOX = re.compile(r"\\(?:boxed|fbox|framebox)(?![A-Za-z])")
 _BARE_BOX = re.compile(r"\\boxed\s*([^\s{}\\$]+)")
 _IN_OTHER_LANGUAGES = (
-    r"答案[是为：:]+|答え[はが：:]+|(?:정답|답)[은이：:]*|\b(?:respuesta|resposta|risposta|réponse)(?: fina\w*)?[\s*_]*(?:est?|é|è|:)"
-    r"|\bAntwort[\s*_]*(?:ist|lautet|:)|ответ[\s*_]*[:—-]"
+    r"答案?[是为：:]+|答え[はが：:]+|(?:정답|답)[은이：:]*"
+    r"|\b(?:respuesta|resposta|risposta|réponse)(?: fina\w*)?[\s*_]*(?:est?|é|è|:)|\bAntwort[\s*_]*(?:ist|lautet|:)|ответ[\s*_]*[:—-]"
 )
 _ANCHOR = re.compile(
     r"(?:\banswers?\b[\s*_]*(?:to [^\n.:]{0,80}?|of [^\n.:]{0,80}?)?[\s*_]*(?:is|are|:|：|=)(?:\s*:)?|####|<answer>"
     rf"|{_IN_OTHER_LANGUAGES}|\b(?:correct|right|best) (?:option|choice)[\s*_]*(?:is|:))[ \t*_]*",
     re.IGNORECASE,
 )
-_JSON_KEY = re.compile(r"""(["'])(?:final[ _]?)?answer\1\s*:\s*""", re.IGNORECASE)
-_DENIAL = r"(?:is|are|was|were)(?:\s+not|n['’]t)\s+(?:true|right|correct|possible|valid)|(?:is|are|was) (?:wrong|false|incorrect|impossible)"
+_JSON_KEY = re.compile(r"""(["'])(?:final[ _]?)?(?:answer|result)\1\s*:\s*""", re.IGNORECASE)
+_DENIAL = r"(?:is|are|was|were)(?:(?:\s+not|n['’]t)\s+(?:true|right|correct|possible|valid)|\s+(?:wrong|false|incorrect|impossible))"
 _DENIED = re.compile(  # what follows an answer that the text takes back
-    rf"[^\s,.?;]{{0,60}}(?:\s[^\sA-Za-z,.?;]{{1,20}}){{0,3}}(?:\s*\?\s*(?:No|Nope|Wrong)\b|\s*[,.?]?\s*(?:but )?(?:which |that |this |it )?(?:{_DENIAL})\b)",
+    rf"[^\s,.?;]{{0,60}}(?:\s[^\sA-Za-z,.?;]{{1,20}}){{0,3}}"
+    rf"(?:\s*\?\s*(?:No|Nope|Wrong)\b|\s*[,.?]?\s*(?:but )?(?:which |that |this |it )?{_DENIAL}\b)",
     re.IGNORECASE,
 )
 _CLOSING = re.compile(  # words to the reader, and remarks
-    r"\s*(?:\*\*|_|\()?(?:(?:let|tell) me\b|feel free\b|(?:please|do|would|can|could|if|should) you\b|please\b|(?:i )?hope\b|thanks?\b|note\b|remark\b"
-    r"|p\.?\s?s\b|i (?:used|checked|verified|have used|followed|applied|am|’m|'m)\b|(?:see|compare|cf)\b|source\b|references?\b|disclaimer\b"
-    r"|(?:any|more) questions\b|(?:is|was) (?:there|that|this)\b|good luck\b|happy\b|you (?:can|may|could|should)\b|this (?:uses|follows|took|is step)\b"
-    r"|confidence\b|(?:this|the) (?:solution|method|proof|answer|approach) (?:uses|used|took|follows|relies)\b)",
+    r"\s*(?:\*\*|_|\()?(?:(?:let|tell) me|feel free|(?:did|do|have|would|can|could|if|should) you|please|(?:i )?hope|thanks?|note"
+    r"|remark|p\.?\s?s|i (?:have |)(?:used|checked|verified|followed|applied)|see|check|refer|compare|cf|step \d+ (?:is|was)|source|references?|disclaimer"
+    r"|(?:any|more) questions|(?:is|was) (?:there|that|this)|good luck|happy|you (?:can|may|could|should)|confidence"
+    r"|this (?:uses|follows|took)|(?:this|the) (?:solution|method|proof|approach) (?:uses|used|took|follows|relies))\b",
     re.IGNORECASE,
 )
 _HEDGE = re.compile(
-    r"(?:(?:therefore|thus|hence|so|then|indeed|simply|just|exactly|clearly|given by|equal to|the number|approximately|about)\b,?\s*)+",
+    r"(?:(?:therefore|thus|hence|so|then|indeed|simply|just|exactly|clearly|given by|equal to|the number|approximately"
+    r"|about)\b,?\s*)+",
     re.IGNORECASE,
 )
 _MATH = re.compile(  # each kind stops at its own opening mark, so that unclosed ones cost no more than one look
@@ -47,8 +49,8 @@ _NUMBER = re.compile(
 )
 _CHOICE = re.compile(r"\(([A-J])\)|\b(?:option|choice)\s+([A-J])\b|(?:^|\n)\s*\**([A-J])\**[.):]?\s*$", re.IGNORECASE)
 _AFTERTHOUGHT = re.compile(
-    r"\s*(?:\.\s*)?(?:I hope (?:it|this) is correct|,?\s*\(?\b(?:because|since|which|where|so that|as required)\b|,\s*but\b)|(?<=[\d})%])\s+\((?=[A-Za-z]{3})"
-    r"|[.!?]\s+(?=[A-Z*\\(])|\s*#{2,}|<\||</?[A-Za-z][\w|]*>",
+    r"\s*(?:\.\s*)?(?:I hope (?:it|this) is correct|,?\s*\(?\b(?:because|since|which|where|so that|as required)\b|,\s*but\b)"
+    r"|(?<=[\d})%])\s+\((?=[A-Za-z]{3})|[.!?]\s+(?=[A-Z*\\(])|\s*#{2,}|<\||</?[A-Za-z][\w|]*>",
 )
 _PROSE = re.compile(r"[A-Za-z]{2,}\s+[A-Za-z]{2,}|[A-Za-z]{2,}\W+\s[A-Za-z]{2,}")
 
@@ -151,14 +153,14 @@ def _guess(text: str) -> str | None:
         return _trim(last.group())
     if found := _CHOICE.findall(text):
         return "".join(found[-1])
-    return truth_word(text)
+    return truth_word(text) or number_words(text)
 
 
 def _without_closing_words(text: str) -> str:
     """The text up to what is said to the reader after the answer, if there is a number before that."""
-    sentences = list(re.finditer(r"[^\n]+?(?:[.!?:](?=\s)|(?=\n)|$)", text))
+    sentences = list(re.finditer(r"[^\n]+?(?:[.!?](?=\s)|(?=\n)|$)", text))
     end = len(sentences)
-    while end > 1 and _CLOSING.match(sentences[end - 1].group()):
+    while end > 1 and _CLOSING.match(said := sentences[end - 1].group()) and not re.search("[=$]", said):
         end -= 1
     kept = text[: sentences[end - 1].end()] if end < len(sentences) else text
     return kept if _NUMBER.search(kept) or _MATH.search(kept) else text
@@ -172,7 +174,7 @@ def _trim(answer: str) -> str | None:
     elif cut := _AFTERTHOUGHT.search(answer):
         answer = answer[: cut.start()]
     answer = _unwrap(answer).strip(" \t*_`")
-    answer = re.sub(r"(?:(?<!\\)[.,;:?*。，；：]|(?<!\d)!)+$", "", answer).strip(" \t_`")  # but 5! keeps its factorial
+    answer = re.sub(r"(?:(?<!\\)[.,;:?*。，；：।]|(?<!\d)!)+$", "", answer).strip(" \t_`")  # but 5! keeps its factorial
     answer = re.sub(
         r"(?<=[\d}])\s*(?:です|である|입니다|이다|[^\W\da-zA-Z万千百十亿兆半倍分]{1,3}(?<=[\u4e00-\u9fff]))$",
         "",

@@ -5,10 +5,9 @@ from __future__ import annotations
 import re
 from fractions import Fraction
 from functools import lru_cache
-from math import floor, inf, log10
+from math import floor, log10
 from typing import NamedTuple
 
-from . import arithmetic
 from .notation import TEXT, clean, squeeze
 from .phrases import TRUE_WORDS, truth_word
 
@@ -24,7 +23,8 @@ class Number(NamedTuple):
 _INTEGER = re.compile(r"[-+]?\d{1,300}%?")
 _DECIMAL = re.compile(r"([-+]?)(\d{0,300})\.(\d{0,300})(%?)")
 _SCIENTIFIC = re.compile(
-    r"([-+]?(?:\d{1,300}\.?\d{0,300}|\.\d{1,300}))(?:\*|\\times|\\cdot|x)10\^(?:\{([-+]?\d{1,3})\}|\(?([-+]?\d{1,3})\)?)"
+    r"([-+]?(?:\d{1,300}\.?\d{0,300}|\.\d{1,300}))(?:\*|\\times|\\cdot|x)"
+    r"10\^(?:\{([-+]?\d{1,3})\}|\(?([-+]?\d{1,3})\)?)"
 )
 _POWER_OF_TEN = re.compile(r"([-+]?)10\^(?:\{([-+]?\d{1,3})\}|(\d))")
 _FRACTION = re.compile(
@@ -69,7 +69,7 @@ def number(answer: str) -> Number | None:
 
 
 def canonical(answer: str | None) -> str | None:
-    """One spelling of an extracted answer, for voting: ``0.50`` and ``\\frac{1}{2}`` both give ``1/2``; no sympy is asked."""
+    """One spelling of an extracted answer, for voting: ``0.50`` and ``\\frac{1}{2}`` give ``1/2``; without sympy."""
     if not answer:
         return None
     text = clean(answer)
@@ -116,7 +116,7 @@ def words(answer: str) -> str | None:
 
 
 def truth(answer: str) -> bool | None:
-    """True for true and yes, False for false, no and not true, also at the head of a sentence; None for anything else."""
+    """True for true and yes, False for false, no and not true, also as the head of a sentence; else None."""
     text = TEXT.sub(r" \1 ", answer).strip()
     if not re.match(
         r"(?:it(?: is|['’]s|s)? )?(?:not\b|(?:yes|no|true|false|correct|incorrect|untrue)\b(?!\s*=))",
@@ -134,7 +134,7 @@ _CHOICE = re.compile(
 
 
 def choice(answer: str) -> str | None:
-    r"""The letter of a choice in upper case: ``(c)``, ``B``, ``\text{(B)}``, ``B) 12``, ``Option B``; None for anything else."""
+    r"""The letter of a choice in upper case: ``(c)``, ``B``, ``\text{(B)}``, ``B) 12``, ``Option B``; else None."""
     text = re.sub(r"\s+", " ", TEXT.sub(r" \1 ", answer)).strip()
     m = _CHOICE.fullmatch(re.sub(r"^(?:option|choice)\s+", "", text, flags=re.IGNORECASE))
     return next(group for group in m.groups() if group).upper() if m else None
@@ -146,7 +146,7 @@ def without_choice(answer: str) -> str:
 
 
 def last_of_chain(answer: str) -> str | None:
-    """``2 + 3 = 5 eggs`` → ``5``, ``P(X > 2) = 0.5`` → ``0.5``; None where what stands left is a multiple (``2x = 10``)."""
+    """``2 + 3 = 5 eggs`` → ``5``, ``P(X > 2) = 0.5`` → ``0.5``; None for a multiple on the left (``2x = 10``)."""
     left, equals, right = answer.rpartition("=")
     return clean(right) if equals and "," not in left and not re.fullmatch(r"[-+]?\d+\s*[a-zA-Z]\s*", left) else None
 
@@ -161,7 +161,8 @@ def based(answer: str) -> tuple[str, int] | None:
 
 
 _ASSIGNMENT = re.compile(
-    r"^\\?[A-Za-z]+(?:_(?:\{[^{}]*\}|\w))?\s*(?:\([A-Za-z, ]*\))?\s*(?:=|\\(?:in|equiv)(?![A-Za-z]))\s*(?P<value>[^=]+)$"
+    r"^\\?[A-Za-z]+(?:_(?:\{[^{}]*\}|\w))?\s*(?:\([A-Za-z, ]*\))?"
+    r"\s*(?:=|\\(?:in|equiv)(?![A-Za-z]))\s*(?P<value>[^=]+)$"
 )
 
 
@@ -211,7 +212,7 @@ _GRID = re.compile(r"\\begin\{([bpvBV]?matrix|array)\}(?:\s*\{[^{}]*\})?(.*?)\\e
 
 
 def grid(answer: str) -> tuple[tuple[str, ...], ...] | None:
-    r"""The rows of a matrix, ``\begin{pmatrix} 1 & 2 \\ 3 & 4 \end{pmatrix}`` or ``[[1,2],[3,4]]``; a tuple is one column."""
+    r"""The rows of ``\begin{pmatrix} 1 & 2 \\ 3 & 4 \end{pmatrix}`` or ``[[1,2],[3,4]]``; a tuple is one column."""
     if m := _GRID.fullmatch(answer.strip("[]() ")):
         rows = [r.strip() for r in m[2].split("\\\\")]
         return tuple(tuple(c.strip() for c in r.split("&")) for r in rows if r)
@@ -223,87 +224,12 @@ def grid(answer: str) -> tuple[tuple[str, ...], ...] | None:
     return tuple((e,) for e in outer.elements) if outer.brackets in ("()", "[]") else None
 
 
-_VALUE = r"([^<>=]+?)"
-_BOUND = re.compile(rf"([a-zA-Z])\s*(<|>|\\le|\\ge)\s*{_VALUE}|{_VALUE}\s*(<|\\le)\s*([a-zA-Z])\s*(<|\\le)\s*{_VALUE}")
-
-
-class Interval(NamedTuple):
-    """Its ends as they are written, and its brackets, like ``[)``."""
-
-    low: str
-    high: str
-    brackets: str
-
-    def __str__(self) -> str:
-        return f"{self.brackets[0]}{self.low},{self.high}{self.brackets[1]}"
-
-
 def joined_intervals(answer: str) -> str | None:
     """``(1,2), (3,4)`` as a union, which is what it means where the gold answer is one; None for anything else."""
     several = listing(answer)
     if several and not several.brackets and all((e := listing(x)) and len(e.elements) == 2 for x in several.elements):
         return " \\cup ".join(several.elements)
     return None
-
-
-def joined_bounds(answer: str) -> str | None:
-    """`bounds` of several inequalities; None for one alone, or none."""
-    return bounds(answer) if re.search(r"\\l(?:or|and)\b|\\cup\b|,", answer) else None
-
-
-def bounds(answer: str) -> str | None:
-    r"""Inequalities as intervals: ``x<-1 \lor x \ge 2`` as ``(-\infty,-1) \cup [2,\infty)``, ``x>1 \land x<3`` as ``(1,3)``.
-
-    None where a part is no bound of one variable. Parts joined by commas hold together if they can, else one of them
-    does: ``x>1, x<3`` is (1,3), ``x<1, x>3`` a union.
-    """
-    if not re.search(r"[<>]|\\[lg]e\b", answer):
-        return None
-    parts: list[str] = []
-    for either in re.split(r"\\lor\b|\\cup\b", answer):
-        intervals = [_interval(bound.strip()) for bound in re.split(r"\\land\b|,", either)]
-        if None in intervals:
-            return None
-        try:
-            common = _common(intervals)
-        except ValueError:
-            return None
-        if common is None and "\\land" not in either:
-            parts += map(str, intervals)
-        else:
-            parts.append(str(common or "\\emptyset"))
-    return " \\cup ".join(parts)
-
-
-def _interval(bound: str) -> Interval | None:
-    m = _BOUND.fullmatch(bound)
-    if not m:
-        return None
-    if not m[1]:
-        return Interval(m[4].strip(), m[8].strip(), ("(" if m[5] == "<" else "[") + (")" if m[7] == "<" else "]"))
-    if m[2] in (">", "\\ge"):
-        return Interval(m[3].strip(), "\\infty", "()" if m[2] == ">" else "[)")
-    return Interval("-\\infty", m[3].strip(), "()" if m[2] == "<" else "(]")
-
-
-def _common(intervals: list[Interval]) -> Interval | None:
-    """The points that are in all of the intervals; None if there are none, ValueError if their ends hold variables."""
-    if len(intervals) == 1:
-        return intervals[0]
-    low = max(intervals, key=lambda i: (_size(i.low), i.brackets[0] == "("))
-    high = min(intervals, key=lambda i: (_size(i.high), i.brackets[1] == "]"))
-    shut = low.brackets[0] + high.brackets[1]
-    empty = _size(low.low) > _size(high.high) or (_size(low.low) == _size(high.high) and shut != "[]")
-    return None if empty else Interval(low.low, high.high, shut)
-
-
-def _size(end: str) -> float:
-    if "\\infty" in end:
-        return -inf if "-" in end else inf
-    found = arithmetic.value(clean(end))
-    if found is None or found[1] or found[0].imag:
-        raise ValueError(f"{end} is no number")
-    return found[0].real
 
 
 def _closes_at(text: str) -> int:

@@ -34,7 +34,7 @@ _SCALES = {w: f"\\times 10^{{{n}}}" for w, n in (("thousand", 3), ("million", 6)
 _SYNONYMS = dict(
     pair.split(":")
     for pair in "tg:tan ctg:cot cotg:cot arctg:arctan arcctg:arccot cosec:csc sen:sin asin:arcsin acos:arccos "
-    "atan:arctan lg:log lb:log_{2} sh:sinh ch:cosh".split()
+    "atan:arctan lg:log lb:log_{2} sh:sinh ch:cosh sech:cosh^{0-1} csch:sinh^{0-1} coth:tanh^{0-1}".split()
 )
 _PLAIN = "(?:arc|a)?(?:sin|cos|tan)h?|(?:arc)?(?:cot|csc)|ln|log|lg|exp|sqrt"
 _OPERATOR = (  # \operatorname{arctan}, \mathrm{arctan}, \arctg, arctan(2)
@@ -42,7 +42,10 @@ _OPERATOR = (  # \operatorname{arctan}, \mathrm{arctan}, \arctg, arctan(2)
     rf"|\\text\s*\{{\s*({_PLAIN})\s*\}}|\\({'|'.join(_SYNONYMS)})(?![A-Za-z])"
     rf"|(?<![A-Za-z\\])({_PLAIN})(?=\s*[(\d\\]|\s+[a-z]\b)"
 )
-_DEGREES = r"\s*\^\s*\{?\s*\\circ\s*\}?|\\degree(?![A-Za-z])|\s*\\text\s*\{\s*degrees?\s*\}(?=\s*[)}])"
+_DEGREES = (
+    r"(\d+(?:\.\d+)?|)\s*"
+    r"(?:\^\s*(?:\{\s*\\circ\s*\}|\\circ)|\\degree(?![A-Za-z])|\\text\s*\{\s*degrees?\s*\}(?=\s*[)}]))"
+)
 _OPENS_ANGLE = re.compile(r"\\(?:sin|cos|tan|cot|sec|csc)(?![A-Za-z])(?!\s*\^\s*\{?\s*-)[^=,]*$")
 _INEQUALITY = re.compile(r"[<>]|\\[lg]e(?![A-Za-z])|\\ne(?![A-Za-z])")
 _REWRITES = [
@@ -57,8 +60,10 @@ _REWRITES = [
         (r"\\(?:displaystyle|textstyle|limits)(?![A-Za-z])|\\#", ""),
         (r"\\[dtc]frac(?![A-Za-z])", r"\\frac"),
         (r"\\(?:mbox|textrm|textnormal|textbf|textit|mathrm|mathbf)\s*\{", r"\\text{"),
+        (r"\\(?:text|mathrm|rm)\s+([A-Za-z])(?![A-Za-z])", r"\\text{\1}"),
         (
-            r"\\(?:boldsymbol|bm)\s*\{([^{}]*)\}|\\(?:text|math(?:sf|it|tt|bb)|textup|texttt|underline)\s*\{([-+\d.,/ ]*)\}",
+            r"\\(?:boldsymbol|bm)\s*\{([^{}]*)\}"
+            r"|\\(?:text|math(?:sf|it|tt|bb)|textup|texttt|underline)\s*\{([-+\d.,/ ]*)\}",
             r"\1\2",
         ),
         (r"\{\s*\\rm\s+", r"\\text{"),
@@ -71,7 +76,8 @@ _REWRITES = [
         (r"^\s*\\text\s*\{([^{}]*\d[^{}]*)\}\s*$", r"\1"),  # \text{18 eggs}
         (r"^\s*\\text\s*\{[^{}]*[:=]\s*\}", ""),  # \text{Answer: }
         (
-            r"^\s*(?:\\approx|\\sim|\\text\s*\{\s*(?:about|approximately)\s*\}|(?:[Aa]bout|[Aa]pproximately|[Rr]oughly)\s)\s*",
+            r"^\s*(?:\\approx|\\sim|\\text\s*\{\s*(?:about|approximately)\s*\}"
+            r"|(?:[Aa]bout|[Aa]pproximately|[Rr]oughly)\s)\s*",
             "",
         ),
         (r"\\leq(?:slant)?(?![A-Za-z])|\\leqq(?![A-Za-z])", r"\\le "),
@@ -96,7 +102,6 @@ _REWRITES = [
             r"\s*(?:\\pmod\s*(?:\{[^{}]*\}|\d)|\(\s*\\?(?:text\s*\{)?\s*mod\b[^()]*\))\s*$",
             "",
         ),  # the modulus is in the question
-        (r"^\\\{\s*[a-z]\s*(?:\\in\s*\\mathbb\{R\}\s*)?(?:\\mid|\||:)\s*([^{}]*)\\\}$", r"\1"),  # \{x \mid x > 2\}
         (r"(?<!\\)\\\s*$", ""),  # a space cut off
         (r"\\%|\s*\\text\{\s*(?:percent|per cent|%)\s*\}|\s*\b[Pp]er ?cent\b", "%"),
         (r"\\lt(?![A-Za-z])", "<"),
@@ -106,6 +111,7 @@ _REWRITES = [
             r"\s*,?\s*(?:\\text\{\s*,?\s*(and|or)\s*\}|(?<![A-Za-z\\{])(and|or)(?![A-Za-z]))\s*",
             lambda m: _joint(m, m[1] or m[2]),
         ),
+        (r"^\\\{\s*[a-z]\s*(?:\\in\s*\\mathbb\{R\}\s*)?(?:\\mid|\||:)\s*([^{}]*)\\\}$", r"\1"),  # \{x \mid x > 2\}
         (r"\^\s*-\s*(\d+|[A-Za-z]|\\[A-Za-z]+)", r"^{-\1}"),
         (r"(?<![\w.])(\d+\.?\d*|\.\d+)[eE]([+-]?\d+)(?![\w.])", r"\1\\times 10^{\2}"),
         (r"\\frac\s*(\d)\s*(\d)(?!\d)", r"\\frac{\1}{\2}"),
@@ -114,10 +120,7 @@ _REWRITES = [
         (r"(\d)\.(?!\d)(?=[^\s\\])", r"\1"),  # 1./3
         (r"(?<![A-Za-z\\])(?:np|numpy|math|sympy)\.(?=[a-z])", ""),
         (_OPERATOR, lambda m: _operator(m, m[m.lastindex])),
-        (
-            _DEGREES,
-            lambda m: r"^{\circ}" if _OPENS_ANGLE.search(m.string, 0, m.start()) else "",
-        ),  # else they are a unit
+        (_DEGREES, lambda m: _angle(m, m[1])),
         (r"(?<![A-Za-z\\])(?<!\\text\{)(?:\*\s*)?pi(?![A-Za-z])", r"\\pi "),
         (r"\\text\s*\{\s*[Ii]nfinity\s*\}|(?<![A-Za-z\\{])[Ii]nf(?:inity)?(?![A-Za-z])", r"\\infty "),
         (r"(?<![A-Za-z\\])([eE])_", r"\\text{\1}_"),  # alone it is Euler's number, which takes no subscript
@@ -135,6 +138,12 @@ def _operator(found: re.Match, name: str) -> str:
     return f"\\{_SYNONYMS.get(name, name)}" + " " * found.string[found.end() : found.end() + 1].isalnum()
 
 
+def _angle(found: re.Match, degrees: str) -> str:
+    """Degrees in radians inside a function; elsewhere they are a unit, which is set aside."""
+    inside = degrees and _OPENS_ANGLE.search(found.string, 0, found.start())
+    return rf"\frac{{{degrees}\pi}}{{180}}" if inside else degrees
+
+
 def _joint(joined: re.Match, word: str) -> str:
     """Answers joined by "and" and "or" are a list; inequalities are a condition."""
     if _INEQUALITY.search(joined.string):
@@ -144,19 +153,21 @@ def _joint(joined: re.Match, word: str) -> str:
 
 _PIECE = r"\\text\s*\{(?:[^{}]|\{[^{}]*\})*\}(?:\s*\^\s*(?:-?\d|\{-?\d\}))?"
 _TEXT_UNIT = re.compile(
-    rf"(?<=[\d}}\s)%])\s*(?:\\frac\s*\{{\s*{_PIECE}\s*\}}\s*\{{\s*{_PIECE}\s*\}}|(?:\\mu\s*)?{_PIECE})(?:\s*(?:/|\\cdot|\\times|\*)?\s*{_PIECE})*\s*$"
+    rf"(?<=[\d}}\s)%])\s*(?:\\frac\s*\{{\s*{_PIECE}\s*\}}\s*\{{\s*{_PIECE}\s*\}}|(?:\\mu\s*)?{_PIECE})"
+    rf"(?:\s*(?:/|\\cdot|\\times|\*)?\s*{_PIECE})*\s*$"
 )
 _NOT_A_UNIT = {"i", "e", "j", "x", "y", "z", "t", "n", "or", "and", "T"}
 _WORD_UNIT = re.compile(
-    r"^([-+]?[\d.,]*\d[.]?(?:/\d+)?%?(?:\\times 10\^\{\d+\})?)\s+((?:[A-Za-z]{2,}|[A-Za-z]/)[A-Za-z /]*)(?:\^\{?\d\}?)?$"
+    r"^([-+]?[\d.,]*\d[.]?(?:/\d+)?%?(?:\\times 10\^\{\d+\})?)"
+    r"\s+((?:[A-Za-z]{2,}|[A-Za-z]/)[A-Za-z /]*)(?:\^\{?\d\}?)?$"
 )
 _SCALE_OR_MATH = re.compile(
-    r"\b(?:hundreds?|thousands?|millions?|billions?|trillions?|dozens?|half|third|pi|sqrt|sin|cos|tan|log|ln|exp|mod|base"
-    r"|to|times|over|plus|minus|divided|if|when|for|more|less|not)\b"
+    r"\b(?:hundreds?|thousands?|millions?|billions?|trillions?|dozens?|half|third|pi|sqrt|sin|cos|tan|log|ln|exp|mod"
+    r"|base|to|times|over|plus|minus|divided|if|when|for|more|less|not)\b"
 )
 _NAMED_UNIT = re.compile(  # behind a formula, where any other word may be mathematics
-    r"(?<=[\d}i)])\s+(?:(?:square|cubic|sq|cu)\.? )?(?:[cmk]m|ft|met(?:er|re)s?|centimet(?:er|re)s?|inch(?:es)?|feet|foot|miles?|yards?"
-    r"|units?|degrees?|radians?|dollars?|cents?|hours?|minutes?|seconds?|days?)(?:\^\{?\d\}?)?$"
+    r"(?<=[\d}i)])\s+(?:(?:square|cubic|sq|cu)\.? )?(?:[cmk]m|ft|met(?:er|re)s?|centimet(?:er|re)s?"
+    r"|inch(?:es)?|feet|foot|miles?|yards?|units?|degrees?|radians?|dollars?|cents?|hours?|minutes?|seconds?|days?)(?:\^\{?\d\}?)?$"
 )
 _THOUSANDS = re.compile(r"[-+]?\d{1,3}(?:(?:,\d{3})+|(?: \d{3})+)(?:\.\d*)?%?")
 _QUOTED = re.compile(r"(\*\*|__|[\"'`“])(.+?)(\*\*|__|[\"'`”])", re.DOTALL)
@@ -225,7 +236,7 @@ _BY = re.compile(r"(_\{\w*D\d)by\w+\}")
 
 
 def _derivatives(text: str) -> str:
-    r"""Every spelling of a derivative as one subscript: y' and \dot y → ``y_{D1}``, dy/dx → ``y_{D1byx}``; y(x) → y."""
+    r"""A derivative as a subscript: y' and \dot y → ``y_{D1}``, dy/dx → ``y_{D1byx}``; y(x) → y beside them."""
     if re.search(r"\\text\s*\{[^{}]*'", text):
         return text  # Simpson's rule
     text = re.sub(r"\\text\s*\{\s*d\s*\}\s*", "d", text)
@@ -279,7 +290,10 @@ def squeeze(answer: str) -> str:
     return re.sub(r"\{(\w)\}(?!\w)", r"\1", text) if "{" in text and "\\frac" not in text else text
 
 
-_UNIT = "(?:[kcmn]?[mgsLlJNWV]|[hAKCF]|Pa|k?Hz|k?eV|ft|in|yd|lb|oz|mi|mph|min|hrs?|sec|\\\\mu ?[mgs]?|k?\\\\Omega|\\\\AA|[LMR]_\\{o\\})"
+_UNIT = (
+    r"(?:[kcmn]?[mgsLlJNWV]|[hAKCF]|Pa|k?Hz|k?eV|ft|in|yd|lb|oz|mi|mph|min|hrs?|sec|\\mu ?[mgs]?|k?\\Omega|\\AA"
+    r"|[LMR]_\{o\})"
+)
 _SHORT_UNIT = re.compile(rf"(.*[\d}}])\s*{_UNIT}(?:/{_UNIT})?(?:\^\{{?\d\}}?)?")
 
 
@@ -289,7 +303,7 @@ def without_short_unit(answer: str) -> str:
     return m[1] if m else answer
 
 
-_K = r"(?:\{(\d+)\}|(\d))"
+_K = r"(?:\{(\d+|n)\}|(\d|n))"
 _CHOSEN = re.compile(
     rf"(?:\{{\s*\}})?[_^]{_K}([CP])_{_K}"  # {{}}_5C_2, ^5C_2
     rf"|(?<![A-Za-z\\])([CAP])(?:_{_K}\^{_K}|\^{_K}_{_K}|\(\s*(\d+)\s*,\s*(\d+)\s*\))"
@@ -298,14 +312,15 @@ _CHOSEN = re.compile(
 
 
 def with_binomials(formula: str) -> str:
-    """Numbers of combinations and arrangements, ``C_5^2``, ``A_5^2``, ``5C2``, ``C(5,2)``, spelled out; the larger is n.
+    """Numbers of combinations and arrangements, ``C_5^2``, ``A_5^2``, ``5C2``, spelled out; the larger number is n.
 
-    Only safe where the other answer is a number: elsewhere C_5^2 may be the square of C_5.
+    Only safe where the other answer is a number or has a binomial: elsewhere C_5^2 may be the square of C_5.
     """
 
     def spelled(m: re.Match) -> str:
-        k, n = sorted(int(group) for group in m.groups() if group and group.isdecimal())
-        kind = next(group for group in m.groups() if group and group.isalpha())
+        found = [group for group in m.groups() if group]
+        kind = next(group for group in found if group in "CAP")
+        k, n = sorted((g for g in found if g not in "CAP"), key=lambda g: int(g) if g.isdecimal() else 1000)
         return f"\\binom{{{n}}}{{{k}}}" if kind == "C" else f"\\frac{{{n}!}}{{({n}-{k})!}}"
 
     return _CHOSEN.sub(spelled, formula.replace("\\text{C}", "C").replace("\\text{P}", "P"))

@@ -25,7 +25,7 @@ _PARTS = {
 }
 _WORD = "|".join(sorted([*_VALUES, *_SCALES], key=len, reverse=True))
 _NUMBER = re.compile(
-    rf"^(?P<before>\s*(?:\\text\s*\{{)?\s*)(?P<sign>(?:minus|negative)\s+)?(?:an?\s+(?=hundred|thousand|million|dozen))?"
+    rf"^(?P<before>\s*(?:\\(?:text|math)\w*\s*\{{)?\s*)(?P<sign>(?:minus|negative)\s+)?(?:an?\s+(?={'|'.join(_SCALES)}))?"
     rf"(?P<number>(?:{_WORD})(?:[\s-]+(?:and\s+)?(?:{_WORD}))*)"
     rf"(?:[\s-]+(?P<part>{'|'.join(_PARTS)})(?P<parts>s?)|\s+and\s+a\s+(?P<half>half))?(?![A-Za-z]|-[A-Za-z])",
     re.IGNORECASE,
@@ -33,13 +33,20 @@ _NUMBER = re.compile(
 
 
 def with_digits(answer: str) -> str:
-    r"""``one hundred and five apples`` → ``105 apples``, ``\text{two thirds}`` → ``\text{2/3}``; other texts as they are."""
+    r"""``one hundred and five apples`` → ``105 apples``, ``\text{two thirds}`` → ``\text{2/3}``."""
     m = _NUMBER.match(answer)
     value = _number(re.split(r"[\s-]+", m["number"].lower())) if m else None
     if value is None or (m["part"] and (value == 1) == bool(m["parts"])):  # twenty third is no fraction
         return answer
     digits = f"{value}/{_PARTS[m['part'].lower()]}" if m["part"] else f"{value} 1/2" if m["half"] else str(value)
     return f"{m['before']}{'-' if m['sign'] else ''}{digits}{answer[m.end() :]}"
+
+
+def number_words(text: str) -> str | None:
+    """The last number that a text says in words, in digits; "one" may be a pronoun and is none."""
+    found = re.findall(rf"\b(?:{_WORD})(?:[\s-]+(?:and\s+)?(?:{_WORD}))*\b", text, re.IGNORECASE)
+    said = [with_digits(words) for words in found if words.lower() != "one"]
+    return said[-1] if said else None
 
 
 def _number(words: list[str]) -> int | None:
@@ -69,10 +76,11 @@ _SORT = (
 )
 _CONDITION = re.compile(
     rf"(?P<main>.*?[^\s,;(])\s*(?:"
-    rf"[,;(]*\s*{_OPENED},?\s*(?<![A-Za-z])(?:valid\s+)?(?:for|where|when(?:ever)?|if|with|provided|assuming|given|such\s+that"
-    rf"|as\s+long\s+as|unless)(?![A-Za-z])(?P<said>.+)"
+    rf"[,;(]*\s*{_OPENED}[,(]?\s*(?<![A-Za-z])(?:valid\s+)?(?:for|where|when(?:ever)?|if|with|provided|assuming|given"
+    rf"|such\s+that|as\s+long\s+as|unless)(?![A-Za-z])(?P<said>.+)"
     rf"|[,;(]\s*{_OPENED}(?:all\s+)?(?P<variable>{_VARIABLE})(?:\s*,\s*{_VARIABLE})*\s*"
-    rf"(?P<relation>{_RELATION}.+|=.*\\[lc]?dots.*|{_OPENED}\s*(?:is|are|being|an?|any)?\s*{_OPENED}(?:an?\s+|any\s+)?{_SORT}.*)"
+    rf"(?P<relation>{_RELATION}.+|=.*\\[lc]?dots.*"
+    rf"|{_OPENED}\s*(?:is|are|being|an?|any)?\s*{_OPENED}(?:an?\s+|any\s+)?{_SORT}.*)"
     rf"|[,;(]\s*(?P<bound>[-\d.]+\s*(?:<|\\leq?(?![a-z]))\s*(?P<between>{_VARIABLE})\s*(?:<|\\leq?(?![a-z])).+))$",
     re.DOTALL,
 )
@@ -86,8 +94,8 @@ _CASES = re.compile(r"\b(?:otherwise|else|if|when|for)\b")
 def split_condition(answer: str) -> tuple[str, str]:
     r"""The answer, and the condition said beside it, or ''.
 
-    ``\frac{x}{x-1},\ x \ne 1`` → (``\frac{x}{x-1}``, ``x \ne 1``); ``x < 1, x > 3`` and ``1 if n is odd, 2 if n is even``
-    have none: all of it is the answer.
+    ``\frac{x}{x-1},\ x \ne 1`` → (``\frac{x}{x-1}``, ``x \ne 1``); ``x < 1, x > 3`` and ``1 if n is odd, 2 if n is
+    even`` have none: all of it is the answer.
     """
     if not _MAY_HAVE_CONDITION.search(answer):
         return answer, ""
@@ -154,13 +162,14 @@ _TRUTH = re.compile(
     re.IGNORECASE,
 )
 _REASON = re.compile(
-    r"\b(?:because|since|as|although|though|while|whereas|which|even|but(?!\s+(?:it\s+|this\s+|that\s+)?(?:is|not|can)\b))\b",
+    r"\b(?:because|since|as|although|though|while|whereas|which|even"
+    r"|but(?!\s+(?:it\s+|this\s+|that\s+)?(?:is|not|can)\b))\b",
     re.IGNORECASE,
 )
 
 
 def truth_word(text: str) -> str | None:
-    """What the last sentence that says so holds of a claim: ``true`` for "is true", ``false`` for "is not true"; or None.
+    """``true`` where the last sentence on it says "is true", ``false`` where "is not true"; None where none does.
 
     A word that opens the sentence ("Yes, …") counts; else the last one, before any reason is given.
     """

@@ -6,27 +6,20 @@ goes to math-verify (`judge`), which can hang on hostile input: `grade` runs it 
 
 from __future__ import annotations
 
-import logging
 import re
 from collections.abc import Callable, Iterable
 from fractions import Fraction
 from typing import NamedTuple
 
-from . import arithmetic, kinds, notation, phrases, values
+from . import arithmetic, formulas, kinds, notation, phrases
+from .formulas import Unparsable
 from .kinds import Listing, Number
+from .values import within_tolerance
 
 RULES = ("math", "relative", "exact")
 MAX_CHARS = 2_000  # longer answers are compared as text only; the longest gold of the benchmarks has about 300
 
 Verdict = tuple[bool | None, str]
-
-
-class Unparsable(ValueError):
-    """An answer that math-verify does not read; `side` says whose: ``gold`` or (the model's) ``answer``."""
-
-    def __init__(self, side: str):
-        super().__init__(f"the {side} is no mathematics that math-verify reads")
-        self.side = side
 
 
 def check_rule(rule: str) -> None:
@@ -54,7 +47,7 @@ def equivalent(gold: str, answer: str, rule: str = "math") -> bool | None:
 
 def judge(gold: str, answer: str, rule: str) -> Verdict:
     """`equivalent`, with the status that says why: ``ok`` or ``unparsable``."""
-    return _verdict(_Pair(gold, answer, rule, _math_verify))
+    return _verdict(_Pair(gold, answer, rule, _by_values))
 
 
 def quick(gold: str, answer: str, rule: str) -> Verdict | None:
@@ -107,9 +100,9 @@ def _cleaned(pair: _Pair) -> _Pair:
         raise Unparsable("gold")
     if notation.says_by_what(gold) != notation.says_by_what(answer):  # dy/dx and y'
         gold, answer = notation.without_variable(gold), notation.without_variable(answer)
-    if kinds.number(gold):
+    if kinds.number(gold) or "\\binom" in gold:
         answer = notation.with_binomials(answer)
-    elif kinds.number(answer):
+    elif kinds.number(answer) or "\\binom" in answer:
         gold = notation.with_binomials(gold)
     return pair._replace(gold=gold, answer=answer)
 
@@ -217,14 +210,10 @@ def _same_in_base(pair: _Pair) -> bool | None:
     return (gold[0] if gold else pair.gold.lower()) == (other[0] if other else answer.lower())
 
 
-def _same_bounds(pair: _Pair) -> bool | None:
-    """Inequalities joined by "or", "and" or a comma against each other, or against a union of intervals."""
-    gold, answer = kinds.joined_bounds(pair.gold), kinds.joined_bounds(pair.answer)
-    if r"\cup" in pair.gold and not answer:
-        answer = kinds.joined_intervals(pair.answer) or kinds.bounds(pair.answer)
-    if not (gold or answer):
-        return None
-    return pair.equal(gold or kinds.bounds(pair.gold) or pair.gold, answer or kinds.bounds(pair.answer) or pair.answer)
+def _same_union(pair: _Pair) -> bool | None:
+    """``(1,2), (3,4)`` is a union where the gold answer is one."""
+    joined = kinds.joined_intervals(pair.answer) if "\\cup" in pair.gold else None
+    return pair.equal(pair.gold, joined) if joined else None
 
 
 def _same_grid(pair: _Pair) -> bool | None:
@@ -283,7 +272,7 @@ def _visibly_different(pair: _Pair) -> bool | None:
 
 JUDGES_OF_TEXT = (_same_text, _same_quantity, _same_but_for_a_condition)
 JUDGES = (_same_notation, _same_time, _same_number, _same_words, _same_choice, _not_the_same_text, _same_in_base)
-JUDGES += (_same_bounds, _same_grid, _same_list, _same_assignment, _visibly_different)
+JUDGES += (_same_union, _same_grid, _same_list, _same_assignment, _visibly_different)
 
 
 # ---- what the judges use ------------------------------------------------------------------------------------------
@@ -308,7 +297,7 @@ def _numbers_equal(gold: Number, answer: Number, rule: str) -> bool:
     x, y = gold.value, answer.value
     if rule == "relative":
         x, y = (v.value / 100 if v.percent else v.value for v in (gold, answer))
-        return any(values.within_tolerance(v, y) for v in (x, x / 100, x * 100))
+        return any(within_tolerance(v, y) for v in (x, x / 100, x * 100))
     if rule == "exact":
         return x == y and gold.percent == answer.percent
     either = [y]
@@ -320,7 +309,7 @@ def _numbers_equal(gold: Number, answer: Number, rule: str) -> bool:
 
 
 def _all_equal(pair: _Pair, gold: Iterable[str], answer: Iterable[str]) -> bool:
-    """Whether the parts are equal one by one; one that differs decides, whatever math-verify would say of the others."""
+    """Whether the parts are equal one by one; one that differs decides, whatever math-verify says of the others."""
     later = False
     for x, y in zip(gold, answer, strict=True):
         try:
@@ -367,17 +356,5 @@ def _not_yet(pair: _Pair) -> bool:
     raise _Later
 
 
-def _math_verify(pair: _Pair) -> bool:
-    """By values where they can say, else by math-verify's own comparison."""
-    from math_verify import verify
-
-    logging.getLogger("math_verify").setLevel(logging.ERROR)  # it warns that its own timeouts, by SIGALRM, are off
-    sides = []
-    for side, text in (("gold", pair.gold), ("answer", pair.answer)):
-        sides.append(values.read(text))
-        if sides[-1] is None:
-            raise Unparsable(side)
-    decided = None if "%" in pair.gold + pair.answer else values.same(*sides, pair.rule)
-    if decided is not None:
-        return decided
-    return verify(*values.as_math_verify_wants(*sides), timeout_seconds=None, allow_set_relation_comp=True)
+def _by_values(pair: _Pair) -> bool:
+    return formulas.judge(pair.gold, pair.answer, pair.rule)

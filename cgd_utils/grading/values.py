@@ -1,4 +1,4 @@
-r"""Equality of two formulas by their values: math-verify's parser reads them, numbers stand in for the variables.
+r"""Equality of two formulas by their values, with numbers for their variables.
 
 Symbolic simplification refuses ``\sqrt{2h/g} = \sqrt{2h}/\sqrt{g}``, which needs h and g positive, and rounding to
 fifteen digits credits ``1/1500! = 1/1501!``. So the difference of two formulas is worked out at several points of their
@@ -7,10 +7,8 @@ domain, with as many digits as it takes to tell it from zero: sympy's `evalf` kn
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from fractions import Fraction
-from functools import lru_cache
 from typing import Any
 from zlib import crc32
 
@@ -20,65 +18,6 @@ RELATIVE_TOLERANCE = Fraction(1, 10_000)
 POINTS, TRIES = 4, 40  # points that must agree, and how many are tried for those
 DIGITS, MOST_DIGITS = 40, 50_000
 DOUBLE_FACTORIAL = "doublefactorial"
-_LONE_I = re.compile(r"\\(?:text|math\w+)\s*\{[^{}]*\}|\\[A-Za-z]+|I")
-
-
-# ---- reading ------------------------------------------------------------------------------------------------------
-
-
-@lru_cache(maxsize=4096)
-def read(answer: str) -> Any:
-    """A cleaned answer as a sympy object, or None if math-verify's parser does not read it."""
-    from latex2sympy2_extended import NormalizationConfig, latex2sympy, normalize_latex
-    from latex2sympy2_extended.latex2sympy2 import ConversionConfig
-    from math_verify.grader import should_treat_as_complex
-    from math_verify.parser import get_last_eq
-
-    # I may be a current or a moment of inertia, and !! would be read as the factorial of a factorial
-    latex = _LONE_I.sub(lambda m: m[0] if m[0] != "I" else r"\mathit{I}", answer.replace("%", "\\%"))
-    latex = latex.replace("!!", rf"^{{\text{{{DOUBLE_FACTORIAL}}}}}")
-    # units=False: with it, the m of 6m is dropped as a metre also where it is a variable; `notation` handles units
-    form = NormalizationConfig(basic_latex=True, units=False, malformed_operators=True, nits=True, boxed="none")
-    latex = normalize_latex(latex, form)
-    for text in dict.fromkeys((latex, get_last_eq(latex))):
-        try:
-            found = latex2sympy(
-                text,
-                is_real=not should_treat_as_complex(text),
-                convert_degrees=True,
-                normalization_config=None,
-                conversion_config=ConversionConfig(lowercase_symbols=False),
-            )
-        except Exception:  # the parser raises anything on what it does not know
-            continue
-        return found
-    return None
-
-
-def as_math_verify_wants(expected: Any, actual: Any) -> list[Any]:
-    """Both with i as the imaginary unit, which the parser takes for a variable, and one case of letters if it may be."""
-    from sympy import Basic, Expr, I, Symbol
-
-    spell, sides = _spelling(expected, actual), [expected, actual]
-    for k, side in enumerate(sides):
-        if isinstance(side, Basic):
-            meant = {s: Symbol(spell(s.name), real=s.is_real) for s in side.free_symbols}
-            meant |= {s: I for s in meant if s.name == "i" and isinstance(side, Expr)}
-            changed = {s: to for s, to in meant.items() if s != to}
-            sides[k] = side.xreplace(changed) if changed else side
-    return sides
-
-
-def _spelling(*formulas: Any) -> Callable[[str], str]:
-    """Lower case for all names, unless one of the formulas tells the two cases of a letter apart: M/m is not 1."""
-    for formula in formulas:
-        names = {s.name for s in getattr(formula, "free_symbols", ())}
-        if len({name.lower() for name in names}) < len(names):
-            return str
-    return str.lower
-
-
-# ---- comparing ----------------------------------------------------------------------------------------------------
 
 
 def same(expected: Any, actual: Any, rule: str) -> bool | None:
@@ -121,7 +60,6 @@ class _Pair:
     def __init__(self, *formulas: Any):
         from sympy import preorder_traversal
 
-        self.spell = _spelling(*formulas)
         self.plain = {s.name for formula in formulas for s in formula.free_symbols}
         self.imaginary = "i" in self.plain
         self.decimal = False
@@ -153,16 +91,16 @@ class _Pair:
             under_roots.append(base)
 
     def _names(self, formula: Any) -> set[str]:
-        return {self.spell(s.name) for s in formula.free_symbols}
+        return {s.name for s in formula.free_symbols}
 
     def _meant(self, formula: Any) -> Any:
-        """The formula as it is meant where the parser leaves it open. Nothing is worked out yet, 10^(10^10) least of all."""
+        """The formula as it is meant where the parser leaves it open. Nothing is worked out yet, such as 10^(10^10)."""
         from sympy import Abs, I, Rational, Symbol, factorial2, sign
         from sympy.core.function import AppliedUndef
 
         name = formula.func.__name__
         if formula.is_Symbol:
-            return I if formula.name == "i" else Symbol(self.spell(formula.name))
+            return I if formula.name == "i" else Symbol(formula.name)
         if formula.is_Float:
             return Rational(str(formula))
         if name in ("EulerGamma", "Derivative"):  # gamma is hardly ever Euler's constant
@@ -176,7 +114,7 @@ class _Pair:
         if name == "UnevaluatedExpr":
             return arguments[0]
         if isinstance(formula, AppliedUndef):  # f(x) is a number of its own, unless f is a variable elsewhere
-            f = Symbol(self.spell(name))
+            f = Symbol(name)
             return f * arguments[0] if name in self.plain and len(arguments) == 1 else Symbol(f"{f}{arguments}")
         if name == "Pow":
             base, exponent = arguments
