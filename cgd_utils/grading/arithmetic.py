@@ -16,7 +16,8 @@ from zlib import crc32
 
 _TOKEN = re.compile(r"\s*(\d+\.\d+|\.\d+|\d+|\\[A-Za-z]+|[A-Za-z]|[-+*/^_(){}\[\]])")
 _GREEK = re.compile(
-    r"\\(?:alpha|beta|gamma|delta|epsilon|zeta|eta|theta|iota|kappa|lambda|mu|nu|xi|rho|sigma|tau|upsilon|phi|chi|psi|omega)"
+    r"\\(?:alpha|beta|gamma|delta|epsilon|zeta|eta|theta|iota|kappa|lambda|mu|nu|xi|rho|sigma|tau|upsilon|phi|chi|psi"
+    r"|omega)"
 )
 _TIMES = ("*", "\\cdot", "\\times")
 
@@ -105,7 +106,10 @@ class _Reader:
             exponent = self.atom()
             if self.next == "^":
                 raise _Unclear
-            base = complex(base) ** complex(exponent)
+            base, exponent = complex(base), complex(exponent)
+            if not base.imag and base.real < 0 and exponent != int(exponent.real):
+                raise _Unclear  # (-8)^{1/3} is -2
+            base = base**exponent
         return base
 
     def atom(self) -> complex:
@@ -124,10 +128,17 @@ class _Reader:
             if self.next == "[":
                 self.take()
                 degree = self.closed("]")
-            return self.group() ** (1 / degree) if degree != 2 else cmath.sqrt(self.group())
+            return self.root(complex(self.group()), degree)
         if token == "\\pi":
             return math.pi
         return self.variable(token)
+
+    def root(self, x: complex, degree: complex) -> complex:
+        if x.imag or x.real >= 0:
+            return x ** (1 / degree)
+        if degree == 2 and not self.varies:
+            return cmath.sqrt(x)
+        raise _Unclear  # the real root of -27, and a point outside of the domain
 
     def variable(self, token: str) -> complex:
         if token in "EI" or not (token.isalpha() or _GREEK.fullmatch(token)):

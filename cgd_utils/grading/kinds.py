@@ -9,6 +9,7 @@ from math import floor, log10
 from typing import NamedTuple
 
 from .notation import TEXT, clean, squeeze
+from .phrases import TRUE_WORDS, truth_word
 
 
 class Number(NamedTuple):
@@ -22,7 +23,8 @@ class Number(NamedTuple):
 _INTEGER = re.compile(r"[-+]?\d{1,300}%?")
 _DECIMAL = re.compile(r"([-+]?)(\d{0,300})\.(\d{0,300})(%?)")
 _SCIENTIFIC = re.compile(
-    r"([-+]?(?:\d{1,300}\.?\d{0,300}|\.\d{1,300}))(?:\*|\\times|\\cdot|x)10\^(?:\{([-+]?\d{1,3})\}|\(?([-+]?\d{1,3})\)?)"
+    r"([-+]?(?:\d{1,300}\.?\d{0,300}|\.\d{1,300}))(?:\*|\\times|\\cdot|x)"
+    r"10\^(?:\{([-+]?\d{1,3})\}|\(?([-+]?\d{1,3})\)?)"
 )
 _POWER_OF_TEN = re.compile(r"([-+]?)10\^(?:\{([-+]?\d{1,3})\}|(\d))")
 _FRACTION = re.compile(
@@ -32,7 +34,6 @@ _SLASH = re.compile(r"([-+]?\d{1,300}\.?\d{0,300})/(\d{1,300}\.?\d{0,300})")
 _MIXED = re.compile(r"([-+]?)(\d{1,30}) (\d{1,30})/(\d{1,30})")
 _REPEATING = re.compile(r"([-+]?)(\d{0,30})\.(\d{0,30})\\(?:overline|bar|dot)\s*\{?(\d{1,30})\}?")
 _GOES_ON = re.compile(r"([-+]?)(\d{0,30})\.(\d{1,60})\\ldots")
-_WORDS = "zero one two three four five six seven eight nine ten eleven twelve".split()
 
 
 @lru_cache(maxsize=65536)
@@ -64,13 +65,11 @@ def number(answer: str) -> Number | None:
             if m[3].endswith(m[3][-period:] * seen):
                 return Number(_sign(m[1]) * _repeating(m[2], m[3], m[3][-period:]))
         return Number(_sign(m[1]) * Fraction(f"{m[2] or 0}.{m[3]}"), True)
-    if (text := TEXT.sub(r"\1", text).lower().strip()) in _WORDS:
-        return Number(Fraction(_WORDS.index(text)))
     return None
 
 
 def canonical(answer: str | None) -> str | None:
-    """One spelling of an extracted answer, for voting: ``0.50`` and ``\\frac{1}{2}`` both give ``1/2``; no sympy is asked."""
+    """One spelling of an extracted answer, for voting: ``0.50`` and ``\\frac{1}{2}`` give ``1/2``; without sympy."""
     if not answer:
         return None
     text = clean(answer)
@@ -116,14 +115,17 @@ def words(answer: str) -> str | None:
     return re.sub(r"^(?:an?|the) ", "", text)
 
 
-_TRUE, _FALSE = {"true", "yes"}, {"false", "no"}
-
-
 def truth(answer: str) -> bool | None:
-    """True for true and yes, False for false and no, also at the head of a sentence; None for anything else."""
-    first = re.match(r"\s*([A-Za-z]+)\b(?!\s*=)", TEXT.sub(r" \1 ", answer))
-    word = first.group(1).lower() if first else ""
-    return True if word in _TRUE else False if word in _FALSE else None
+    """True for true and yes, False for false, no and not true, also as the head of a sentence; else None."""
+    text = TEXT.sub(r" \1 ", answer).strip()
+    if not re.match(
+        r"(?:it(?: is|['’]s|s)? )?(?:not\b|(?:yes|no|true|false|correct|incorrect|untrue)\b(?!\s*=))",
+        text,
+        re.IGNORECASE,
+    ):
+        return None
+    word = truth_word(text)
+    return word.lower() in TRUE_WORDS if word else None
 
 
 _CHOICE = re.compile(
@@ -132,7 +134,7 @@ _CHOICE = re.compile(
 
 
 def choice(answer: str) -> str | None:
-    r"""The letter of a choice in upper case: ``(c)``, ``B``, ``\text{(B)}``, ``B) 12``, ``Option B``; None for anything else."""
+    r"""The letter of a choice in upper case: ``(c)``, ``B``, ``\text{(B)}``, ``B) 12``, ``Option B``; else None."""
     text = re.sub(r"\s+", " ", TEXT.sub(r" \1 ", answer)).strip()
     m = _CHOICE.fullmatch(re.sub(r"^(?:option|choice)\s+", "", text, flags=re.IGNORECASE))
     return next(group for group in m.groups() if group).upper() if m else None
@@ -144,7 +146,7 @@ def without_choice(answer: str) -> str:
 
 
 def last_of_chain(answer: str) -> str | None:
-    """``2 + 3 = 5 eggs`` → ``5``, ``P(X > 2) = 0.5`` → ``0.5``; None where what stands left is a multiple (``2x = 10``)."""
+    """``2 + 3 = 5 eggs`` → ``5``, ``P(X > 2) = 0.5`` → ``0.5``; None for a multiple on the left (``2x = 10``)."""
     left, equals, right = answer.rpartition("=")
     return clean(right) if equals and "," not in left and not re.fullmatch(r"[-+]?\d+\s*[a-zA-Z]\s*", left) else None
 
@@ -159,7 +161,8 @@ def based(answer: str) -> tuple[str, int] | None:
 
 
 _ASSIGNMENT = re.compile(
-    r"^(?:\\frac\s*\{d[^{}]*\}\s*\{d[^{}]*\}|\\?[A-Za-z]+)(?:_(?:\{[^{}]*\}|\w))?\s*(?:\([A-Za-z, ]*\))?\s*(?:=|\\(?:in|equiv)(?![A-Za-z]))\s*(?P<value>[^=]+)$"
+    r"^\\?[A-Za-z]+(?:_(?:\{[^{}]*\}|\w))?\s*(?:\([A-Za-z, ]*\))?"
+    r"\s*(?:=|\\(?:in|equiv)(?![A-Za-z]))\s*(?P<value>[^=]+)$"
 )
 
 
@@ -209,7 +212,7 @@ _GRID = re.compile(r"\\begin\{([bpvBV]?matrix|array)\}(?:\s*\{[^{}]*\})?(.*?)\\e
 
 
 def grid(answer: str) -> tuple[tuple[str, ...], ...] | None:
-    r"""The rows of a matrix, ``\begin{pmatrix} 1 & 2 \\ 3 & 4 \end{pmatrix}`` or ``[[1,2],[3,4]]``; a tuple is one column."""
+    r"""The rows of ``\begin{pmatrix} 1 & 2 \\ 3 & 4 \end{pmatrix}`` or ``[[1,2],[3,4]]``; a tuple is one column."""
     if m := _GRID.fullmatch(answer.strip("[]() ")):
         rows = [r.strip() for r in m[2].split("\\\\")]
         return tuple(tuple(c.strip() for c in r.split("&")) for r in rows if r)
@@ -221,27 +224,12 @@ def grid(answer: str) -> tuple[tuple[str, ...], ...] | None:
     return tuple((e,) for e in outer.elements) if outer.brackets in ("()", "[]") else None
 
 
-_VALUE = r"([^<>=]+?)"
-_BOUND = re.compile(rf"([a-zA-Z])\s*(<|>|\\le|\\ge)\s*{_VALUE}|{_VALUE}\s*(<|\\le)\s*([a-zA-Z])\s*(<|\\le)\s*{_VALUE}")
-
-
-def union(answer: str) -> str | None:
-    r"""``x<-1, 2 \le x<3`` (it said "or") as ``(-\infty,-1) \cup [2,3)``; None where an element is no bound."""
+def joined_intervals(answer: str) -> str | None:
+    """``(1,2), (3,4)`` as a union, which is what it means where the gold answer is one; None for anything else."""
     several = listing(answer)
     if several and not several.brackets and all((e := listing(x)) and len(e.elements) == 2 for x in several.elements):
         return " \\cup ".join(several.elements)
-    parts = []
-    for element in answer.split(","):
-        m = _BOUND.fullmatch(element.strip())
-        if not m:
-            return None
-        if m[1]:
-            above = m[2] in (">", "\\ge")
-            open_, shut = ("(" if m[2] == ">" else "["), (")" if m[2] == "<" else "]")
-            parts.append(f"{open_}{m[3]},\\infty)" if above else f"(-\\infty,{m[3]}{shut}")
-        else:
-            parts.append(f"{'(' if m[5] == '<' else '['}{m[4]},{m[8]}{')' if m[7] == '<' else ']'}")
-    return " \\cup ".join(parts)
+    return None
 
 
 def _closes_at(text: str) -> int:

@@ -9,13 +9,19 @@ import re
 import unicodedata
 from functools import lru_cache
 
-_SYMBOLS = str.maketrans({
-    "−": "-", "–": "-", "×": r"\times ", "·": r"\cdot ", "÷": "/", "π": r"\pi ", "∞": r"\infty ", "°": r"^\circ ",
-    "≤": r"\le ", "≥": r"\ge ", "≠": r"\ne ", "∪": r"\cup ", "∩": r"\cap ", "∈": r"\in ", "±": r"\pm ", "√": r"\sqrt ",
-    "≈": r"\approx ", "∅": r"\emptyset ", "∛": r"\sqrt[3] ", "⟨": "(", "⟩": ")", "…": r"\ldots ", "ℝ": r"\mathbb{R}",
-    "€": "", "£": "", "¥": "", "₹": "", "\u200b": "", "\ufeff": "", "\u00a0": " ", "\u2009": " ", "\u202f": " ", "\0": " ", "~": " ",
-    **{chr(c): chr(c - 0xFEE0) for c in range(0xFF01, 0xFF5F)},  # full-width forms
-})  # fmt: skip
+from .phrases import with_digits
+
+_SPELLED = r"""
+− -    – -    × \times    · \cdot    ÷ /    π \pi    ∞ \infty    ° ^\circ    ≤ \le    ≥ \ge    ≠ \ne    ∪ \cup
+∩ \cap    ∈ \in    ± \pm    √ \sqrt    ≈ \approx    ∅ \emptyset    ∛ \sqrt[3]    ⟨ (    ⟩ )    … \ldots
+ℝ \mathbb{R}    ℤ \mathbb{Z}    ∨ \lor    ∧ \land    ∂ \partial    ’ '    ′ '    ″ ''    。 .    、 ,
+"""  # a symbol and its LaTeX
+_SYMBOLS = {
+    ord(mark): f"{latex} " if latex[0] == "\\" else latex
+    for mark, latex in zip(*[iter(_SPELLED.split())] * 2, strict=True)
+}
+_SYMBOLS |= dict.fromkeys(map(ord, "€£¥₹\u200b\ufeff"), "") | dict.fromkeys(map(ord, "\u00a0\u2009\u202f\0~"), " ")
+_SYMBOLS |= {c: chr(c - 0xFEE0) for c in range(0xFF01, 0xFF5F)}  # full-width forms
 _SUPERSCRIPTS, _SUBSCRIPTS = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻ⁿ", "0123456789+-n"), str.maketrans("₀₁₂₃₄₅₆₇₈₉", "0123456789")
 _UNICODE = [
     (re.compile("[⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻ⁿ]+"), lambda m: f"^{{{m[0].translate(_SUPERSCRIPTS)}}}"),
@@ -25,6 +31,23 @@ _UNICODE = [
 ]
 _WORD_BASES = {w: i for i, w in enumerate("two three four five six seven eight nine ten eleven twelve".split(), 2)}
 _SCALES = {w: f"\\times 10^{{{n}}}" for w, n in (("thousand", 3), ("million", 6), ("billion", 9), ("trillion", 12))}
+_SYNONYMS = dict(
+    pair.split(":")
+    for pair in "tg:tan ctg:cot cotg:cot arctg:arctan arcctg:arccot cosec:csc sen:sin asin:arcsin acos:arccos "
+    "atan:arctan lg:log lb:log_{2} sh:sinh ch:cosh sech:cosh^{0-1} csch:sinh^{0-1} coth:tanh^{0-1}".split()
+)
+_PLAIN = "(?:arc|a)?(?:sin|cos|tan)h?|(?:arc)?(?:cot|csc)|ln|log|lg|exp|sqrt"
+_OPERATOR = (  # \operatorname{arctan}, \mathrm{arctan}, \arctg, arctan(2)
+    rf"\\operatorname\*?\s*\{{\s*({_PLAIN}|sec|max|min|gcd|lcm|{'|'.join(_SYNONYMS)})\s*\}}"
+    rf"|\\text\s*\{{\s*({_PLAIN})\s*\}}|\\({'|'.join(_SYNONYMS)})(?![A-Za-z])"
+    rf"|(?<![A-Za-z\\])({_PLAIN})(?=\s*[(\d\\]|\s+[a-z]\b)"
+)
+_DEGREES = (
+    r"(\d+(?:\.\d+)?|)\s*"
+    r"(?:\^\s*(?:\{\s*\\circ\s*\}|\\circ)|\\degree(?![A-Za-z])|\\text\s*\{\s*degrees?\s*\}(?=\s*[)}]))"
+)
+_OPENS_ANGLE = re.compile(r"\\(?:sin|cos|tan|cot|sec|csc)(?![A-Za-z])(?!\s*\^\s*\{?\s*-)[^=,]*$")
+_INEQUALITY = re.compile(r"[<>]|\\[lg]e(?![A-Za-z])|\\ne(?![A-Za-z])")
 _REWRITES = [
     (re.compile(pattern), replacement)
     for pattern, replacement in [
@@ -37,30 +60,36 @@ _REWRITES = [
         (r"\\(?:displaystyle|textstyle|limits)(?![A-Za-z])|\\#", ""),
         (r"\\[dtc]frac(?![A-Za-z])", r"\\frac"),
         (r"\\(?:mbox|textrm|textnormal|textbf|textit|mathrm|mathbf)\s*\{", r"\\text{"),
+        (r"\\(?:text|mathrm|rm)\s+([A-Za-z])(?![A-Za-z])", r"\\text{\1}"),
         (
-            r"\\(?:boldsymbol|bm)\s*\{([^{}]*)\}|\\(?:text|math(?:sf|it|tt|bb)|textup|texttt|underline)\s*\{([-+\d.,/ ]*)\}",
+            r"\\(?:boldsymbol|bm)\s*\{([^{}]*)\}"
+            r"|\\(?:text|math(?:sf|it|tt|bb)|textup|texttt|underline)\s*\{([-+\d.,/ ]*)\}",
             r"\1\2",
         ),
-        (r"\\(?:bf|color\s*\{\w+\})(?![A-Za-z])\s*", ""),
         (r"\{\s*\\rm\s+", r"\\text{"),
+        (r"\\(?:bf|color\s*\{\w+\})(?![A-Za-z])\s*", ""),
+        (
+            r"_\s*(?:\{((?:[^{}]|\{[^{}]*\})+)\}|(\\text\s*\{[^{}]*\}))",
+            lambda m: f"_{{{_plain_subscript(m[1] or m[2])}}}",
+        ),
+        (r"\\text\s*\{\s*([ei])\s*\}(?!\s*_)", r" \1 "),  # upright
         (r"^\s*\\text\s*\{([^{}]*\d[^{}]*)\}\s*$", r"\1"),  # \text{18 eggs}
         (r"^\s*\\text\s*\{[^{}]*[:=]\s*\}", ""),  # \text{Answer: }
         (
-            r"^\s*(?:\\approx|\\sim|\\text\s*\{\s*(?:about|approximately)\s*\}|(?:[Aa]bout|[Aa]pproximately|[Rr]oughly)\s)\s*",
+            r"^\s*(?:\\approx|\\sim|\\text\s*\{\s*(?:about|approximately)\s*\}"
+            r"|(?:[Aa]bout|[Aa]pproximately|[Rr]oughly)\s)\s*",
             "",
         ),
         (r"\\leq(?:slant)?(?![A-Za-z])|\\leqq(?![A-Za-z])", r"\\le "),
         (r"\\geq(?:slant)?(?![A-Za-z])|\\geqq(?![A-Za-z])", r"\\ge "),
         (r"\\lbrace(?![A-Za-z])", r"\\{"),
         (r"\\rbrace(?![A-Za-z])", r"\\}"),
-        (r"\s*\^\s*\{?\s*\\circ\s*\}?|\\degree(?![A-Za-z])", ""),  # degrees are a unit
         (r"_\s*\{?\s*\\odot\s*\}?", "_{o}"),  # math-verify does not read the sun
         (r"\\varnothing(?![A-Za-z])|^\s*\\\{\s*\\\}\s*$", r"\\emptyset"),
         (
             r"(?<=\d)\s*(?:\^?\s*\{?\s*(?:\\text)?\s*\{?\s*(?:st|nd|rd|th)\s*\}\}?|(?:st|nd|rd|th))(?![A-Za-z])",
             "",
         ),  # ordinals
-        (r"_\s*\{?\s*\\text\s*\{\s*(" + "|".join(_WORD_BASES) + r")\s*\}\s*\}?", lambda m: f"_{{{_WORD_BASES[m[1]]}}}"),
         (
             r"(?<![\d.:])(\d{1,2}(?::\d\d)?)\s*(?:\\text\s*\{)?\s*([AaPp])\.?\s?[Mm](?![A-Za-z])\.?\s*\}?",
             lambda m: f"{m[1]}{m[2].lower()}m",
@@ -73,37 +102,72 @@ _REWRITES = [
             r"\s*(?:\\pmod\s*(?:\{[^{}]*\}|\d)|\(\s*\\?(?:text\s*\{)?\s*mod\b[^()]*\))\s*$",
             "",
         ),  # the modulus is in the question
-        (r"^\\\{\s*[a-z]\s*(?:\\in\s*\\mathbb\{R\}\s*)?(?:\\mid|\||:)\s*([^{}]*)\\\}$", r"\1"),  # \{x \mid x > 2\}
         (r"(?<!\\)\\\s*$", ""),  # a space cut off
         (r"\\%|\s*\\text\{\s*(?:percent|per cent|%)\s*\}|\s*\b[Pp]er ?cent\b", "%"),
-        (r"\s*,?\s*(?:\\text\{\s*,?\s*(?:and|or)\s*\}|(?<![A-Za-z\\{])(?:and|or)(?![A-Za-z]))\s*", ", "),
+        (r"\\lt(?![A-Za-z])", "<"),
+        (r"\\gt(?![A-Za-z])", ">"),
+        (r"\\(?:vee|wedge)(?![A-Za-z])", lambda m: r"\lor " if m[0] == r"\vee" else r"\land "),
+        (
+            r"\s*,?\s*(?:\\text\{\s*,?\s*(and|or)\s*\}|(?<![A-Za-z\\{])(and|or)(?![A-Za-z]))\s*",
+            lambda m: _joint(m, m[1] or m[2]),
+        ),
+        (r"^\\\{\s*[a-z]\s*(?:\\in\s*\\mathbb\{R\}\s*)?(?:\\mid|\||:)\s*([^{}]*)\\\}$", r"\1"),  # \{x \mid x > 2\}
+        (r"\^\s*-\s*(\d+|[A-Za-z]|\\[A-Za-z]+)", r"^{-\1}"),
         (r"(?<![\w.])(\d+\.?\d*|\.\d+)[eE]([+-]?\d+)(?![\w.])", r"\1\\times 10^{\2}"),
         (r"\\frac\s*(\d)\s*(\d)(?!\d)", r"\\frac{\1}{\2}"),
         (r"\\sqrt\s*(\d)(?!\d)", r"\\sqrt{\1}"),
         (r"\*\*", "^"),
         (r"(\d)\.(?!\d)(?=[^\s\\])", r"\1"),  # 1./3
         (r"(?<![A-Za-z\\])(?:np|numpy|math|sympy)\.(?=[a-z])", ""),
-        (r"(?<![A-Za-z\\])((?:arc)?(?:sin|cos|tan)|ln|log|exp|sqrt)(?=\s*[(\d\\]|\s+[a-z]\b)", r"\\\1"),
+        (_OPERATOR, lambda m: _operator(m, m[m.lastindex])),
+        (_DEGREES, lambda m: _angle(m, m[1])),
         (r"(?<![A-Za-z\\])(?<!\\text\{)(?:\*\s*)?pi(?![A-Za-z])", r"\\pi "),
         (r"\\text\s*\{\s*[Ii]nfinity\s*\}|(?<![A-Za-z\\{])[Ii]nf(?:inity)?(?![A-Za-z])", r"\\infty "),
         (r"(?<![A-Za-z\\])([eE])_", r"\\text{\1}_"),  # alone it is Euler's number, which takes no subscript
     ]
 ]
+
+
+def _plain_subscript(subscript: str) -> str:
+    r"""``\text {max}`` → ``max``; a word that names a base → its number."""
+    word = re.sub(r"\\(?:text|operatorname|math(?:it|sf|cal))(?![A-Za-z])|[{}\s]|\\(?=max|min|inf|sup)", "", subscript)
+    return str(_WORD_BASES.get(word, word))
+
+
+def _operator(found: re.Match, name: str) -> str:
+    return f"\\{_SYNONYMS.get(name, name)}" + " " * found.string[found.end() : found.end() + 1].isalnum()
+
+
+def _angle(found: re.Match, degrees: str) -> str:
+    """Degrees in radians inside a function; elsewhere they are a unit, which is set aside."""
+    inside = degrees and _OPENS_ANGLE.search(found.string, 0, found.start())
+    return rf"\frac{{{degrees}\pi}}{{180}}" if inside else degrees
+
+
+def _joint(joined: re.Match, word: str) -> str:
+    """Answers joined by "and" and "or" are a list; inequalities are a condition."""
+    if _INEQUALITY.search(joined.string):
+        return r" \lor " if word == "or" else r" \land "
+    return ", "
+
+
 _PIECE = r"\\text\s*\{(?:[^{}]|\{[^{}]*\})*\}(?:\s*\^\s*(?:-?\d|\{-?\d\}))?"
 _TEXT_UNIT = re.compile(
-    rf"(?<=[\d}}\s)%])\s*(?:\\frac\s*\{{\s*{_PIECE}\s*\}}\s*\{{\s*{_PIECE}\s*\}}|(?:\\mu\s*)?{_PIECE})(?:\s*(?:/|\\cdot|\\times|\*)?\s*{_PIECE})*\s*$"
+    rf"(?<=[\d}}\s)%])\s*(?:\\frac\s*\{{\s*{_PIECE}\s*\}}\s*\{{\s*{_PIECE}\s*\}}|(?:\\mu\s*)?{_PIECE})"
+    rf"(?:\s*(?:/|\\cdot|\\times|\*)?\s*{_PIECE})*\s*$"
 )
 _NOT_A_UNIT = {"i", "e", "j", "x", "y", "z", "t", "n", "or", "and", "T"}
 _WORD_UNIT = re.compile(
-    r"^([-+]?[\d.,]*\d[.]?(?:/\d+)?%?(?:\\times 10\^\{\d+\})?)\s+((?:[A-Za-z]{2,}|[A-Za-z]/)[A-Za-z /]*)(?:\^\{?\d\}?)?$"
+    r"^([-+]?[\d.,]*\d[.]?(?:/\d+)?%?(?:\\times 10\^\{\d+\})?)"
+    r"\s+((?:[A-Za-z]{2,}|[A-Za-z]/)[A-Za-z /]*)(?:\^\{?\d\}?)?$"
 )
 _SCALE_OR_MATH = re.compile(
-    r"\b(?:hundreds?|thousands?|millions?|billions?|trillions?|dozens?|half|third|pi|sqrt|sin|cos|tan|log|ln|exp|mod|base"
-    r"|to|times|over|plus|minus|divided|if|when|for|more|less|not)\b"
+    r"\b(?:hundreds?|thousands?|millions?|billions?|trillions?|dozens?|half|third|pi|sqrt|sin|cos|tan|log|ln|exp|mod"
+    r"|base|to|times|over|plus|minus|divided|if|when|for|more|less|not)\b"
 )
 _NAMED_UNIT = re.compile(  # behind a formula, where any other word may be mathematics
-    r"(?<=[\d}i)])\s+(?:(?:square|cubic|sq|cu)\.? )?(?:[cmk]m|ft|met(?:er|re)s?|centimet(?:er|re)s?|inch(?:es)?|feet|foot|miles?|yards?"
-    r"|units?|degrees?|radians?|dollars?|cents?|hours?|minutes?|seconds?|days?)(?:\^\{?\d\}?)?$"
+    r"(?<=[\d}i)])\s+(?:(?:square|cubic|sq|cu)\.? )?(?:[cmk]m|ft|met(?:er|re)s?|centimet(?:er|re)s?"
+    r"|inch(?:es)?|feet|foot|miles?|yards?|units?|degrees?|radians?|dollars?|cents?|hours?|minutes?|seconds?|days?)(?:\^\{?\d\}?)?$"
 )
 _THOUSANDS = re.compile(r"[-+]?\d{1,3}(?:(?:,\d{3})+|(?: \d{3})+)(?:\.\d*)?%?")
 _QUOTED = re.compile(r"(\*\*|__|[\"'`“])(.+?)(\*\*|__|[\"'`”])", re.DOTALL)
@@ -125,10 +189,11 @@ def clean(answer: str) -> str:
             text = pattern.sub(spelled, text)
         text = text.translate(_SYMBOLS).strip()
         text = _UNICODE[3][0].sub(_UNICODE[3][1], text)
-    text = text.replace("~", " ").replace("\0", " ")
+    text = with_digits(text.replace("~", " ").replace("\0", " "))
     for pattern, replacement in _REWRITES:
         text = pattern.sub(replacement, text)
     text = _roots(text) if "\\sqrt(" in text else text
+    text = _derivatives(text) if _HAS_DERIVATIVE.search(text) else text
     text = re.sub(r"\s+", " ", text).strip().rstrip(".,;:").strip()
     if _NOTHING.fullmatch(text) or _REALS.fullmatch(text):
         return "\\emptyset" if _NOTHING.fullmatch(text) else "\\mathbb{R}"
@@ -153,6 +218,56 @@ def _without_text_unit(text: str) -> str:
     return before if all(w not in _NOT_A_UNIT and re.search("[A-Za-z]", w) for w in words) else text
 
 
+_NAME = r"(?:\\[A-Za-z]+|[A-Za-z])(?:_(?:\{\w+\}|\w))?"
+_ORDER = r"(?:\^\s*\{?\s*(?P<%s>\d)\s*\}?)?"
+_HAS_DERIVATIVE = re.compile(r"'|\\prime|\\d+ot(?![A-Za-z])|\\frac\s*\{\s*(?:d|\\partial|\\text\{d\})|d\w/d\w")
+_DERIVATIVES = [
+    re.compile(pattern)
+    for pattern in (
+        rf"\\frac\s*\{{\s*(?:d|\\partial)\s*{_ORDER % 'n'}\s*(?:(?P<f>{_NAME})\s*(?:\(\w\)\s*)?)?\}}"  # dy/dx
+        rf"\s*\{{\s*(?:d|\\partial)\s*(?P<by>{_NAME})\s*{_ORDER % 'm'}\s*\}}(?(f)|\s*(?P<g>{_NAME}))",
+        rf"(?<![A-Za-z\\])d{_ORDER % 'n'}(?P<f>[A-Za-z])\s*/\s*d(?P<by>[A-Za-z]){_ORDER % 'm'}(?![A-Za-z])",
+        rf"\\(?P<dots>d{{1,4}})ot(?![A-Za-z])\s*\{{?\s*(?P<f>{_NAME})\s*\}}?(?P<sub>_(?:\{{\w+\}}|\w))?",
+        rf"(?<![A-Za-z]{{3}})(?P<f>{_NAME})\s*(?:(?P<marks>'{{1,4}})|\^\s*\{{?\s*(?P<primes>(?:\\prime\s*)+)\}}?)"
+        r"(?!s\b)(?P<sub>_(?:\{\w+\}|\w))?",
+    )
+]
+_BY = re.compile(r"(_\{\w*D\d)by\w+\}")
+
+
+def _derivatives(text: str) -> str:
+    r"""A derivative as a subscript: y' and \dot y → ``y_{D1}``, dy/dx → ``y_{D1byx}``; y(x) → y beside them."""
+    if re.search(r"\\text\s*\{[^{}]*'", text):
+        return text  # Simpson's rule
+    text = re.sub(r"\\text\s*\{\s*d\s*\}\s*", "d", text)
+    for pattern in _DERIVATIVES:
+        text = pattern.sub(_derivative, text)
+    for name in set(re.findall(r"(\\?[A-Za-z]+)_\{\w*D\d(?:by\w+)?\}", text)):
+        before = "" if name[0] == "\\" else r"(?<![A-Za-z\\])"
+        text = re.sub(rf"({before}{re.escape(name)}(?:_\{{\w+\}})?)\s*\(\s*[a-z]\s*\)", r"\1", text)
+    return text
+
+
+def _derivative(found: re.Match) -> str:
+    part = {"n": None, "m": None, "g": None, "by": None, "sub": None} | found.groupdict()
+    if part["n"] != part["m"]:
+        return found[0]
+    symbol, _, index = (part["f"] or part["g"]).partition("_")
+    order = part["n"] or len(part.get("dots") or part.get("marks") or "") or (part.get("primes") or "\\").count("\\")
+    by = "by" + re.sub(r"\W|_", "", part["by"]) if part["by"] else ""
+    return f"{symbol}_{{{re.sub('[{}_]', '', index + (part['sub'] or ''))}D{order}{by}}}"
+
+
+def says_by_what(formula: str) -> bool:
+    """Whether a derivative in a cleaned answer is written dy/dx and not y'."""
+    return bool(_BY.search(formula))
+
+
+def without_variable(formula: str) -> str:
+    """dy/dx as y', for comparing with an answer that does not say by what."""
+    return _BY.sub(r"\1}", formula)
+
+
 def _roots(text: str) -> str:
     r"""``\sqrt(2+x)`` → ``\sqrt{2+x}``."""
     while (at := text.find("\\sqrt(")) >= 0:
@@ -175,7 +290,10 @@ def squeeze(answer: str) -> str:
     return re.sub(r"\{(\w)\}(?!\w)", r"\1", text) if "{" in text and "\\frac" not in text else text
 
 
-_UNIT = "(?:[kcmn]?[mgsLlJNWV]|[hAKCF]|Pa|k?Hz|k?eV|ft|in|yd|lb|oz|mi|mph|min|hrs?|sec|\\\\mu ?[mgs]?|k?\\\\Omega|\\\\AA|[LMR]_\\{o\\})"
+_UNIT = (
+    r"(?:[kcmn]?[mgsLlJNWV]|[hAKCF]|Pa|k?Hz|k?eV|ft|in|yd|lb|oz|mi|mph|min|hrs?|sec|\\mu ?[mgs]?|k?\\Omega|\\AA"
+    r"|[LMR]_\{o\})"
+)
 _SHORT_UNIT = re.compile(rf"(.*[\d}}])\s*{_UNIT}(?:/{_UNIT})?(?:\^\{{?\d\}}?)?")
 
 
@@ -183,3 +301,26 @@ def without_short_unit(answer: str) -> str:
     """``5m``, ``5 km/h`` → ``5``. Only safe where the gold answer is a number: elsewhere the m may be a variable."""
     m = _SHORT_UNIT.fullmatch(answer)
     return m[1] if m else answer
+
+
+_K = r"(?:\{(\d+|n)\}|(\d|n))"
+_CHOSEN = re.compile(
+    rf"(?:\{{\s*\}})?[_^]{_K}([CP])_{_K}"  # {{}}_5C_2, ^5C_2
+    rf"|(?<![A-Za-z\\])([CAP])(?:_{_K}\^{_K}|\^{_K}_{_K}|\(\s*(\d+)\s*,\s*(\d+)\s*\))"
+    r"|(?<![\d.])(\d+)\s*([CP])\s*(\d+)(?![\d.])"
+)
+
+
+def with_binomials(formula: str) -> str:
+    """Numbers of combinations and arrangements, ``C_5^2``, ``A_5^2``, ``5C2``, spelled out; the larger number is n.
+
+    Only safe where the other answer is a number or has a binomial: elsewhere C_5^2 may be the square of C_5.
+    """
+
+    def spelled(m: re.Match) -> str:
+        found = [group for group in m.groups() if group]
+        kind = next(group for group in found if group in "CAP")
+        k, n = sorted((g for g in found if g not in "CAP"), key=lambda g: int(g) if g.isdecimal() else 1000)
+        return f"\\binom{{{n}}}{{{k}}}" if kind == "C" else f"\\frac{{{n}!}}{{({n}-{k})!}}"
+
+    return _CHOSEN.sub(spelled, formula.replace("\\text{C}", "C").replace("\\text{P}", "P"))

@@ -70,8 +70,9 @@ class _Worker:
         except psutil.Error:
             return float("inf")
 
-    def kill(self) -> None:
-        process = self.process
+    def kill(self, process: subprocess.Popen | None = None) -> None:
+        """Kills that process, which may not be this worker's any more, or the present one."""
+        process = process or self.process
         if process is not None and process.poll() is None:
             process.kill()
 
@@ -159,8 +160,9 @@ def judge_all(
             thread.start()
         while any(thread.is_alive() for thread in threads):
             for worker in crew:
+                process = worker.process
                 if worker.overdue():
-                    worker.kill()
+                    worker.kill(process)
             next((t for t in threads if t.is_alive()), threads[0]).join(0.02)
     except BaseException as error:  # Ctrl-C: let the threads end, then pass it on
         failures.append(error)

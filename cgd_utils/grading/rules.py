@@ -6,32 +6,20 @@ goes to math-verify (`judge`), which can hang on hostile input: `grade` runs it 
 
 from __future__ import annotations
 
-import logging
-import math
 import re
 from collections.abc import Callable, Iterable
 from fractions import Fraction
-from functools import lru_cache
-from typing import Any
-from zlib import crc32
+from typing import NamedTuple
 
-from . import arithmetic, kinds, notation
+from . import arithmetic, formulas, kinds, notation, phrases
+from .formulas import Unparsable
 from .kinds import Listing, Number
+from .values import within_tolerance
 
 RULES = ("math", "relative", "exact")
-RELATIVE_TOLERANCE = Fraction(1, 10_000)
 MAX_CHARS = 2_000  # longer answers are compared as text only; the longest gold of the benchmarks has about 300
 
-Leaf = Callable[[str, str, str], bool | None]
 Verdict = tuple[bool | None, str]
-
-
-class Unparsable(ValueError):
-    """An answer that math-verify does not read; `side` says whose: ``gold`` or (the model's) ``answer``."""
-
-    def __init__(self, side: str):
-        super().__init__(f"the {side} is no mathematics that math-verify reads")
-        self.side = side
 
 
 def check_rule(rule: str) -> None:
@@ -59,79 +47,235 @@ def equivalent(gold: str, answer: str, rule: str = "math") -> bool | None:
 
 def judge(gold: str, answer: str, rule: str) -> Verdict:
     """`equivalent`, with the status that says why: ``ok`` or ``unparsable``."""
-    return _verdict(gold, answer, rule, _math_verify)
+    return _verdict(_Pair(gold, answer, rule, _by_values))
 
 
 def quick(gold: str, answer: str, rule: str) -> Verdict | None:
     """`judge` as far as it can be told without sympy; None where math-verify has to look."""
-    verdict = _verdict(gold, answer, rule, lambda *_: None)
-    return None if verdict == (None, "ok") else verdict
-
-
-def _verdict(gold: str, answer: str, rule: str, leaf: Leaf) -> Verdict:
     try:
-        return _equal(gold, answer, rule, leaf), "ok"
+        return _verdict(_Pair(gold, answer, rule, _not_yet))
+    except _Later:
+        return None
+
+
+class _Later(Exception):
+    """Only math-verify can say."""
+
+
+class _Pair(NamedTuple):
+    """A gold answer and another one, the rule, and the judge of last resort, which sees what no other can tell."""
+
+    gold: str
+    answer: str
+    rule: str
+    last: Callable[[_Pair], bool]
+
+    def equal(self, gold: str, answer: str) -> bool:
+        """Whether two other texts, mostly parts of these, are equal by the same rule."""
+        return _equal(self._replace(gold=gold, answer=answer))
+
+
+def _verdict(pair: _Pair) -> Verdict:
+    try:
+        return _equal(pair), "ok"
     except Unparsable as unparsable:
         return (None if unparsable.side == "gold" else False), "unparsable"
 
 
-def _equal(gold: str, answer: str, rule: str, leaf: Leaf) -> bool | None:
-    """True, False, or None where `leaf` has returned None. The gold answer's kind decides what is compared."""
+def _equal(pair: _Pair) -> bool:
+    """Asks the judges in turn. Each says True or False, or None for what is none of its business."""
+    for judges in (JUDGES_OF_TEXT, JUDGES):
+        for judge in judges:
+            verdict = judge(pair)
+            if verdict is not None:
+                return verdict
+        pair = _cleaned(pair)
+    return pair.last(pair)
+
+
+def _cleaned(pair: _Pair) -> _Pair:
+    """Both answers in one notation; what one of them leaves open is read as the other suggests."""
+    gold, answer = notation.clean(pair.gold), notation.clean(pair.answer)
+    if not gold:
+        raise Unparsable("gold")
+    if notation.says_by_what(gold) != notation.says_by_what(answer):  # dy/dx and y'
+        gold, answer = notation.without_variable(gold), notation.without_variable(answer)
+    if kinds.number(gold) or "\\binom" in gold:
+        answer = notation.with_binomials(answer)
+    elif kinds.number(answer) or "\\binom" in answer:
+        gold = notation.with_binomials(gold)
+    return pair._replace(gold=gold, answer=answer)
+
+
+# ---- judges of the answers as written -----------------------------------------------------------------------------
+
+
+def _same_text(pair: _Pair) -> bool | None:
+    gold, answer = pair.gold, pair.answer
     if gold.strip() == answer.strip() or ("," in gold and re.sub(", +", ",", gold) == re.sub(", +", ",", answer)):
         return True  # 100,200 could be a number too
     for side, text in (("gold", gold), ("answer", answer)):
         if len(text) > MAX_CHARS:
             raise Unparsable(side)
-    gold, answer = notation.clean(gold), notation.clean(answer)
-    if not gold:
-        raise Unparsable("gold")
-    if not answer:
+    return None
+
+
+def _same_quantity(pair: _Pair) -> bool | None:
+    """3 hours 20 minutes and 200 minutes; one unit alone is set aside later."""
+    gold, answer = phrases.quantity(pair.gold), phrases.quantity(pair.answer)
+    if pair.rule == "exact" or not gold or not answer or gold[0] != answer[0] or gold[2] == answer[2] == 1:
+        return None
+    return gold[1] == answer[1]
+
+
+def _same_but_for_a_condition(pair: _Pair) -> bool | None:
+    r"""``\frac{x}{x-1}`` and ``\frac{x}{x-1}, x \ne 1``; two conditions must agree as formulas, or in their numbers."""
+    (gold, condition), (answer, other) = map(phrases.split_condition, (pair.gold, pair.answer))
+    if pair.rule == "exact" or not (condition or other):
+        return None
+    if condition and other and phrases.is_relation(condition) and phrases.is_relation(other):
+        return pair.equal(gold, answer) and pair.equal(condition, other)
+    numbers, others = (re.findall(r"\d+", said) for said in (condition, other))
+    return not (numbers and others and numbers != others) and pair.equal(gold, answer)
+
+
+# ---- judges of the cleaned answers --------------------------------------------------------------------------------
+
+
+def _same_notation(pair: _Pair) -> bool | None:
+    if not pair.answer:
         return False
-    if notation.squeeze(gold) == notation.squeeze(answer):
-        return True
-    if "m" in (gold[-1:], answer[-1:]) and (verdict := _same_time(kinds.clock(gold), kinds.clock(answer))) is not None:
-        return verdict
+    return True if notation.squeeze(pair.gold) == notation.squeeze(pair.answer) else None
 
-    wanted, given = _number(gold), _number(answer)
-    if wanted and not given:
-        given = next(filter(None, map(_number, _as_a_number(gold, answer))), None)
-    if wanted and given:
-        return _numbers_equal(wanted, given, rule)
 
-    if "=" not in gold and "=" in answer and (kinds.words(gold) or kinds.choice(gold) or kinds.based(gold)):
-        answer = notation.clean(named[1]) if (named := kinds.assignment(answer)) else answer  # x = Evelyn
-    if (text := kinds.words(gold)) is not None:
-        if (truth := kinds.truth(gold)) is not None and text in ("true", "false", "yes", "no"):
-            return kinds.truth(answer) == truth
-        return kinds.words(answer) == text or answer.lower() == text
-    if letter := kinds.choice(gold):
-        if len(gold) > 1 and len(answer) == 1:
-            return answer.upper() == letter
-        if other := kinds.choice(answer):
-            return other == letter
-    if rule == "exact" or (wanted and kinds.words(answer) is not None):
+def _same_time(pair: _Pair) -> bool | None:
+    """``2:30pm`` equals ``2:30pm`` and ``2:30``, not ``2:30am``; where neither has am or pm it may be a ratio."""
+    if "m" not in (pair.gold[-1:], pair.answer[-1:]):
+        return None
+    gold, answer = kinds.clock(pair.gold), kinds.clock(pair.answer)
+    if not gold or not answer or not (gold[2] or answer[2]):
+        return None
+    return gold[:2] == answer[:2] and (gold[2] == answer[2] or "" in (gold[2], answer[2]))
+
+
+def _same_number(pair: _Pair) -> bool | None:
+    gold, answer = _number(pair.gold), _number(pair.answer)
+    if gold and not answer:
+        answer = next(filter(None, map(_number, _as_a_number(pair.gold, pair.answer))), None)
+    if gold and answer:
+        return _numbers_equal(gold, answer, pair.rule)
+    return False if gold and kinds.words(_value_of_words(pair)) is not None else None
+
+
+def _same_words(pair: _Pair) -> bool | None:
+    text, answer = kinds.words(pair.gold), _value_of_words(pair)
+    if text is None:
+        return None
+    if (truth := kinds.truth(pair.gold)) is not None and text in ("true", "false", "yes", "no"):
+        return kinds.truth(answer) == truth
+    return kinds.words(answer) == text or answer.lower() == text
+
+
+def _same_choice(pair: _Pair) -> bool | None:
+    letter, answer = kinds.choice(pair.gold), _value_of_words(pair)
+    if letter and len(pair.gold) > 1 and len(answer) == 1:
+        return answer.upper() == letter
+    other = kinds.choice(answer) if letter else None
+    return other == letter if other else None
+
+
+def _value_of_words(pair: _Pair) -> str:
+    """The answer; without its name where the gold one is no formula, as in x = Evelyn."""
+    gold, answer = pair.gold, pair.answer
+    if "=" in answer and "=" not in gold and (kinds.words(gold) or kinds.choice(gold) or kinds.based(gold)):
+        return notation.clean(named[1]) if (named := kinds.assignment(answer)) else answer
+    return answer
+
+
+def _not_the_same_text(pair: _Pair) -> bool | None:
+    return False if pair.rule == "exact" else None
+
+
+def _same_in_base(pair: _Pair) -> bool | None:
+    """``52_8`` equals ``52_8``, and ``52`` where one side leaves the base out; never ``52_9``."""
+    answer = _value_of_words(pair)
+    gold, other = kinds.based(pair.gold), kinds.based(answer)
+    if gold and other:
+        try:
+            return int(*gold) == int(*other)
+        except ValueError:
+            return False
+    if not (gold or other):
+        return None
+    return (gold[0] if gold else pair.gold.lower()) == (other[0] if other else answer.lower())
+
+
+def _same_union(pair: _Pair) -> bool | None:
+    """``(1,2), (3,4)`` is a union where the gold answer is one."""
+    joined = kinds.joined_intervals(pair.answer) if "\\cup" in pair.gold else None
+    return pair.equal(pair.gold, joined) if joined else None
+
+
+def _same_grid(pair: _Pair) -> bool | None:
+    """A matrix in one spelling and in another."""
+    if ("\\begin" in pair.gold) == ("\\begin" in pair.answer):
+        return None
+    x, y = kinds.grid(pair.gold), kinds.grid(pair.answer)
+    if not x or not y:
+        return None
+    if [len(row) for row in x] != [len(row) for row in y]:
         return False
+    return _all_equal(pair, (cell for row in x for cell in row), (cell for row in y for cell in row))
 
-    if (based := kinds.based(gold)) or kinds.based(answer):
-        return _same_in_base(based, kinds.based(answer), gold, answer)
-    if "\\cup" in gold and (joined := kinds.union(answer)):
-        answer = joined
-    decided = _grids_equal(gold, answer, rule, leaf)
-    if decided != "open":
-        return decided
-    decided = _lists_equal(kinds.listing(gold), kinds.listing(answer), gold, answer, rule, leaf)
-    if decided != "open":
-        return decided
-    named, other = kinds.assignment(gold), kinds.assignment(answer)
+
+def _same_list(pair: _Pair) -> bool | None:
+    """Several answers in one; None also for kinds of lists that only math-verify compares."""
+    gold, answer = kinds.listing(pair.gold), kinds.listing(pair.answer)
+    if gold and answer:
+        return _same_elements(pair, gold, answer)
+    if gold and len(gold.elements) == 1:
+        return pair.equal(gold.elements[0], pair.answer)
+    if answer and len(answer.elements) == 1:
+        return pair.equal(pair.gold, answer.elements[0])
+    if answer and not answer.brackets and _all_equal(pair, [pair.gold] * len(answer.elements), answer.elements):
+        return True  # 1/2 or 0.5
+    one_number = kinds.number(pair.gold) or kinds.number(pair.answer)
+    return False if (gold or answer) and one_number else None
+
+
+def _same_elements(pair: _Pair, gold: Listing, answer: Listing) -> bool | None:
+    n, brackets = len(gold.elements), {gold.brackets, answer.brackets}
+    if n != len(answer.elements) or n > 64:
+        return None
+    if brackets <= {"", "{}"}:
+        return _same_in_any_order(pair, gold.elements, answer.elements)
+    if len(brackets) == 1 or "" in brackets or (n > 2 and "{}" not in brackets):
+        return _all_equal(pair, gold.elements, answer.elements)
+    return None if "{}" in brackets else False  # (1,2) and [1,2] are different intervals
+
+
+def _same_assignment(pair: _Pair) -> bool | None:
+    """x = 5 and 5, x = 5 and x = 5.0; equations as such, and other names, are for math-verify."""
+    named, other = kinds.assignment(pair.gold), kinds.assignment(pair.answer)
     if named and other and notation.squeeze(named[0]) == notation.squeeze(other[0]):
-        return _equal(named[1], other[1], rule, leaf)
-    if named and "=" not in answer:
-        return _equal(named[1], answer, rule, leaf)
-    if other and "=" not in gold:
-        return _equal(gold, other[1], rule, leaf)
-    if arithmetic.differ(gold, answer):
-        return False
-    return leaf(gold, answer, rule)
+        return pair.equal(named[1], other[1])
+    if named and "=" not in pair.answer:
+        return pair.equal(named[1], pair.answer)
+    if other and "=" not in pair.gold:
+        return pair.equal(pair.gold, other[1])
+    return None
+
+
+def _visibly_different(pair: _Pair) -> bool | None:
+    return False if arithmetic.differ(pair.gold, pair.answer) else None
+
+
+JUDGES_OF_TEXT = (_same_text, _same_quantity, _same_but_for_a_condition)
+JUDGES = (_same_notation, _same_time, _same_number, _same_words, _same_choice, _not_the_same_text, _same_in_base)
+JUDGES += (_same_union, _same_grid, _same_list, _same_assignment, _visibly_different)
+
+
+# ---- what the judges use ------------------------------------------------------------------------------------------
 
 
 def _as_a_number(gold: str, answer: str) -> Iterable[str]:
@@ -153,7 +297,7 @@ def _numbers_equal(gold: Number, answer: Number, rule: str) -> bool:
     x, y = gold.value, answer.value
     if rule == "relative":
         x, y = (v.value / 100 if v.percent else v.value for v in (gold, answer))
-        return any(_close(v, y) for v in (x, x / 100, x * 100))
+        return any(within_tolerance(v, y) for v in (x, x / 100, x * 100))
     if rule == "exact":
         return x == y and gold.percent == answer.percent
     either = [y]
@@ -164,83 +308,39 @@ def _numbers_equal(gold: Number, answer: Number, rule: str) -> bool:
     return any(abs(x - v) <= margin for v in either)
 
 
-def _close(x: Any, y: Any) -> bool:
-    return abs(x - y) <= RELATIVE_TOLERANCE * max(abs(x), abs(y))
-
-
-def _same_in_base(gold: tuple[str, int] | None, answer: tuple[str, int] | None, g: str, a: str) -> bool:
-    """``52_8`` equals ``52_8``, and ``52`` where one side leaves the base out; never ``52_9``."""
-    if gold and answer:
+def _all_equal(pair: _Pair, gold: Iterable[str], answer: Iterable[str]) -> bool:
+    """Whether the parts are equal one by one; one that differs decides, whatever math-verify says of the others."""
+    later = False
+    for x, y in zip(gold, answer, strict=True):
         try:
-            return int(*gold) == int(*answer)
-        except ValueError:
-            return False
-    return (gold[0] if gold else g.lower()) == (answer[0] if answer else a.lower())
-
-
-def _same_time(gold: tuple[int, int, str] | None, answer: tuple[int, int, str] | None) -> bool | None:
-    """``2:30pm`` equals ``2:30pm`` and ``2:30``, not ``2:30am``; None where one is no time or neither has am or pm."""
-    if not gold or not answer or not (gold[2] or answer[2]):
-        return None
-    return gold[:2] == answer[:2] and (gold[2] == answer[2] or "" in (gold[2], answer[2]))
-
-
-def _grids_equal(gold: str, answer: str, rule: str, leaf: Leaf) -> bool | str | None:
-    """`_equal` for a matrix in one spelling and in another; "open" for anything else."""
-    if ("\\begin" in gold) == ("\\begin" in answer) or not (x := kinds.grid(gold)) or not (y := kinds.grid(answer)):
-        return "open"
-    if [len(r) for r in x] != [len(r) for r in y]:
-        return False
-    return _all(
-        _equal(notation.clean(a), notation.clean(b), rule, leaf)
-        for r, s in zip(x, y, strict=True)
-        for a, b in zip(r, s, strict=True)
-    )
-
-
-def _lists_equal(gold: Listing | None, answer: Listing | None, g: str, a: str, rule: str, leaf: Leaf):
-    """`_equal` for several answers in one; "open" if they are no lists, or of kinds that only math-verify compares."""
-    if gold and answer is None and len(gold.elements) == 1:
-        return _equal(gold.elements[0], a, rule, leaf)
-    if answer and gold is None and len(answer.elements) == 1:
-        return _equal(g, answer.elements[0], rule, leaf)
-    if answer and gold is None and not answer.brackets and _all(_equal(g, e, rule, leaf) for e in answer.elements):
-        return True  # 1/2 or 0.5
-    if gold is None or answer is None:
-        several = bool(gold or answer)
-        return False if several and (kinds.number(g) or kinds.number(a)) else "open"
-    n = len(gold.elements)
-    if n != len(answer.elements) or n > 64:
-        return "open"
-    brackets = {gold.brackets, answer.brackets}
-    if brackets <= {"", "{}"}:
-        return _match(gold.elements, answer.elements, rule, leaf)
-    if len(brackets) == 1 or "" in brackets or (n > 2 and "{}" not in brackets):
-        pairs = zip(gold.elements, answer.elements, strict=True)
-        return _all(_equal(x, y, rule, leaf) for x, y in pairs)
-    return "open" if "{}" in brackets else False  # (1,2) and [1,2] are different intervals
-
-
-def _all(verdicts: Iterable[bool | None]) -> bool | None:
-    verdicts = list(verdicts)
-    return False if False in verdicts else None if None in verdicts else True
-
-
-def _match(gold: Iterable[str], answer: Iterable[str], rule: str, leaf: Leaf) -> bool | None:
-    """Whether each gold element has an answer of its own, in any order."""
-    left, undecided = list(answer), False
-    for element in gold:
-        verdicts = []
-        for i, candidate in enumerate(left):
-            verdicts.append(not _other_names(element, candidate) and _equal(element, candidate, rule, leaf))
-            if verdicts[-1]:
-                del left[i]
-                break
-        else:
-            if None not in verdicts and not undecided:
+            if not pair.equal(notation.clean(x), notation.clean(y)):
                 return False
-            undecided = True
-    return None if undecided else True
+        except _Later:
+            later = True
+    if later:
+        raise _Later
+    return True
+
+
+def _same_in_any_order(pair: _Pair, gold: Iterable[str], answer: Iterable[str]) -> bool:
+    """Whether each gold element has an answer of its own."""
+    left, later = list(answer), False
+    for element in gold:
+        open_here = False
+        for i, candidate in enumerate(left):
+            try:
+                if not _other_names(element, candidate) and pair.equal(element, candidate):
+                    del left[i]
+                    break
+            except _Later:
+                open_here = True
+        else:
+            if not open_here and not later:
+                return False
+            later = True
+    if later:
+        raise _Later
+    return True
 
 
 def _other_names(gold: str, answer: str) -> bool:
@@ -249,111 +349,12 @@ def _other_names(gold: str, answer: str) -> bool:
     return bool(named and other and notation.squeeze(named[0]) != notation.squeeze(other[0]))
 
 
-# ---- math-verify --------------------------------------------------------------------------------------------------
+# ---- the judges of last resort ------------------------------------------------------------------------------------
 
 
-@lru_cache(maxsize=4096)
-def _parse(answer: str) -> Any:
-    """A cleaned answer as a sympy object, or None if math-verify does not read it."""
-    from math_verify import LatexExtractionConfig, parse
-
-    logging.getLogger("math_verify").setLevel(
-        logging.ERROR
-    )  # it warns that its own timeouts, which use SIGALRM, are off
-    latex = answer.replace("%", "\\%")
-    config = [LatexExtractionConfig(normalization_config=_normalization())]
-    read = parse(f"${latex}$", extraction_config=config, fallback_mode="no_fallback", parsing_timeout=None)
-    return _with_imaginary_unit(read[0]) if read else None
+def _not_yet(pair: _Pair) -> bool:
+    raise _Later
 
 
-def _with_imaginary_unit(read: Any) -> Any:
-    """math-verify reads i as a variable, so that 1/(1+i) would not equal (1-i)/2."""
-    from sympy import Expr, I
-
-    if not isinstance(read, Expr):
-        return read
-    return read.xreplace({symbol: I for symbol in read.free_symbols if symbol.name == "i"})
-
-
-@lru_cache(maxsize=1)
-def _normalization() -> Any:
-    from latex2sympy2_extended import NormalizationConfig
-
-    # units=False: with it, the m of 6m is dropped as a metre also where it is a variable; `notation` handles units
-    return NormalizationConfig(basic_latex=True, units=False, malformed_operators=True, nits=True, boxed="none")
-
-
-def _math_verify(gold: str, answer: str, rule: str) -> bool:
-    from math_verify import verify
-
-    expected = _parse(gold)
-    if expected is None:
-        raise Unparsable("gold")
-    actual = _parse(answer)
-    if actual is None:
-        raise Unparsable("answer")
-    decided = None if "%" in gold + answer else _numerically(expected, actual, rule)
-    if decided is not None:
-        return decided
-    return verify(expected, actual, timeout_seconds=None, allow_set_relation_comp=True)
-
-
-def _numerically(expected: Any, actual: Any, rule: str) -> bool | None:
-    """Decides two constants by value, and tells formulas and equations apart by their values at a point; else None.
-
-    math-verify rounds to six decimals whatever the size of a number, and simplifies the difference of two formulas or
-    solves two equations even if they differ visibly, which is where its time goes.
-    """
-    from sympy import Eq, Expr, Float, MatrixBase, Symbol
-
-    if isinstance(expected, MatrixBase) and isinstance(actual, MatrixBase) and expected.shape == actual.shape:
-        cells = [_numerically(x, y, rule) for x, y in zip(expected, actual, strict=True)]
-        return None if None in cells else all(cells)
-    if isinstance(expected, Eq) and isinstance(actual, Eq):
-        return False if _has_other_solutions(expected.lhs - expected.rhs, actual.lhs - actual.rhs) else None
-    if not (isinstance(expected, Expr) and isinstance(actual, Expr)) or Symbol in (type(expected), type(actual)):
-        return None
-    x, y = _value(expected), _value(actual)
-    if x is None or y is None:
-        return None
-    difference, size = abs(x - y), max(abs(x), abs(y))
-    if _variables(expected) or _variables(actual):
-        return False if difference > 1e-3 * max(1, size) else None
-    if rule == "relative":
-        return difference <= float(RELATIVE_TOLERANCE) * size
-    if expected.has(Float) or actual.has(Float):
-        return difference <= 0.5 * 10.0 ** -kinds.decimals(Fraction(abs(x)), Fraction(abs(y)))
-    return False if difference > 1e-9 * size else None
-
-
-def _has_other_solutions(f: Any, g: Any) -> bool:
-    """Whether g is not zero at a solution of f = 0, which is found in a variable that f is linear in."""
-    for variable in _variables(f):
-        f0, f1, f2 = (_value(f, {variable: k}) for k in (0, 1, 2))
-        if None in (f0, f1, f2) or f0 == f1 or abs(f2 - 2 * f1 + f0) > 1e-9 * abs(f1 - f0):
-            continue
-        at, elsewhere = (_value(g, {variable: v}) for v in (f0 / (f0 - f1), f0 / (f0 - f1) + 1))
-        return at is not None and elsewhere is not None and abs(at) > 1e-6 * max(1, abs(elsewhere))
-    return False
-
-
-def _variables(expression: Any) -> list[Any]:
-    """What an expression's value depends on: its symbols, and unknown functions and derivatives as they stand."""
-    from sympy import Derivative
-    from sympy.core.function import AppliedUndef
-
-    return sorted(expression.atoms(AppliedUndef, Derivative) | expression.free_symbols, key=str)
-
-
-def _value(expression: Any, fixed: dict[Any, complex] | None = None) -> complex | None:
-    """The value of an expression at a point, the same in every call but for what is `fixed`; None if there is none."""
-    from sympy import sympify
-
-    try:
-        point = {v: 0.3 + crc32(str(v).encode()) % 10007 / 5000 for v in _variables(expression)}
-        named = {str(v): value for v, value in (fixed or {}).items()}
-        point = {v: sympify(named.get(str(v), value)) for v, value in point.items()}
-        value = complex(expression.xreplace(point).doit().evalf(17))
-    except (TypeError, ValueError, ArithmeticError, AttributeError, RecursionError):
-        return None
-    return value if math.isfinite(abs(value)) and (value or expression == 0 or fixed) else None
+def _by_values(pair: _Pair) -> bool:
+    return formulas.judge(pair.gold, pair.answer, pair.rule)
