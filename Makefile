@@ -23,7 +23,7 @@ reproduce: setup
 
 # the tables and figures of a full run become outputs/reference/$(PROFILE), and the README's table is theirs
 reference: reproduce
-	$(BIN)/python tests/refresh_reference.py $(PROFILE)
+	$(BIN)/python tools/refresh_reference.py $(PROFILE)
 
 lint: setup
 	$(BIN)/ruff check .
@@ -57,7 +57,7 @@ lock: setup
 
 # newest versions in .venv-newest: what changed, what breaks; writes the lock if the tests pass. BEYOND=1 drops the upper bounds
 update-lock: setup
-	BEYOND=$(BEYOND) $(BIN)/python tests/update_lock.py
+	BEYOND=$(BEYOND) $(BIN)/python tools/update_lock.py
 
 clean:
 	rm -rf $(VENV) .venv-newest .pytest_cache .ruff_cache

@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from . import __version__
-from .console import (
+from .app.console import (
     Device,
     Name,
     Out,
@@ -81,21 +81,21 @@ def run(
     dry_run: Annotated[bool, opt("say what would run", "--dry-run")] = False,
 ) -> Result:
     """Run the chain of notebooks; finished ones are skipped."""
-    from . import runner
+    from .app import chain
 
     this, profile, overrides = open_run(profile, name, outputs, settings)
-    rows = runner.run_chain(
+    rows = chain.run_chain(
         this,
         overrides,
         profile,
-        first=runner.stage_named(only or first or runner.NAMES[0]),
-        last=runner.stage_named(only or last or runner.NAMES[-1]),
-        force=[runner.stage_named(f) for f in force or ()],
+        first=chain.stage_named(only or first or chain.NAMES[0]),
+        last=chain.stage_named(only or last or chain.NAMES[-1]),
+        force=[chain.stage_named(f) for f in force or ()],
         dry_run=dry_run,
         tell=(lambda _: None) if as_json else (lambda line: print(line, flush=True)),
     )
     table = this.tables / "headline.md"
-    if dry_run or rows[-1]["stage"] != runner.NAMES[-1] or not table.exists():
+    if dry_run or rows[-1]["stage"] != chain.NAMES[-1] or not table.exists():
         return Result(rows)
     return Result(rows, note=f"{table.read_text('utf-8')}\ntables: {this.tables}\nfigures: {this.figures}")
 
@@ -103,9 +103,10 @@ def run(
 @command("cgd status --profile lab")
 def status(this: Any, cells: Annotated[bool, opt("the cells of the ablation grids", "--cells")] = False) -> Result:
     """What is done, stale (and why), partial or missing."""
-    from . import ablations, runner
+    from .ablations import cell_runs
+    from .app import chain
 
-    rows = ablations.states(this) if cells else runner.status(this)
+    rows = cell_runs.states(this) if cells else chain.status(this)
     done = all(r["state"] == "done" for r in rows)
     note = "" if done else f"what is not done is made by: {this.command()}"
     return Result(rows, note=note, legend={"wall_seconds": "seconds that the notebook ran"})
@@ -118,14 +119,14 @@ def check(
     gpu_gib: Annotated[float | None, opt("memory of the GPU in mind (default: this machine's)")] = None,
 ) -> Result:
     """What would fail on this machine, before long work: servers, hub, disk, memory; and how long it takes."""
-    from . import checks, room
+    from .app import preflight, room
 
     if not as_json:
         print("memory to train, GiB (estimated from the config):")
         legend = {"total": "with 0.9 GiB of CUDA context and a twentieth lost to fragments"}
         legend |= {"fits": "in 95% of the GPU's memory, or in the free main memory; empty: no GPU is known"}
         show(Result(room.memory_table(this, gpu_gib), legend=legend), False)
-    rows = checks.report(this, gpu_gib)
+    rows = preflight.report(this, gpu_gib)
     return Result(rows, code=0 if all(r["ok"] for r in rows) else 2)
 
 
@@ -137,13 +138,14 @@ def train(
     seed: Annotated[list[int] | None, opt("repeatable (default: training.seeds)")] = None,
 ) -> Result:
     """Train models without the notebook; on several GPUs: torchrun --nproc_per_node 2 -m cgd_utils train."""
-    from . import checks, training
-    from .trainer import rank
+    from .app import preflight
+    from .training import fine_tune
+    from .training.trainer import rank
 
     t = this.profile.training
-    checks.preflight(this)
+    preflight.preflight(this)
     made = [
-        training.fine_tune(this, f, m, s)
+        fine_tune.fine_tune(this, f, m, s)
         for f in family or this.profile.models.students
         for m in method or t.methods
         for s in seed or t.seeds
@@ -165,7 +167,7 @@ def merge_adapter(
     device: Device = "auto",
 ) -> Result:
     """Merge a LoRA adapter into its 16-bit base; logits are compared before and after."""
-    from . import adapters
+    from .models import adapters
 
     made = adapters.merge(adapter, out, base, dtype, device)
     if made["saw_4_bit"]:
@@ -182,7 +184,7 @@ def push(
     public: Annotated[bool, opt("a new repository is public (default: private)", "--public")] = False,
 ) -> Result:
     """Upload a model or adapter to the hub, with its card; needs a login of yours."""
-    from . import adapters
+    from .models import adapters
 
     made = adapters.push(folder, repository, private=not public, run=this)
     return Result([made], made)
@@ -193,7 +195,7 @@ def grade(
     records: Path, out: Out, rule: Annotated[str, opt("math, relative or exact")] = "math", workers: Workers = None
 ) -> Result:
     """Grade answers: rows {id, gold, text} in, scores out."""
-    from .grading import grade_file
+    from .grading.records import grade_file
 
     summary = grade_file(records, out, rule, workers)
     return Result([summary], summary)
@@ -202,7 +204,7 @@ def grade(
 @command("cgd report --profile lab")
 def report(this: Any) -> Result:
     """The HTML report and claims.csv of a finished run."""
-    from . import report
+    from .app import report
 
     made = {"report": str(report.write(this)), "claims": str(this.folder / "claims.csv")}
     return Result([made], made)
@@ -233,32 +235,34 @@ def generate(
     batch_size: Annotated[int, opt("model: prompts a batch at most")] = 256,
 ) -> Result:
     """Answer a file of prompts with a model or a server; goes on where it stopped."""
-    from . import adapter_base, generation, profiles, prompt_files
+    from .core import profile_files, settings
+    from .engines import prompt_files
+    from .models import adapter_base, loading
 
     if bool(model) == bool(server):
         raise ValueError("give --model (a model of this machine) or --server (a server's address), one of them")
-    sampling = profiles.Sampling(temperature=temperature, top_p=top_p, max_new_tokens=max_new_tokens, n=n, seed=seed)
+    sampling = settings.Sampling(temperature=temperature, top_p=top_p, max_new_tokens=max_new_tokens, n=n, seed=seed)
     told: dict[str, Any]
     if server:
-        ref = generation.ModelRef("", server_model or "")
+        ref = loading.ModelRef("", server_model or "")
         told = {"engine": "openai", "base_url": server, "server_model": server_model, "concurrency": concurrency}
         told |= {"api_key_env": api_key_env, "budget": budget}
         told |= {"price_prompt": price[0], "price_completion": price[1]}
     else:
-        path = generation.resolve(model or "")
-        ref = generation.ModelRef(path, model or "", adapter, revision, device=device)
+        path = loading.resolve(model or "")
+        ref = loading.ModelRef(path, model or "", adapter, revision, device=device)
         told = {"engine": engine, "batch_size": batch_size}
         if adapter:
             adapter_base.check(ref)
-    told |= {k.removeprefix("generation."): v for k, v in profiles.parse_assignments(fields or []).items()}
-    made = prompt_files.generate(prompts, out, ref, profiles.Engine(**told), sampling, shard)
+    told |= {k.removeprefix("generation."): v for k, v in profile_files.parse_assignments(fields or []).items()}
+    made = prompt_files.generate(prompts, out, ref, settings.Engine(**told), sampling, shard)
     return Result([made], made)
 
 
 @command("cgd merge part-0.jsonl part-1.jsonl --prompts prompts.jsonl --out answers.jsonl")
 def merge(shards: list[Path], prompts: Annotated[Path, opt("the prompts of all")], out: Out) -> Result:
     """Join the shards of cgd generate; missing or double answers are refused."""
-    from . import prompt_files
+    from .engines import prompt_files
 
     made = prompt_files.merge(shards, prompts, out)
     return Result([made], made)
@@ -272,9 +276,9 @@ def ifeval(
     workers: Workers = None,
 ) -> Result:
     """Score recorded answers to IFEval: strict and loose, prompt and instruction, without thoughts and with them."""
-    from . import instruction_following
+    from .grading import ifeval
 
-    summary = instruction_following.score_file(data, responses, out, workers)
+    summary = ifeval.score_file(data, responses, out, workers)
     rows = [{"accuracy": k, **v} for k, v in summary.items() if k != "thoughts"]
     counts = ", ".join(f"{n} {kind}" for kind, n in summary["thoughts"].items())
     return Result(rows, summary, note=f"thoughts in the responses: {counts}; an unfinished one leaves no answer")
@@ -289,11 +293,12 @@ def compare(
     level: Annotated[float, opt("of the intervals")] = 0.95,
 ) -> Result:
     """Two runs or methods on the same questions, paired; a side is a score file or RUN_FOLDER:METHOD."""
-    from . import artifacts, compare
+    from .core import store
+    from .evaluation import compare
 
     if not 0 < level < 1:
         raise ValueError(f"--level {level}: must lie between 0 and 1, such as 0.95")
-    folder = artifacts.outputs_folder(outputs and outputs.expanduser().absolute()) / name if name else None
+    folder = store.outputs_folder(outputs and outputs.expanduser().absolute()) / name if name else None
     a, b = (compare.read_side(side if _is_whole(side, folder) else f"{folder}:{side}") for side in (run_a, run_b))
     rows = compare.compare(a, b, level)
     if alone := compare.unshared(a, b):
@@ -320,7 +325,7 @@ def export(
     seed: Annotated[int | None, opt("only the rows that this training seed draws (default: all)")] = None,
 ) -> Result:
     """The training rows of a method for TRL or LLaMA-Factory, with a dataset card; makes no drafts or critiques."""
-    from . import export
+    from .training import export
 
     made = export.write(this, method, form, out, family, seed)
     return Result([{**made, "files": ", ".join(made["files"])}], made)
@@ -332,7 +337,7 @@ def audit(
     differences: Annotated[bool, opt("published differences against sampling noise instead", "--differences")] = False,
 ) -> Result:
     """Published averages that do not follow from their published rows."""
-    from . import audit
+    from .paper import audit
 
     folder = tables or audit.PUBLISHED
     legend = {"difference": "published, CGD - baseline in points, with its 95% interval from low to high"}

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from random import Random
 from typing import Any
 
-from .artifacts import BadInput
+from .core.errors import BadInput
+from .core.records import Record
 from .prompts import Layout, Message
 
-Record = dict[str, Any]
 MASK = "#"
 
 
@@ -116,7 +116,9 @@ METHODS: dict[str, Method] = {
         "CGD, replay", "#661100", "CGD with a share r of plain x → ŷ rows", parameter=("r", 0.2), mixes_plain=True
     ),
 }
+
 BASE_COLOUR = "#999999"
+
 _NAME = re.compile(r"(?P<method>\w+)(?:\((?P<value>[^)]*)\))?(?: \[(?P<change>.*)\])?")
 
 

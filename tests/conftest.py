@@ -18,7 +18,7 @@ def parsed(words):
     """The values that the command line reads from a command's words; raises what it would refuse them with."""
     import typer
 
-    from cgd_utils.__main__ import app
+    from cgd_utils.app.console import app
 
     command = typer.main.get_command(app).commands[words[0]]
     return command.make_context(words[0], list(words[1:])).params
@@ -27,8 +27,8 @@ def parsed(words):
 @pytest.fixture(scope="session")
 def smoke_run(tmp_path_factory):
     """The whole chain on the smoke profile, through the command line, with a token in the environment."""
-    from cgd_utils import artifacts
     from cgd_utils.__main__ import main
+    from cgd_utils.core import store
 
     outputs = tmp_path_factory.mktemp("outputs with späces")
     before = {p: p.stat().st_mtime_ns for p in _project_files()}
@@ -38,11 +38,11 @@ def smoke_run(tmp_path_factory):
     finally:
         del os.environ["HF_TOKEN"], os.environ["OPENAI_API_KEY"]
     assert {p: p.stat().st_mtime_ns for p in _project_files()} == before, "a stage wrote outside its output folder"
-    return artifacts.open_run("smoke", outputs)
+    return store.open_run("smoke", outputs)
 
 
 def _project_files():
-    from cgd_utils.artifacts import PROJECT
+    from cgd_utils.core.provenance import PROJECT
 
     return [p for d in ("cgd_utils", "notebooks") for p in Path(PROJECT / d).rglob("*") if "__pycache__" not in p.parts]
 

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from cgd_utils.artifacts import PACKAGE, PROJECT
+from cgd_utils.core.provenance import PACKAGE, PROJECT
 
 LIBRARIES = (
     "trl",
@@ -151,7 +151,7 @@ def test_a_renamed_keyword_would_be_seen():
 
 
 def test_generation_settings_exist():
-    """What `decoding.decode` passes to model.generate is a field of GenerationConfig, a parameter of generate, or an input of the model."""
+    """What `engines.decoding.decode` passes to model.generate is a field of GenerationConfig, a parameter of generate, or an input of the model."""
     from transformers import GenerationConfig, GenerationMixin, LlamaForCausalLM
 
     tree = ast.parse((PACKAGE / "decoding.py").read_text())

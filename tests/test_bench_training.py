@@ -50,7 +50,7 @@ def test_without_a_gpu_nothing_is_claimed(capsys):
 
 def test_flops_of_an_8b_model():
     """4 FLOPs a weight and token, and attention: 6 × 32 layers × 4096 × 2048 tokens."""
-    from cgd_utils import memory
+    from cgd_utils.models import memory
 
     bench = script(TESTS / "gpu" / "bench_qlora.py")
     s = memory.shape(memory.published_config(bench.NAMES["llama"]))

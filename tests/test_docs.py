@@ -12,25 +12,25 @@ import pytest
 import refresh_docs
 from conftest import DOC_PAGES, parsed
 
-from cgd_utils import __main__ as cli
-from cgd_utils import artifacts
-from cgd_utils.artifacts import PROJECT
+from cgd_utils import __main__
+from cgd_utils.core import files
+from cgd_utils.core.provenance import PROJECT
 
 PAGES = [PROJECT / "README.md", PROJECT / "CONTRIBUTING.md", *sorted((PROJECT / "docs").glob("*.md"))]
 NEEDS = re.compile(r"#.*\bneeds a (GPU|hub|server|screen)\b")
 # run elsewhere: what it is → where
 ELSEWHERE = {
-    r"make (reproduce|reference)\b": "the chain is run on the smoke profile by tests/test_chain.py; on lab by the author of a release",
+    r"make (reproduce|reference)\b": "the chain is run on the smoke profile by tests/app/test_chain.py; on lab by the author of a release",
     r"make (setup|clean setup|test)\b": "this is it",
     r"make test-(browser|vllm)\b": ".ci/run",
     r"make (lock|update-lock)\b": "tests/test_update_lock.py, its parts that need no package index",
     r"\.venv/bin/pre-commit install": "changes the clone's git hooks",
     r"\.venv/bin/python tests/refresh_docs\.py": "test_the_profiles_page_is_in_step",
     r"\.venv/bin/python tests/benchmarks/": "measures speed; takes minutes",
-    r"\.venv/bin/python -m cgd_utils\.course": "tests/test_course.py::test_the_student_version_is_in_step",
-    r"torchrun ": "tests/test_trainer.py::test_two_processes_train_as_one",
-    r"cgd merge-adapter ": "tests/test_adapters.py::test_a_merged_model_answers_as_base_and_adapter",
-    r"papermill notebooks/": "tests/test_chain.py::test_a_notebook_runs_by_papermill_alone_from_any_folder",
+    r"\.venv/bin/python -m cgd_utils\.course": "tests/course/test_course.py::test_the_student_version_is_in_step",
+    r"torchrun ": "tests/training/test_trainer.py::test_two_processes_train_as_one",
+    r"cgd merge-adapter ": "tests/models/test_adapters.py::test_a_merged_model_answers_as_base_and_adapter",
+    r"papermill notebooks/": "tests/app/test_chain.py::test_a_notebook_runs_by_papermill_alone_from_any_folder",
     r"cp -r docs/own-data ": "tests/test_own_data.py",
     r"(export|source|pip install|apt-get|conda|git clone|uv) ": "sets up a machine",
 }
@@ -95,12 +95,12 @@ def place(smoke_run, tmp_path_factory):
     for name in ("smoke", "lab"):
         (folder / "outputs" / name).symlink_to(smoke_run.folder, target_is_directory=True)
     rows = [{"id": str(i), "gold": str(i), "text": f"Answer: {i % 3}"} for i in range(6)]
-    artifacts.write_jsonl(folder / "answers.jsonl", rows)
+    files.write_jsonl(folder / "answers.jsonl", rows)
     for side in "ab":
-        artifacts.write_jsonl(folder / f"scores_{side}.jsonl", [
+        files.write_jsonl(folder / f"scores_{side}.jsonl", [
             {"id": r["id"], "extracted": "1", "gold": r["gold"], "correct": (i + (side == "a")) % 2 == 0, "status": "ok"}
             for i, r in enumerate(rows)])  # fmt: skip
-    artifacts.write_jsonl(
+    files.write_jsonl(
         folder / "prompts.jsonl",
         [
             {"id": str(i), "prompt": f"Ann has {i} cups. Ann finds 4 more. How many cups does Ann have now?"}
@@ -120,7 +120,7 @@ def place(smoke_run, tmp_path_factory):
             }
             for j in range(i, 4, 2)
         ]
-        artifacts.write_jsonl(folder / f"part-{i}.jsonl", made)
+        files.write_jsonl(folder / f"part-{i}.jsonl", made)
     shutil.copytree(PROJECT / "docs" / "own-data", folder / "docs" / "own-data")
     return folder
 
@@ -146,10 +146,10 @@ def test_the_command_runs(page, line, block, place, smoke_run, monkeypatch, caps
         given += ["--outputs", str(smoke_run.folder.parent)] if "--outputs" not in given else []
         changes = "--set" in given or "--force" in given or not given[given.index("--profile") + 1].startswith("smoke")
         if given[0] == "run" and changes:
-            given.append("--dry-run")  # what it would run is run by tests/test_chain.py
+            given.append("--dry-run")  # what it would run is run by tests/app/test_chain.py
     monkeypatch.chdir(place)
     monkeypatch.setenv("OPENAI_API_KEY", "none")
-    code = cli.main(given)
+    code = __main__.main(given)
     said = capsys.readouterr()
     assert code == 0, f"{page}: {line}\n{said.err[-1500:]}"
     if "--json" in given:
@@ -158,7 +158,7 @@ def test_the_command_runs(page, line, block, place, smoke_run, monkeypatch, caps
 
 def test_the_profiles_page_is_in_step():
     assert refresh_docs.PAGE.read_text(encoding="utf-8") == refresh_docs.page(), (
-        "run .venv/bin/python tests/refresh_docs.py"
+        "run .venv/bin/python tools/refresh_docs.py"
     )
 
 
@@ -179,12 +179,12 @@ def test_the_index_names_every_page():
     )
 
 
-def test_the_tree_names_every_module():
+def test_the_tree_names_every_room():
     tree = (PROJECT / "CONTRIBUTING.md").read_text(encoding="utf-8").partition("## The tree")[2]
-    modules = {p.name for p in (PROJECT / "cgd_utils").glob("*.py")} | {
+    rooms = {p.name for p in (PROJECT / "cgd_utils").glob("*.py")} | {
         f"{p.parent.name}/" for p in (PROJECT / "cgd_utils").glob("*/__init__.py")
     }
-    assert not [m for m in modules - {"__init__.py"} if f"`{m}`" not in tree and f"cgd_utils/{m}`" not in tree]
+    assert not [m for m in rooms if f"`{m}`" not in tree and f"cgd_utils/{m}`" not in tree]
 
 
 def test_pictures_have_words():

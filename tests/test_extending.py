@@ -5,12 +5,22 @@ import re
 
 import pytest
 
-from cgd_utils import ablations, artifacts, benchmarks, data, generation, methods, profiles, prompts
-from cgd_utils.artifacts import PROJECT
+from cgd_utils import methods, prompts
+from cgd_utils.ablations import cell_runs, grids
+from cgd_utils.core import errors, files, profile_files, settings, store
+from cgd_utils.core.provenance import PROJECT
+from cgd_utils.data import benchmarks, problem_sources
+from cgd_utils.engines import request_log
+from cgd_utils.models import loading
 
 PAGE = (PROJECT / "docs" / "extending.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"```python\n(# cgd_utils/(\w+)\.py\n.*?)```", PAGE, re.DOTALL)
-TABLES = {"methods": methods.METHODS, "grids": ablations.GRIDS, "benchmarks": benchmarks.NAMED, "sources": data.SOURCES}
+TABLES = {
+    "methods": methods.METHODS,
+    "grids": grids.GRIDS,
+    "benchmarks": benchmarks.NAMED,
+    "sources": problem_sources.SOURCES,
+}
 
 
 def test_examples_are_short():
@@ -22,7 +32,7 @@ def test_examples_are_short():
 def extended(monkeypatch):
     """The package with every example of the page in it."""
     kept = {name: dict(table) for name, table in TABLES.items()}
-    monkeypatch.setattr(profiles, "METHODS", profiles.METHODS)
+    monkeypatch.setattr(settings, "METHODS", settings.METHODS)
     for code, name in BLOCKS:
         module = importlib.import_module(f"cgd_utils.{name}")
         before = set(vars(module))
@@ -49,25 +59,25 @@ RECORD = {
 
 
 def test_a_method(extended):
-    profile = profiles.load("lab", {"training.methods": ["cgd", "cgd_short(0.02)"]})
+    profile = profile_files.load("lab", {"training.methods": ["cgd", "cgd_short(0.02)"]})
     (row,) = methods.rows(profile.training.methods[1], [RECORD], prompts.layout("lab"))
     assert "Critique: one two\n" in row["prompt"][0]["content"]
-    with pytest.raises(artifacts.BadInput):
+    with pytest.raises(errors.BadInput):
         methods.parse("cgd_short(7)")
 
 
 def test_an_ablation(extended, tmp_path):
-    run = artifacts.open_run("lab", tmp_path)
-    cells = ablations.cells(run, "warmup", "llama")
-    changed = [profiles.changed(run.profile, c.changes(run.profile)).training.warmup for c in cells]
+    run = store.open_run("lab", tmp_path)
+    cells = cell_runs.cells(run, "warmup", "llama")
+    changed = [profile_files.changed(run.profile, c.changes(run.profile)).training.warmup for c in cells]
     assert changed == [0.0, 0.05, 0.2]
 
 
 def test_a_benchmark(extended, tmp_path, monkeypatch):
-    artifacts.write_jsonl(tmp_path / "svamp.jsonl", [{"question_concat": "2+3?", "Answer": "5.0"}])
+    files.write_jsonl(tmp_path / "svamp.jsonl", [{"question_concat": "2+3?", "Answer": "5.0"}])
     monkeypatch.setenv("CGD_BENCHMARK_DIR", str(tmp_path))
     with pytest.warns(UserWarning, match="1 questions, expected 300"):
-        loaded = benchmarks.load("svamp", profiles.load("lab").evaluation)
+        loaded = benchmarks.load("svamp", profile_files.load("lab").evaluation)
     assert (loaded.problems[0]["question"], loaded.rule) == ("2+3?", "math")
 
 
@@ -77,14 +87,14 @@ def test_a_source(extended, monkeypatch):
     asked = []
     rows = [{"problem": "6·7?", "solution": "It is $\\boxed{42}$."}]
     monkeypatch.setattr(datasets, "load_dataset", lambda *args, **kwargs: asked.append(args) or rows)
-    problems, _ = data.load_problems(profiles.load("lab", {"data.source": "numina", "synthesis.teacher.kind": "model",
+    problems, _ = problem_sources.load_problems(profile_files.load("lab", {"data.source": "numina", "synthesis.teacher.kind": "model",
                                                            "synthesis.teacher.model": "lab:llama"}).data)  # fmt: skip
     assert problems[0]["answer"] == "42"
     assert asked[0][0] == "AI-MO/NuminaMath-CoT"
 
 
 def test_an_engine(extended, tmp_path):
-    asked = [generation.Request(str(i), [{"role": "user", "content": f"say {i}"}]) for i in range(3)]
-    rows = generation.generate(generation.EchoGenerator(), asked, profiles.Sampling(), tmp_path / "log.jsonl")
+    asked = [request_log.Request(str(i), [{"role": "user", "content": f"say {i}"}]) for i in range(3)]
+    rows = request_log.generate(loading.EchoGenerator(), asked, settings.Sampling(), tmp_path / "log.jsonl")
     assert [r["text"] for r in rows] == ["say 0", "say 1", "say 2"]
-    assert len(artifacts.read_jsonl(tmp_path / "log.jsonl")) == 3
+    assert len(files.read_jsonl(tmp_path / "log.jsonl")) == 3

@@ -5,19 +5,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cgd_utils import (
-    adapters,
-    chat_templates,
-    decoding,
-    generation,
-    methods,
-    profiles,
-    prompts,
-    quantization,
-    thoughts,
-    tokenization,
-)
-from cgd_utils.artifacts import BadInput
+from cgd_utils import methods, prompts
+from cgd_utils.core import settings
+from cgd_utils.core.errors import BadInput
+from cgd_utils.engines import decoding, generation, request_log
+from cgd_utils.grading import thoughts
+from cgd_utils.models import adapters, chat_templates, loading, quantization
+from cgd_utils.training import tokenization
 
 LAYOUT = prompts.layout("standard")
 
@@ -31,7 +25,7 @@ def family(request):
 def shape(request):
     """The tokenizer of a template shape, as the kit loads it."""
     name = request.param
-    return generation.load_tokenizer(generation.ModelRef(str(families.stand_in(name)), name, device="cpu"))
+    return loading.load_tokenizer(loading.ModelRef(str(families.stand_in(name)), name, device="cpu"))
 
 
 def learnt_text(tok, completion, question="What is 0 + 12?"):
@@ -47,7 +41,7 @@ def learnt_text(tok, completion, question="What is 0 + 12?"):
 
 @pytest.fixture
 def ref(family):
-    return generation.ModelRef(str(families.stand_in(family)), family, device="cpu")
+    return loading.ModelRef(str(families.stand_in(family)), family, device="cpu")
 
 
 def said(tok, ids):
@@ -57,7 +51,7 @@ def said(tok, ids):
 
 @pytest.fixture
 def tok(ref):
-    return generation.load_tokenizer(ref)
+    return loading.load_tokenizer(ref)
 
 
 @pytest.mark.parametrize("method", ["sft", "cft", "cgd"])
@@ -77,7 +71,7 @@ def test_the_prompt_is_what_evaluation_sends(shape):
     """Default system prompts and dates are the same tokens in training and at inference."""
     [row] = methods.rows("sft", families.records(1), LAYOUT)
     [out], _ = tokenization.tokenize([row], shape, 8192)
-    [asked] = generation.prompt_ids(shape, [generation.Request("a", LAYOUT.ask(families.records(1)[0]["question"]))])
+    [asked] = generation.prompt_ids(shape, [request_log.Request("a", LAYOUT.ask(families.records(1)[0]["question"]))])
     assert out["input_ids"][: len(asked)] == asked
     assert (
         set(out["labels"][: len(asked)]) == {tokenization.IGNORED} and out["labels"][len(asked)] != tokenization.IGNORED
@@ -103,14 +97,14 @@ LEARNT = {
 
 @pytest.mark.parametrize(("name", "wanted"), LEARNT.items())
 def test_one_end_of_turn_is_learnt(name, wanted):
-    tok = generation.load_tokenizer(generation.ModelRef(str(families.stand_in(name)), name))
+    tok = loading.load_tokenizer(loading.ModelRef(str(families.stand_in(name)), name))
     assert learnt_text(tok, "So it is 14.").strip() == wanted
     assert tok.pad_token != tok.eos_token
 
 
 def test_a_saved_tokenizer_is_the_same_again(shape, tmp_path):
     shape.save_pretrained(tmp_path)
-    again = generation.load_tokenizer(generation.ModelRef(str(tmp_path), "again"))
+    again = loading.load_tokenizer(loading.ModelRef(str(tmp_path), "again"))
     assert (again.chat_template, again.eos_token, again.pad_token) == (
         shape.chat_template,
         shape.eos_token,
@@ -167,14 +161,14 @@ def test_a_template_that_drops_thoughts_is_told():
 
 
 def test_thoughts_that_a_template_keeps_are_learnt():
-    tok = generation.load_tokenizer(generation.ModelRef(str(families.stand_in("qwen3")), "qwen3"))
+    tok = loading.load_tokenizer(loading.ModelRef(str(families.stand_in("qwen3")), "qwen3"))
     assert learnt_text(tok, "<think>7 + 8 = 15</think>It is 15.") == (
         "<think>\n7 + 8 = 15\n</think>\n\nIt is 15.<|im_end|>"
     )
 
 
 def test_a_template_that_refuses_a_turn_is_told_in_words():
-    tok = generation.load_tokenizer(generation.ModelRef(str(families.stand_in("gemma")), "gemma"))
+    tok = loading.load_tokenizer(loading.ModelRef(str(families.stand_in("gemma")), "gemma"))
     with pytest.raises(BadInput, match=r"refuses turns of system, user \(System role not supported\)"):
         chat_templates.prompt_ids(tok, [[{"role": "system", "content": "s"}, {"role": "user", "content": "q"}]])
 
@@ -188,7 +182,7 @@ def test_a_tokenizer_whose_only_special_token_is_its_end_is_told(tmp_path):
     template = "{% for m in messages %}{{ m['content'] + eos_token }}{% endfor %}"
     PreTrainedTokenizerFast(tokenizer_object=inner, eos_token="</s>", chat_template=template).save_pretrained(tmp_path)
     with pytest.raises(BadInput, match="'only': its tokenizer has no special token but its end of turn '</s>'"):
-        generation.load_tokenizer(generation.ModelRef(str(tmp_path), "only"))
+        loading.load_tokenizer(loading.ModelRef(str(tmp_path), "only"))
 
 
 # ---------------------------------------------------------------- dates
@@ -234,7 +228,7 @@ def test_special_tokens_of_the_paper_s_families(family, tok):
 
 
 def test_a_date_in_a_template_is_pinned(monkeypatch):
-    tok = generation.load_tokenizer(generation.ModelRef(str(families.stand_in("llama")), "llama"))
+    tok = loading.load_tokenizer(loading.ModelRef(str(families.stand_in("llama")), "llama"))
     text = tok.apply_chat_template([{"role": "user", "content": "q"}], tokenize=False, add_generation_prompt=True)
     assert "Today Date: 26 Jul 2024\n" in text
     assert text.startswith("<|begin_of_text|><|start_header_id|>system")
@@ -259,8 +253,8 @@ def test_a_template_without_an_end_of_turn_is_refused():
 def test_what_a_family_trains_is_stated(family, ref):
     from peft import get_peft_model
 
-    model = generation.load_model(ref)
-    tuned = get_peft_model(model, adapters.lora_config(profiles.Lora(), model))
+    model = loading.load_model(ref)
+    tuned = get_peft_model(model, adapters.lora_config(settings.Lora(), model))
     told = adapters.trained_parts(tuned)
     attention = "k_proj, o_proj, q_proj, v_proj"
     mlp = {"down_proj", "gate_proj", "up_proj"}
@@ -274,15 +268,15 @@ def test_what_a_family_trains_is_stated(family, ref):
 def test_experts_are_trained_when_asked():
     from peft import get_peft_model
 
-    model = generation.load_model(generation.ModelRef(str(families.stand_in("mixtral")), "mixtral", device="cpu"))
-    tuned = get_peft_model(model, adapters.lora_config(profiles.Lora(experts=True), model))
+    model = loading.load_model(loading.ModelRef(str(families.stand_in("mixtral")), "mixtral", device="cpu"))
+    tuned = get_peft_model(model, adapters.lora_config(settings.Lora(experts=True), model))
     names = [n for n, q in tuned.named_parameters() if q.requires_grad]
     assert any("experts" in n and "lora_A" in n for n in names)
-    dense = generation.load_model(generation.ModelRef(str(families.stand_in("qwen")), "qwen", device="cpu"))
+    dense = loading.load_model(loading.ModelRef(str(families.stand_in("qwen")), "qwen", device="cpu"))
     with pytest.raises(BadInput, match="has no experts"):
-        adapters.lora_config(profiles.Lora(experts=True), dense)
+        adapters.lora_config(settings.Lora(experts=True), dense)
     with pytest.raises(BadInput, match=r"no layer 'query'; this model has .*q_proj"):
-        adapters.lora_config(profiles.Lora(target_modules=["query"]), dense)
+        adapters.lora_config(settings.Lora(target_modules=["query"]), dense)
 
 
 def test_adapter_gradients_over_4_bits_are_those_over_the_dequantised_weights(family, ref):
@@ -291,8 +285,8 @@ def test_adapter_gradients_over_4_bits_are_those_over_the_dequantised_weights(fa
     import torch
     from peft import get_peft_model
 
-    four = generation.load_model(generation.ModelRef(ref.path, family, dtype="float32", device="cpu", quantize=True))
-    plain = generation.load_model(generation.ModelRef(ref.path, family, dtype="float32", device="cpu"))
+    four = loading.load_model(loading.ModelRef(ref.path, family, dtype="float32", device="cpu", quantize=True))
+    plain = loading.load_model(loading.ModelRef(ref.path, family, dtype="float32", device="cpu"))
     for name, module in four.named_modules():
         if isinstance(module, bnb.nn.Linear4bit):
             weight = bnb.functional.dequantize_4bit(module.weight.data, module.weight.quant_state)
@@ -306,7 +300,7 @@ def test_adapter_gradients_over_4_bits_are_those_over_the_dequantised_weights(fa
     found = []
     for model in (four, plain):
         torch.manual_seed(0)
-        tuned = get_peft_model(model.train(), adapters.lora_config(profiles.Lora(r=4), model))
+        tuned = get_peft_model(model.train(), adapters.lora_config(settings.Lora(r=4), model))
         torch.manual_seed(1)
         for n, q in tuned.named_parameters():
             if "lora_B" in n:  # zero at first, which would leave A without a gradient

@@ -7,7 +7,8 @@ import shutil
 import pandas as pd
 import pytest
 
-from cgd_utils import artifacts, runner
+from cgd_utils.app.chain import NAMES, NOTEBOOKS
+from cgd_utils.core import store
 
 LEFT = ("results.csv", "analyses.csv", "claims.csv", "tables", "figures")
 
@@ -17,7 +18,7 @@ def finished(smoke_run, tmp_path_factory):
     """A copy of the smoke run, to be run again in."""
     outputs = tmp_path_factory.mktemp("again")
     shutil.copytree(smoke_run.folder, outputs / "smoke")
-    return artifacts.open_run("smoke", outputs)
+    return store.open_run("smoke", outputs)
 
 
 def files(run):
@@ -30,7 +31,7 @@ def notebook(run, name):
     """The code cells of a notebook, as functions that run them in one namespace, its parameters set for the run."""
     import IPython.display
 
-    cells = json.loads((runner.NOTEBOOKS / f"{name}.ipynb").read_text(encoding="utf-8"))["cells"]
+    cells = json.loads((NOTEBOOKS / f"{name}.ipynb").read_text(encoding="utf-8"))["cells"]
     parameters = {"profile": "smoke", "outputs": str(run.folder.parent), "overrides": {}}
     space = {"__name__": "__main__", "display": IPython.display.display}
     out = []
@@ -48,7 +49,7 @@ def _close():
     plt.close("all")
 
 
-@pytest.mark.parametrize("name", runner.NAMES)
+@pytest.mark.parametrize("name", NAMES)
 def test_cells_run_twice_and_backwards_leave_the_same_files(finished, name, monkeypatch, capsys):
     monkeypatch.setenv("CGD_IN_CHAIN", "1")  # no live pictures
     chain = files(finished)

@@ -7,11 +7,14 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from cgd_utils import artifacts, evaluation, export, profiles, synthesis, training
-from cgd_utils.artifacts import PROJECT
+from cgd_utils.core import files, profile_files, store
+from cgd_utils.core.provenance import PROJECT
+from cgd_utils.evaluation.results import evaluate
+from cgd_utils.synthesis import teaching
+from cgd_utils.training import export, fine_tune
 
 TEMPLATE = PROJECT / "docs" / "own-data"
-ANSWERS = {r["question"]: r["answer"] for r in artifacts.read_jsonl(TEMPLATE / "problems.jsonl")}
+ANSWERS = {r["question"]: r["answer"] for r in files.read_jsonl(TEMPLATE / "problems.jsonl")}
 
 
 class Teacher(BaseHTTPRequestHandler):
@@ -63,15 +66,15 @@ def run(served, tmp_path_factory):
         assert old in text
         text = text.replace(old, new)
     (mine / "own-data.yaml").write_text(text, encoding="utf-8")
-    return artifacts.open_run(str(mine / "own-data.yaml"), tmp_path_factory.mktemp("outputs"))
+    return store.open_run(str(mine / "own-data.yaml"), tmp_path_factory.mktemp("outputs"))
 
 
 def test_the_template_leads_to_critiques_rows_a_student_and_scores(run, monkeypatch, tmp_path):
-    from cgd_utils import checks
+    from cgd_utils.app import preflight
 
     monkeypatch.setenv("OPENAI_API_KEY", "sk-none")
-    checks.preflight(run)
-    records = synthesis.records(run, "mine")
+    preflight.preflight(run)
+    records = teaching.records(run, "mine")
     rows = records.rows()
     assert len(rows) == len(ANSWERS) and all(r["refined_correct"] and r["direct_correct"] for r in rows)
     assert {r["teacher"] for r in rows} == {"my-teacher"}
@@ -80,20 +83,20 @@ def test_the_template_leads_to_critiques_rows_a_student_and_scores(run, monkeypa
     card = (tmp_path / "rows" / "README.md").read_text(encoding="utf-8")
     assert "`my-teacher`" in card and "`problems.jsonl`" in card and "license:" not in card and "licences" in card
     assert "127.0.0.1" not in card
-    model = training.fine_tune(run, "mine", "cgd", 0)
+    model = fine_tune.fine_tune(run, "mine", "cgd", 0)
     assert (model.folder / "model" / "adapter_config.json").exists()
-    results = evaluation.evaluate(run, "mine", "cgd", 0, model)
+    results = evaluate(run, "mine", "cgd", 0, model)
     assert {r["benchmark"] for r in results} == {"held-out"}
 
 
 def test_held_out_questions_are_not_in_the_training_file():
-    assert not {r["question"] for r in artifacts.read_jsonl(TEMPLATE / "held-out.jsonl")} & set(ANSWERS)
+    assert not {r["question"] for r in files.read_jsonl(TEMPLATE / "held-out.jsonl")} & set(ANSWERS)
 
 
 def test_paths_are_taken_from_the_profiles_folder(tmp_path, monkeypatch):
     shutil.copytree(TEMPLATE, tmp_path / "there")
     monkeypatch.chdir(tmp_path)
-    loaded = profiles.load("there/own-data.yaml")
+    loaded = profile_files.load("there/own-data.yaml")
     assert loaded.data.source == str(tmp_path / "there" / "problems.jsonl")
     assert loaded.evaluation.benchmarks[0].path == str(tmp_path / "there" / "held-out.jsonl")
-    assert profiles.load("lab").data.source == "lab"
+    assert profile_files.load("lab").data.source == "lab"

@@ -9,7 +9,9 @@ import families
 import pandas as pd
 import pytest
 
-from cgd_utils import artifacts, benchmarks, data, profiles, runner
+from cgd_utils.app import chain
+from cgd_utils.core import files, profile_files, store
+from cgd_utils.data import benchmarks, problem_sources
 
 STUDENTS = {"Qwen/Qwen2.5-1.5B-Instruct": "qwen", "meta-llama/Llama-3.1-8B-Instruct": "llama", "simplescaling/s1.1-3B": "s1",
             "Qwen/Qwen2.5-Math-7B": "qwen-math", "mistralai/Mixtral-8x7B-Instruct-v0.1": "mixtral",
@@ -19,13 +21,13 @@ TEACHERS = {
     "meta-llama/Llama-3.3-70B-Instruct": "llama",
     "simplescaling/s1.1-32B": "s1",
 }
-PROFILES = ["gpu", *(n for n in profiles.names() if n.startswith("paper-"))]
+PROFILES = ["gpu", *(n for n in profile_files.names() if n.startswith("paper-"))]
 ROWS = 10
 
 
 def published_rows(folder, source):
-    """Rows with the columns that the source has on the hub, and the mapping that `data.SOURCES` gives for them."""
-    fields = dict(data.SOURCES[source].fields)
+    """Rows with the columns that the source has on the hub, and the mapping that `data.problem_sources.SOURCES` gives for them."""
+    fields = dict(problem_sources.SOURCES[source].fields)
     rows = [
         {fields["question"]: f"What is {i} plus {i + 1}?", fields["answer"]: f"It is {2 * i + 1}.\n#### {2 * i + 1}"}
         for i in range(ROWS)
@@ -48,7 +50,7 @@ def run_cells(name, parameters):
 
     shell = InteractiveShell()
     said = io.StringIO()
-    cells = json.loads((runner.NOTEBOOKS / f"{name}.ipynb").read_text())["cells"]
+    cells = json.loads((chain.NOTEBOOKS / f"{name}.ipynb").read_text())["cells"]
     with contextlib.redirect_stdout(said):
         for cell in cells:
             if cell["cell_type"] != "code":
@@ -68,7 +70,7 @@ def test_a_profile_passes_the_whole_chain(name, tmp_path, monkeypatch):
 
     matplotlib.use("Agg")
     monkeypatch.setenv("CGD_IN_CHAIN", "1")
-    p = profiles.load(name)
+    p = profile_files.load(name)
     published_benchmarks(tmp_path / "benchmarks", list(p.evaluation.benchmarks))
     overrides = {
         **published_rows(tmp_path, p.data.source),
@@ -81,8 +83,8 @@ def test_a_profile_passes_the_whole_chain(name, tmp_path, monkeypatch):
         "training.batch_size": 4, "training.learning_rate": 1e-3,
     }  # fmt: skip
     overrides["training.micro_batch_size"] = min(2, p.training.micro_batch_size)
-    run = artifacts.open_run(name, tmp_path, overrides)
-    for stage in runner.STAGES:
+    run = store.open_run(name, tmp_path, overrides)
+    for stage in chain.STAGES:
         run_cells(stage.name, {"profile": name, "outputs": str(tmp_path), "overrides": overrides})
     results = pd.read_csv(run.results_csv)
     assert set(results["method"]) == {"base", *p.training.methods}
@@ -91,7 +93,7 @@ def test_a_profile_passes_the_whole_chain(name, tmp_path, monkeypatch):
     for folder in (run.folder / "artifacts" / "models").glob("*/"):
         facts = json.loads((folder / "manifest.json").read_text())["facts"]
         assert facts["trained"].startswith("LoRA on") and facts["too_long"] == 0 and facts["steps"] == 3
-        history = artifacts.read_jsonl(folder / "history.jsonl")
+        history = files.read_jsonl(folder / "history.jsonl")
         assert all(h["grad_norm"] > 0 for h in history)
     assert (run.tables / "headline.md").exists()
     assert (run.figures / f"accuracy_{family}.png").exists()

@@ -10,47 +10,49 @@ import pytest
 import yaml
 from packaging.requirements import Requirement
 
-from cgd_utils import profiles, runner
-from cgd_utils.artifacts import PACKAGE, PROJECT
+from cgd_utils.app import chain
+from cgd_utils.core import profile_files
+from cgd_utils.core.provenance import PACKAGE, PROJECT
 
-# module -> modules it may import, as in the architecture; the order is the data's way
-ORDER = """
-progress settings_read source_code yaml_words profiles artifacts variants statistics prompts thoughts lab grading audit instruction_following compare methods tables data seeds
-chat_templates index_models adapter_base request_log decoding server_replies server vllm_worker vllm_engine ray_engine quantization generation prompt_files
-sandbox code_execution general_benchmarks benchmarks decontamination
-synthesis
-memory adapters tokenization trainer training workers export
-evaluation drift measurements subjects analysis failures critiques inference
-ablation_grids ablations
-usefulness
-reporting ablation_tables figures paper_tables explorer verdicts claim_measures claims
-rehearsal probes room hours checks runner report exercises course console __main__
+# rooms in the order of the data: a room imports from those before it, and from its own modules
+ROOMS = """
+core prompts methods grading lab data models engines synthesis training evaluation reporting ablations analysis paper app course
+__main__
 """.split()
 
 
-def _imports(module):
-    path = PACKAGE / module
-    files = path.rglob("*.py") if path.is_dir() else [path.with_suffix(".py")]
-    for f in files:
-        depth = len(f.relative_to(PACKAGE).parts)
-        for node in ast.walk(ast.parse(f.read_text())):
-            if isinstance(node, ast.ImportFrom) and node.level == depth:
-                yield from ([node.module.split(".")[0]] if node.module else [a.name for a in node.names])
+def _room(module):
+    """The room of a dotted name of the package, without the package's own name."""
+    return module.split(".")[0]
 
 
-@pytest.mark.parametrize("module", ORDER)
-def test_imports_point_one_way(module):
-    for other in set(_imports(module)) & set(ORDER):
-        assert ORDER.index(other) < ORDER.index(module), f"{module} imports {other}"
+def _imports(path):
+    """Every module of the package that a file imports, by its dotted name without the package's own."""
+    inside = path.relative_to(PACKAGE).parent.parts
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and node.level:
+            start = [*inside[: len(inside) - node.level + 1], *(node.module.split(".") if node.module else [])]
+            yield from [".".join(start)] if start else [a.name for a in node.names if a.name in ROOMS]
 
 
-def test_every_module_has_its_place():
+@pytest.mark.parametrize("room", ROOMS)
+def test_imports_point_one_way(room):
+    folder = PACKAGE / room
+    for path in folder.rglob("*.py") if folder.is_dir() else [folder.with_suffix(".py")]:
+        for other in _imports(path):
+            assert ROOMS.index(_room(other)) <= ROOMS.index(room), f"{path.relative_to(PACKAGE)} imports {other}"
+
+
+def test_every_module_has_its_room():
     found = {p.stem for p in PACKAGE.glob("*.py")} | {p.parent.name for p in PACKAGE.glob("*/__init__.py")}
-    assert found - {"__init__"} <= set(ORDER)
+    assert found - {"__init__"} == set(ROOMS)
 
 
 def test_import_is_light():
-    code = "import sys, cgd_utils, cgd_utils.artifacts, cgd_utils.generation, cgd_utils.training; print([m for m in ('torch','transformers','pandas','scipy') if m in sys.modules])"
+    code = (
+        "import sys, cgd_utils.core.store, cgd_utils.engines.generation, cgd_utils.training.fine_tune; "
+        "print([m for m in ('torch', 'transformers', 'pandas', 'scipy') if m in sys.modules])"
+    )
     assert (
         subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"
     )
@@ -126,12 +128,12 @@ def test_notebooks_use_public_names_and_no_paths_of_a_machine(path):
 
 
 def test_the_chain_names_every_numbered_notebook():
-    assert [p.stem for p in sorted((PROJECT / "notebooks").glob("*.ipynb"))] == list(runner.NAMES)
+    assert [p.stem for p in sorted((PROJECT / "notebooks").glob("*.ipynb"))] == list(chain.NAMES)
 
 
-@pytest.mark.parametrize("name", profiles.names())
+@pytest.mark.parametrize("name", profile_files.names())
 def test_every_profile_is_valid(name):
-    assert profiles.load(name).name == name
+    assert profile_files.load(name).name == name
 
 
 def test_readme_names_the_two_commands():

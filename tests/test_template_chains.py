@@ -3,8 +3,14 @@
 import families
 import pytest
 
-from cgd_utils import artifacts, checks, evaluation, generation, index_models, synthesis, tokenization, training
-from cgd_utils.artifacts import BadInput
+from cgd_utils.app import preflight
+from cgd_utils.core import files, store
+from cgd_utils.core.errors import BadInput
+from cgd_utils.engines import generation, request_log
+from cgd_utils.evaluation.results import evaluate
+from cgd_utils.models import index_models, loading, named
+from cgd_utils.synthesis import teaching
+from cgd_utils.training import fine_tune, tokenization
 
 PROBLEMS = [
     ("Tom has 3 pens and buys 4 more. How many pens has he?", "7"),
@@ -22,14 +28,14 @@ def write_problems(folder):
         {"id": f"p{i}", "question": q, "answer": a, "solution": f"The answer is {a}."}
         for i, (q, a) in enumerate(PROBLEMS)
     ]
-    artifacts.write_jsonl(folder / "problems.jsonl", rows)
+    files.write_jsonl(folder / "problems.jsonl", rows)
     return str(folder / "problems.jsonl")
 
 
 def chain(folder, student, new_tokens, **more):
     """Every stage of a run with one student that is its own teacher; the records, the trained model and its results."""
     source = write_problems(folder / "data")
-    run = artifacts.open_run(
+    run = store.open_run(
         "smoke",
         folder / "outputs",
         {
@@ -58,10 +64,10 @@ def chain(folder, student, new_tokens, **more):
             **more,
         },
     )
-    checks.preflight(run)
-    records = synthesis.records(run, "mine").rows()
-    model = training.fine_tune(run, "mine", "cgd", 0)
-    return run, records, model, evaluation.evaluate(run, "mine", "cgd", 0, model)
+    preflight.preflight(run)
+    records = teaching.records(run, "mine").rows()
+    model = fine_tune.fine_tune(run, "mine", "cgd", 0)
+    return run, records, model, evaluate(run, "mine", "cgd", 0, model)
 
 
 @pytest.mark.slow
@@ -77,9 +83,9 @@ def test_a_template_shape_passes_the_chain(name, tmp_path):
     assert {r["benchmark"] for r in results} == {"own"}
     # what was trained is what is evaluated: the saved tokenizer writes the same prompt as the student's
     asked = [[{"role": "user", "content": "What is 1 + 1?"}]]
-    before = generation.load_tokenizer(synthesis.student_ref(run, "mine"))
-    after = generation.load_tokenizer(generation.ModelRef(str(model.folder / "model"), "trained"))
-    requests = [generation.Request("a", asked[0])]
+    before = loading.load_tokenizer(named.student_ref(run, "mine"))
+    after = loading.load_tokenizer(loading.ModelRef(str(model.folder / "model"), "trained"))
+    requests = [request_log.Request("a", asked[0])]
     assert generation.prompt_ids(before, requests) == generation.prompt_ids(after, requests)
 
 
@@ -96,9 +102,9 @@ def smollm2():
 def test_a_real_language_model_passes_the_chain(smollm2, tmp_path):
     """SmolLM2's beginning-of-text token opens every turn; its pad token was its end of turn."""
     run, records, model, results = chain(tmp_path, "index:smollm2-135m-instruct", 64)
-    tok = generation.load_tokenizer(synthesis.student_ref(run, "mine"))
+    tok = loading.load_tokenizer(named.student_ref(run, "mine"))
     assert (tok.pad_token, tok.eos_token, tok.bos_token) == ("<|endoftext|>", "<|im_end|>", "<|im_start|>")
-    rows, left_out = training.training_rows(run, records, "cgd", 0, tok)
+    rows, left_out = fine_tune.training_rows(run, records, "cgd", 0, tok)
     assert not left_out and len(rows) == len(records) >= 4
     for row in rows:
         learnt = [t for t in row["labels"] if t != tokenization.IGNORED]

@@ -31,9 +31,4 @@ sympy), `arithmetic` (values of simple formulas), `rules` (are two answers equal
 around math-verify), `records` (rows and files).
 """
 
-from .extraction import extract
-from .kinds import canonical
-from .records import disagreements, grade, grade_file
-from .rules import RULES, equivalent
-
 __all__ = ["RULES", "canonical", "disagreements", "equivalent", "extract", "grade", "grade_file"]

@@ -1,8 +1,8 @@
-r"""Values of simple formulas without sympy, to tell wrong answers apart at once.
+"""Values of simple formulas without sympy, to tell wrong answers apart at once.
 
 math-verify takes milliseconds to read a formula and more to compare two. Most wrong answers are visibly wrong: with
 numbers put in for the variables they have another value. This reader knows numbers, variables, ``+ - * / ^``,
-``\frac``, ``\sqrt``, ``\pi``, e and i. Whatever can be read in two ways (``1/2x``, ``f(x)``, ``10^23``) it does not
+``\\frac``, ``\\sqrt``, ``\\pi``, e and i. Whatever can be read in two ways (``1/2x``, ``f(x)``, ``10^23``) it does not
 read, and it never says that two answers are equal: both are left to math-verify.
 """
 
@@ -15,10 +15,12 @@ from functools import lru_cache
 from zlib import crc32
 
 _TOKEN = re.compile(r"\s*(\d+\.\d+|\.\d+|\d+|\\[A-Za-z]+|[A-Za-z]|[-+*/^_(){}\[\]])")
+
 _GREEK = re.compile(
     r"\\(?:alpha|beta|gamma|delta|epsilon|zeta|eta|theta|iota|kappa|lambda|mu|nu|xi|rho|sigma|tau|upsilon|phi|chi|psi"
     r"|omega)"
 )
+
 _TIMES = ("*", "\\cdot", "\\times")
 
 

@@ -84,7 +84,7 @@ def _ask_math_verify(verdicts: dict, rule: str, workers: int | None, timeout_s: 
         workers = min(os.cpu_count() or 1, 8, 1 + len(open_pairs) // PAIRS_PER_WORKER)
     tasks = [(gold, answer, rule) for gold, answer in open_pairs]
     if progress:
-        from ..progress import bar
+        from ..core.progress import bar
 
         with bar(total=len(tasks), desc="grading", unit="answer", mininterval=1) as shown:
             done = judge_all(tasks, workers, timeout_s, lambda: shown.update())

@@ -1,6 +1,6 @@
-r"""Equality of two formulas by their values, with numbers for their variables.
+"""Equality of two formulas by their values, with numbers for their variables.
 
-Symbolic simplification refuses ``\sqrt{2h/g} = \sqrt{2h}/\sqrt{g}``, which needs h and g positive, and rounding to
+Symbolic simplification refuses ``\\sqrt{2h/g} = \\sqrt{2h}/\\sqrt{g}``, which needs h and g positive, and rounding to
 fifteen digits credits ``1/1500! = 1/1501!``. So the difference of two formulas is worked out at several points of their
 domain, with as many digits as it takes to tell it from zero: sympy's `evalf` knows how many of its digits are sure.
 """
@@ -15,8 +15,11 @@ from zlib import crc32
 from . import kinds
 
 RELATIVE_TOLERANCE = Fraction(1, 10_000)
+
 POINTS, TRIES = 4, 40  # points that must agree, and how many are tried for those
+
 DIGITS, MOST_DIGITS = 40, 50_000
+
 DOUBLE_FACTORIAL = "doublefactorial"
 
 

@@ -7,15 +7,17 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from random import Random
-from typing import Any
 
-from .. import prompts, statistics
-from ..artifacts import write_text
+from .. import prompts
+from ..core import statistics
+from ..core.files import write_text
+from ..core.records import Record
 from . import students, teacher, world
 
-Record = dict[str, Any]
 Answer = Callable[[list[str], float], list[str]]
+
 STEPS = (1, 2, 3, 4, 5, 6)
+
 # how a question is asked: plainly, or with one of the instructions that fix the way of answering
 ASKED = {"plain": None, "in steps": "steps", "verify each step": "verify", "only the number": "only_number"}
 

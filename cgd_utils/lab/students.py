@@ -69,6 +69,7 @@ _FAMILIES = (
         start="llama",
     ),
 )  # fmt: skip
+
 STUDENTS: dict[str, Student] = {s.name: s for s in _FAMILIES}
 
 

@@ -4,8 +4,9 @@ import sys
 import time
 from random import Random
 
-from cgd_utils import artifacts, benchmarks, decontamination
-from cgd_utils.profiles import Evaluation
+from cgd_utils.core import provenance
+from cgd_utils.core.settings import Evaluation
+from cgd_utils.data import benchmarks, decontamination
 
 settings = Evaluation(benchmark_dir=sys.argv[1])
 questions = {
@@ -23,4 +24,4 @@ found = decontamination.overlaps([*problems, *planted], index)
 end = time.perf_counter()
 hits = sum(str(f["id"]).startswith("p") for f in found)
 print(f"index of {sum(map(len, questions.values()))} questions: {built - start:.1f} s, 100,000 questions: {end - built:.1f} s, "
-      f"{hits} of 100 planted found, peak memory {artifacts.peak_memory_gib():.2f} GiB")  # fmt: skip
+      f"{hits} of 100 planted found, peak memory {provenance.peak_memory_gib():.2f} GiB")  # fmt: skip

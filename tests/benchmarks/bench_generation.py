@@ -24,17 +24,20 @@ from pathlib import Path
 
 import torch
 
-from cgd_utils import generation
-from cgd_utils.generation import ModelRef, Request, TransformersGenerator
+from cgd_utils.core.settings import Engine, Sampling
+from cgd_utils.engines import generation, request_log
+from cgd_utils.engines.generation import TransformersGenerator
+from cgd_utils.engines.request_log import Request
 from cgd_utils.lab import world
-from cgd_utils.profiles import Engine, Sampling
+from cgd_utils.models import loading
+from cgd_utils.models.loading import ModelRef
 
 options = argparse.ArgumentParser(description=__doc__.splitlines()[0])
 options.add_argument("--rounds", type=int, default=3)
 options.add_argument("--rows", type=int, default=80, help="questions of each lab benchmark")
 options.add_argument("--only", choices=["transformers", "openai", "vllm"])
 options = options.parse_args()
-REF = ModelRef(generation.resolve("lab:llama"), "llama", dtype="float32", device="cpu")
+REF = ModelRef(loading.resolve("lab:llama"), "llama", dtype="float32", device="cpu")
 NEW = 160
 
 
@@ -162,7 +165,7 @@ def engine_loop(url, model, requests, concurrency, new):
     settings = Engine(engine="openai", base_url=url, server_model=model, concurrency=concurrency)
     with tempfile.TemporaryDirectory() as folder:
         generator = generation.open_generator(ModelRef("", model), settings)
-        return len(generation.generate(generator, requests, Sampling(max_new_tokens=new), Path(folder) / "log.jsonl"))
+        return len(request_log.generate(generator, requests, Sampling(max_new_tokens=new), Path(folder) / "log.jsonl"))
 
 
 def bench_server(name, url, model, requests, new=NEW):
@@ -210,7 +213,7 @@ def bench_vllm(python):
                            stderr=subprocess.DEVNULL)  # fmt: skip
             tokens, seconds = json.loads((Path(folder) / "out.json").read_text())
             rates["bare LLM.generate"].append(tokens / seconds)
-            rows = generation.generate(generator, requests, sampling, Path(folder) / "log.jsonl")
+            rows = request_log.generate(generator, requests, sampling, Path(folder) / "log.jsonl")
             rates["engine vllm"].append(sum(r["n_tokens"] for r in rows) / generator.seconds["generate"])
     for k, r in rates.items():
         ratios = [a / b for a, b in zip(r, rates["bare LLM.generate"], strict=True)]

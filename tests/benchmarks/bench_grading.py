@@ -18,7 +18,8 @@ import sys
 import time
 from pathlib import Path
 
-from cgd_utils.grading import extract, grade
+from cgd_utils.grading.extraction import extract
+from cgd_utils.grading.records import grade
 
 NOTATIONS = [
     lambda g: g,

@@ -12,12 +12,14 @@ import time
 
 
 def seconds(processes, models, folder):
-    from cgd_utils import ablations, artifacts, evaluation
+    from cgd_utils.ablations import cell_runs
+    from cgd_utils.core import store
+    from cgd_utils.evaluation import results
 
-    run = artifacts.open_run("lab", folder, {"processes": processes, "training.seeds": list(range(models))})
-    evaluation.evaluate(run, "llama", "base")  # what both share: problems, drafts, records, the base's answers
+    run = store.open_run("lab", folder, {"processes": processes, "training.seeds": list(range(models))})
+    results.evaluate(run, "llama", "base")  # what both share: problems, drafts, records, the base's answers
     started = time.perf_counter()
-    ablations.train_and_evaluate(run, "llama", ["cgd"], run.profile.training.seeds)
+    cell_runs.train_and_evaluate(run, "llama", ["cgd"], run.profile.training.seeds)
     return time.perf_counter() - started
 
 

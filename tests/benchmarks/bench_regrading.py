@@ -11,12 +11,16 @@ from pathlib import Path
 from random import Random
 from tempfile import TemporaryDirectory
 
-from cgd_utils import artifacts, compare, evaluation, reporting
+from cgd_utils.core import files, store
+from cgd_utils.data import benchmarks
+from cgd_utils.evaluation import compare, results
+from cgd_utils.evaluation.scores import check_version, score
+from cgd_utils.reporting import result_rows
 
 models = int(sys.argv[1]) if len(sys.argv) > 1 else 34
 with TemporaryDirectory() as folder:
-    run = artifacts.open_run("lab", folder)
-    loaded = {b.name: b for b in evaluation.benchmarks(run)}
+    run = store.open_run("lab", folder)
+    loaded = {b.name: b for b in benchmarks.benchmarks(run)}
     names = [("base", None), *((f"m{i // 3}" if i // 3 else "cgd", i % 3) for i in range(models - 1))]
     made = []
     for method, seed in names:
@@ -27,19 +31,19 @@ with TemporaryDirectory() as folder:
             for b in loaded.values() for q in b.problems
         ]  # fmt: skip
         path = Path(folder) / f"{method}-{seed}"
-        artifacts.write_jsonl(path / "made" / "rows.jsonl", rows)
+        files.write_jsonl(path / "made" / "rows.jsonl", rows)
         made.append(path)
     wall, cpu = time.perf_counter(), time.process_time()
     out = []
     for (method, seed), path in zip(names, made, strict=True):
-        texts = artifacts.Artifact(path / "made", "", {})
+        texts = store.Artifact(path / "made", "", {})
         rows = texts.rows()
-        evaluation.check_version(rows, loaded)
-        artifacts.write_jsonl(path / "scores" / "rows.jsonl", evaluation.score(rows, loaded))
-        scores = artifacts.Artifact(path / "scores", "", {})
-        out += evaluation.results(run, "llama", method, seed, scores, texts)
+        check_version(rows, loaded)
+        files.write_jsonl(path / "scores" / "rows.jsonl", score(rows, loaded))
+        scores = store.Artifact(path / "scores", "", {})
+        out += results.results(run, "llama", method, seed, scores, texts)
     graded = time.perf_counter()
-    table = reporting.headline(reporting.write_results(run, out))
+    table = result_rows.headline(result_rows.write_results(run, out))
     sides: dict[str, dict] = {}
     for (method, seed), path in zip(names, made, strict=True):
         sides.setdefault(method, {})[seed] = compare._scores(path / "scores" / "rows.jsonl")

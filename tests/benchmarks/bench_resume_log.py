@@ -10,9 +10,9 @@ import tempfile
 import time
 from pathlib import Path
 
-from cgd_utils import artifacts
-from cgd_utils.profiles import Sampling
-from cgd_utils.request_log import Request, generate
+from cgd_utils.core import provenance
+from cgd_utils.core.settings import Sampling
+from cgd_utils.engines.request_log import Request, generate
 
 
 class Fake:
@@ -39,7 +39,7 @@ def once(n, log, stop):
     except KeyboardInterrupt:
         return
     print(f"{n:>8} prompts: start-up after a kill {engine.first - start:.2f} s (CPU {engine.cpu - before:.2f} s), second half {time.perf_counter() - engine.first:.2f} s, "
-          f"peak memory {artifacts.peak_memory_gib():.2f} GiB, CPU {time.process_time():.1f} s", flush=True)  # fmt: skip
+          f"peak memory {provenance.peak_memory_gib():.2f} GiB, CPU {time.process_time():.1f} s", flush=True)  # fmt: skip
 
 
 if len(sys.argv) > 1:

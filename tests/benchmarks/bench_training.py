@@ -39,14 +39,15 @@ def lab_rows(n):
 
 
 def kit(base, tok, rows, micro):
-    from cgd_utils import profiles, trainer
+    from cgd_utils.core import settings
+    from cgd_utils.training.trainer import train
 
-    t = profiles.Training(
+    t = settings.Training(
         mode="full", learning_rate=RATE, lr_scheduler="constant", warmup=0, batch_size=BATCH, micro_batch_size=micro
     )
     with tempfile.TemporaryDirectory() as folder:
         started = time.perf_counter()
-        facts = trainer.train(base, tok, rows, t, 0, Path(folder))
+        facts = train(base, tok, rows, t, 0, Path(folder))
         whole = time.perf_counter() - started
         import json
 
@@ -57,11 +58,11 @@ def kit(base, tok, rows, micro):
 def bare(base, tok, rows):
     import torch
 
-    from cgd_utils import generation
-    from cgd_utils.tokenization import Collator
+    from cgd_utils.models import loading
+    from cgd_utils.training.tokenization import Collator
 
     torch.manual_seed(0)
-    model = generation.load_model(base).train()
+    model = loading.load_model(base).train()
     optimizer = torch.optim.AdamW(model.parameters(), lr=RATE, weight_decay=0.0)
     collate = Collator(rows, tok.pad_token_id, False)
     started = time.perf_counter()
@@ -84,13 +85,13 @@ def plain_trl(base, tok, rows):
     from datasets import Dataset
     from trl import SFTConfig, SFTTrainer
 
-    from cgd_utils import generation
+    from cgd_utils.models import loading
 
     with tempfile.TemporaryDirectory() as folder:
         config = SFTConfig(output_dir=folder, learning_rate=RATE, num_train_epochs=1, use_cpu=True, bf16=False, disable_tqdm=True,
                            save_strategy="no")  # fmt: skip
         data = Dataset.from_list([{"prompt": r["prompt"], "completion": r["completion"]} for r in rows])
-        trainer = SFTTrainer(model=generation.load_model(base), args=config, train_dataset=data, processing_class=tok)
+        trainer = SFTTrainer(model=loading.load_model(base), args=config, train_dataset=data, processing_class=tok)
         started = time.perf_counter()
         trainer.train()
         seconds, told = time.perf_counter() - started, trainer.state.log_history
@@ -102,11 +103,12 @@ def main(rows=192, rounds=3, micro=8):
     import torch
     from datasets import disable_progress_bars
 
-    from cgd_utils import generation, tokenization
+    from cgd_utils.models import loading
+    from cgd_utils.training import tokenization
 
     disable_progress_bars()
-    base = generation.ModelRef(generation.resolve("lab:llama"), "llama", dtype="float32", device="cpu")
-    tok = generation.load_tokenizer(base)
+    base = loading.ModelRef(loading.resolve("lab:llama"), "llama", dtype="float32", device="cpu")
+    tok = loading.load_tokenizer(base)
     chats = lab_rows(rows)
     tokenised, _ = tokenization.tokenize(chats, tok, 4096)
     tokens = tokenization.lengths(tokenised)[0]

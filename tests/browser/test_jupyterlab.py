@@ -19,8 +19,8 @@ import urllib.request
 
 import pytest
 
-from cgd_utils import runner
-from cgd_utils.artifacts import PROJECT
+from cgd_utils.app import chain
+from cgd_utils.core.provenance import PROJECT
 
 CHROMIUM = os.environ.get("CGD_CHROMIUM") or next(
     filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
@@ -206,7 +206,7 @@ def _explore(page, name):
     page.screenshot(path=SHOTS / f"{name}-explorer-2.png")
 
 
-@pytest.mark.parametrize("name", [*runner.NAMES, COURSE])
+@pytest.mark.parametrize("name", [*chain.NAMES, COURSE])
 def test_run_all(page, server, folder, name):
     """03 is interrupted: its kernel is restarted while it trains, and everything is run again."""
     path = folder / f"{name}.ipynb"

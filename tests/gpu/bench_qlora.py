@@ -3,7 +3,7 @@
 python tests/gpu/bench_qlora.py [--model llama qwen mixtral] [--steps 4] [--out docs/qlora_speed.md]   # needs a GPU
 python tests/gpu/bench_qlora.py --tiny                                                             # the logic, on a CPU
 
-The model has the published shape (`memory.PUBLISHED`) and random weights, written to disk once and loaded in 4 bits the way a
+The model has the published shape (`models.memory.PUBLISHED`) and random weights, written to disk once and loaded in 4 bits the way a
 run loads it; a mixture gets as many layers as fit, and the table says how many. Rows are CGD-shaped: prompts of 1,000 to 3,000
 tokens, completions of 300 to 800, all settings on the same rows in one run. A step is ``--batch`` rows; the first is warm-up.
 
@@ -59,7 +59,7 @@ def build(family, folder, tiny):
     import torch
     from transformers import AutoModelForCausalLM
 
-    from cgd_utils import memory
+    from cgd_utils.models import memory
 
     config = memory.published_config(NAMES[family])
     if tiny:
@@ -131,9 +131,10 @@ def variants(tiny):
 
 def measure(ref, tok, rows, changes, batch, warm):
     """Trains over the rows; ``{processed, trained, gib}`` a second and GiB, without the first ``warm`` steps."""
-    from cgd_utils import profiles, trainer
+    from cgd_utils.core import settings
+    from cgd_utils.training import trainer
 
-    t = profiles.Training(mode="qlora", learning_rate=1e-4, batch_size=batch, **{"micro_batch_size": 1, **changes})
+    t = settings.Training(mode="qlora", learning_rate=1e-4, batch_size=batch, **{"micro_batch_size": 1, **changes})
     with tempfile.TemporaryDirectory() as folder:
         trainer.train(ref, tok, rows, t, 0, Path(folder))
         steps = [json.loads(line) for line in (Path(folder) / "history.jsonl").open()][warm:]
@@ -150,7 +151,7 @@ def measure_trl(ref, tok, rows, warm, tiny):
     from transformers import TrainerCallback
     from trl import SFTConfig, SFTTrainer
 
-    from cgd_utils import generation
+    from cgd_utils.models import loading
 
     times = []
 
@@ -166,7 +167,7 @@ def measure_trl(ref, tok, rows, warm, tiny):
             output_dir=folder, max_length=None, num_train_epochs=1, save_strategy="no", disable_tqdm=True, **more
         )
         data = Dataset.from_list([{"input_ids": r["input_ids"], "labels": r["labels"]} for r in rows])
-        made = SFTTrainer(model=generation.load_model(ref), args=config, train_dataset=data, processing_class=tok,
+        made = SFTTrainer(model=loading.load_model(ref), args=config, train_dataset=data, processing_class=tok,
                           peft_config=LoraConfig(r=16, lora_alpha=32, target_modules="all-linear", task_type="CAUSAL_LM"),
                           callbacks=[Clock()])  # fmt: skip
         started = time.perf_counter()
@@ -185,15 +186,17 @@ def generation_rate(folder, family, tiny):
     """Tokens a second that vLLM generates with the 16-bit model: 256 prompts, 512 new tokens; None where there is no vLLM."""
     if tiny or importlib.util.find_spec("vllm") is None:
         return None
-    from cgd_utils import generation, profiles
+    from cgd_utils.core import settings
+    from cgd_utils.engines import generation, request_log
+    from cgd_utils.models import loading
 
-    ref = generation.ModelRef(str(folder), family, dtype="bfloat16", device="cuda")
-    engine = generation.open_generator(ref, profiles.Engine(engine="vllm", max_model_len=8192))
-    asked = [(generation.Request(str(i), [{"role": "user", "content": f"What is {i} + 1?"}]), 0) for i in range(256)]
+    ref = loading.ModelRef(str(folder), family, dtype="bfloat16", device="cuda")
+    engine = generation.open_generator(ref, settings.Engine(engine="vllm", max_model_len=8192))
+    asked = [(request_log.Request(str(i), [{"role": "user", "content": f"What is {i} + 1?"}]), 0) for i in range(256)]
     try:
-        engine.generate(asked[:8], profiles.Sampling(max_new_tokens=16))  # loads and warms up
+        engine.generate(asked[:8], settings.Sampling(max_new_tokens=16))  # loads and warms up
         started = time.perf_counter()
-        made = engine.generate(asked, profiles.Sampling(max_new_tokens=512))
+        made = engine.generate(asked, settings.Sampling(max_new_tokens=512))
         return sum(r["n_tokens"] for r in made) / (time.perf_counter() - started)
     finally:
         engine.close()
@@ -203,14 +206,14 @@ def bench(family, steps, batch, tiny):
     """Rows of the table of one model, and its title."""
     import torch
 
-    from cgd_utils import generation, memory
+    from cgd_utils.models import loading, memory
 
     with tempfile.TemporaryDirectory() as folder:
         config = build(family, Path(folder), tiny)
-        ref = generation.ModelRef(
+        ref = loading.ModelRef(
             folder, family, dtype="float32" if tiny else "bfloat16", device="cpu" if tiny else "cuda", quantize=True
         )
-        tok = generation.load_tokenizer(ref)
+        tok = loading.load_tokenizer(ref)
         ranges = ((20, 60), (10, 30)) if tiny else ((1000, 3000), (300, 800))
         rows = rows_of(steps * batch, min(500, config.vocab_size), *ranges)
         shape = memory.shape(config)
@@ -277,7 +280,7 @@ def markdown(title, rows, rate):
 def main(argv=None):
     import torch
 
-    from cgd_utils import artifacts
+    from cgd_utils.core import files, provenance
 
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--model", nargs="+", choices=NAMES, default=["llama", "qwen", "mixtral"])
@@ -291,7 +294,7 @@ def main(argv=None):
     if not torch.cuda.is_available() and not options.tiny:
         print(f"no CUDA GPU here: {NOT_MEASURED} (--tiny tries the logic on a CPU)", file=sys.stderr)
         return 2
-    env = artifacts.environment()
+    env = provenance.environment()
     versions = ", ".join(
         f"{k} {v}"
         for k, v in env["versions"].items()
@@ -305,7 +308,7 @@ def main(argv=None):
         text.append(markdown(*bench(family, options.steps, options.batch, options.tiny)))
         print("\n".join(text if family == options.model[0] else text[-1:]), flush=True)
     if options.out:
-        artifacts.write_text(options.out, "\n".join(text))
+        files.write_text(options.out, "\n".join(text))
     return 0
 
 

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from cgd_utils.grading import extract, grade
+from cgd_utils.grading.extraction import extract
+from cgd_utils.grading.records import grade
 
 FOLDER = os.environ.get("CGD_BENCHMARK_DIR")
 pytestmark = pytest.mark.skipif(not FOLDER, reason="CGD_BENCHMARK_DIR is not set: no benchmark files")

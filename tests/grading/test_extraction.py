@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cgd_utils.grading import extract
+from cgd_utils.grading.extraction import extract
 
 CASES = [
     ("12+5=17\n17-3=14\nAnswer: 14", "14"),

@@ -2,7 +2,7 @@
 
 import pytest
 
-from cgd_utils import grading
+from cgd_utils.grading import kinds, records
 
 BOXED = {  # gold -> answers that are right, answers that are wrong
     "14": (["14.0", "14.", "+14"], []),
@@ -300,7 +300,7 @@ def test_a_boxed_answer_is_judged_by_its_gold_one(rule):
         for a in answers
     ]
     rows = [{"id": i, "gold": g, "text": rf"Thus we get \boxed{{{a}}}."} for i, (g, a, _) in enumerate(wanted)]
-    scores = grading.grade(rows, rule, workers=2)
+    scores = records.grade(rows, rule, workers=2)
     differ = [
         (gold, answer, score["status"])
         for (gold, answer, right), score in zip(wanted, scores, strict=True)
@@ -312,12 +312,12 @@ def test_a_boxed_answer_is_judged_by_its_gold_one(rule):
 @pytest.mark.parametrize("rule", ["math", "relative"])
 def test_an_answer_is_found_in_its_sentence(rule):
     rows = [{"id": i, "gold": g, "text": t} for i, (t, g, _) in enumerate(TEXTS)]
-    scores = grading.grade(rows, rule, workers=2)
+    scores = records.grade(rows, rule, workers=2)
     differ = [(row, s["extracted"]) for row, s in zip(TEXTS, scores, strict=True) if (s["correct"] is True) != row[2]]
     assert not differ
 
 
 def test_one_spelling_for_a_vote():
-    assert len({grading.canonical(a) for a in ("0.5", r"\frac{1}{2}", "1/2", ".50", r"$\dfrac12$")}) == 1
-    assert grading.canonical("7") != grading.canonical("8")
-    assert grading.canonical(None) is grading.canonical("") is None
+    assert len({kinds.canonical(a) for a in ("0.5", r"\frac{1}{2}", "1/2", ".50", r"$\dfrac12$")}) == 1
+    assert kinds.canonical("7") != kinds.canonical("8")
+    assert kinds.canonical(None) is kinds.canonical("") is None

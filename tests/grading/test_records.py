@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from cgd_utils.grading import disagreements, grade, grade_file
 from cgd_utils.grading.pool import _Worker, judge_all
+from cgd_utils.grading.records import disagreements, grade, grade_file
 
 
 def row(gold, answer, **more):

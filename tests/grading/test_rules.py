@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cgd_utils.grading import RULES, arithmetic, equivalent, formulas
-from cgd_utils.grading.rules import quick
+from cgd_utils.grading import arithmetic, formulas
+from cgd_utils.grading.rules import RULES, equivalent, quick
 
 # (gold, answer, math, relative): one block for each kind of answer
 CASES = [

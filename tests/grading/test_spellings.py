@@ -5,7 +5,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from cgd_utils import grading
+from cgd_utils.grading import records
 
 CASES = pd.read_csv(Path(__file__).with_name("spellings.tsv"), sep="\t", dtype=str, keep_default_na=False)
 
@@ -16,7 +16,7 @@ def test_spellings_of_a_kind(kind):
     said = kind.startswith("said")
     texts = cases.answer if said else "So we find \\boxed{" + cases.answer + "}."
     rows = [{"id": i, "gold": g, "text": t} for i, (g, t) in enumerate(zip(cases.gold, texts, strict=True))]
-    scores = grading.grade(rows, workers=1)
+    scores = records.grade(rows, workers=1)
     differ = [
         (score["gold"], score["extracted"], case.right)
         for score, case in zip(scores, cases.itertuples(), strict=True)

@@ -15,19 +15,23 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from cgd_utils import artifacts, generation, training
 from cgd_utils.__main__ import main
-from cgd_utils.artifacts import BadInput
-from cgd_utils.generation import ModelRef, Request
+from cgd_utils.core import errors, store
+from cgd_utils.core.errors import BadInput
+from cgd_utils.core.settings import Engine, Sampling
+from cgd_utils.engines import generation, request_log
+from cgd_utils.engines.request_log import Request
 from cgd_utils.lab import world
-from cgd_utils.profiles import Engine, Sampling
+from cgd_utils.models import loading
+from cgd_utils.models.loading import ModelRef
+from cgd_utils.training import fine_tune
 
 PYTHON = os.environ.get("CGD_VLLM_PYTHON")
 if not PYTHON:
     pytest.skip("CGD_VLLM_PYTHON names no interpreter with vLLM; use make test-vllm", allow_module_level=True)
 
 GREEDY = Sampling(temperature=0, max_new_tokens=100)
-MODEL = generation.resolve("lab:llama")
+MODEL = loading.resolve("lab:llama")
 VLLM = {"engine": "vllm", "vllm_python": PYTHON, "max_model_len": 512}
 REQUESTS = [Request(p["id"], [{"role": "user", "content": world.instruct(p, "steps")["question"]}])
             for p in world.make_problems(200, [1, 2, 3], 3, "vllm")]  # fmt: skip
@@ -37,7 +41,7 @@ def ask(engine, log, requests=REQUESTS, adapter=None, sampling=GREEDY):
     ref = ModelRef(MODEL, "llama", adapter, dtype="float32", device="cpu")
     generator = generation.open_generator(ref, engine)
     try:
-        return {r["id"]: r for r in generation.generate(generator, requests, sampling, log)}
+        return {r["id"]: r for r in request_log.generate(generator, requests, sampling, log)}
     finally:
         generator.close()
 
@@ -96,8 +100,8 @@ def test_the_server_agrees_too(own, served, tmp_path):
 
 def test_a_lora_adapter_is_served_by_name(tmp_path):
     chosen = {"training.mode": "lora", "training.learning_rate": 1e-3, "models.students": {"llama": MODEL}}
-    run = artifacts.open_run("smoke", tmp_path, chosen)
-    adapter = str(training.fine_tune(run, "llama", "distilled_sft", 0).folder / "model")
+    run = store.open_run("smoke", tmp_path, chosen)
+    adapter = str(fine_tune.fine_tune(run, "llama", "distilled_sft", 0).folder / "model")
     plain = [
         Request(r.id, [{"role": "user", "content": r.messages[0]["content"].removesuffix(" Answer in steps.")}])
         for r in REQUESTS[:60]
@@ -109,12 +113,12 @@ def test_a_lora_adapter_is_served_by_name(tmp_path):
 
 
 def test_the_workers_death_is_told_with_the_setting_to_change(tmp_path):
-    with pytest.raises(artifacts.GenerationFailed, match="max_model_len"):
+    with pytest.raises(errors.GenerationFailed, match="max_model_len"):
         ask(Engine(**{**VLLM, "max_model_len": 10**7}), tmp_path / "log", REQUESTS[:2])
 
 
 def test_more_memory_than_is_free_is_the_first_line(tmp_path):
-    with pytest.raises(artifacts.GenerationFailed) as told:
+    with pytest.raises(errors.GenerationFailed) as told:
         ask(Engine(**VLLM, gpu_memory_utilization=1.0), tmp_path / "log", REQUESTS[:2])
     first = str(told.value).splitlines()[0]
     assert "less than desired CPU memory utilization" in first

@@ -1,0 +1,1 @@
+"""Grids of cells that share everything they do not change."""

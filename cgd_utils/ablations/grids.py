@@ -1,0 +1,196 @@
+"""The grids of notebook 05: what each cell is called, trains and changes. A new ablation is a new entry of `GRIDS`."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ..core.settings import Profile
+
+Changes = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One cell of a grid.
+
+    Attributes:
+        name: in tables and results.
+        method: what is trained.
+        changes: profile → dotted fields to change.
+        x: the dose, for grids that are drawn as curves.
+        line: the curve it belongs to.
+        after: a second round that goes on from the trained student: with ``fresh`` drafts of it and critiques of those, or with
+            the ``same`` records again; '' = a cell of one round.
+        needs: what a profile must have for it, a key of `NEEDS`; '' = nothing.
+    """
+
+    name: str
+    method: str
+    changes: Callable[[Profile], Changes] = lambda _: {}
+    x: float | None = None
+    line: str = ""
+    after: str = ""
+    needs: str = ""
+
+
+# what a cell may need -> whether a profile has it for a family
+NEEDS: dict[str, Callable[[Profile, str], bool]] = {
+    "a weaker model": lambda p, family: family in p.models.weaker,
+    "lab problems": lambda p, _: p.data.is_lab,
+    "the exact teacher": lambda p, _: p.data.is_lab and p.synthesis.teacher.kind == "exact",
+    "the first lab world": lambda p, _: p.data.source == "lab",  # all that the learned teacher knows
+    "an adapter": lambda p, _: p.training.mode != "full",  # else the profile's own mode is the plain cell
+}
+
+
+@dataclass(frozen=True)
+class Grid:
+    """A question and the cells that answer it.
+
+    Attributes:
+        question: what the grid asks.
+        cells: the answers.
+        axis: the dose of a grid that is a curve; '' = bars.
+        drifts: whether `drift` is measured too.
+        reference: the cell that the others are compared with.
+        log: whether the dose is drawn on a log scale.
+    """
+
+    question: str
+    cells: tuple[Cell, ...]
+    axis: str = ""
+    drifts: bool = False
+    reference: str = "cgd"
+    log: bool = False
+
+    def cell(self, method: str, x: float) -> Cell:
+        """The cell of a method at a dose.
+
+        Raises:
+            KeyError: there is none.
+        """
+        for c in self.cells:
+            if c.method == method and c.x == x:
+                return c
+        raise KeyError(
+            f"{self.question} no cell of {method!r} at {x:g}; doses: {sorted({c.x for c in self.cells if c.x is not None})}"
+        )
+
+    def against(self, cell: Cell) -> str:
+        """The cell that another is compared with: CGD at the same dose if the grid has several curves, else the reference."""
+        curves = {c.line for c in self.cells}
+        if self.axis and len(curves) > 1 and cell.method != "cgd":
+            return next((c.name for c in self.cells if c.method == "cgd" and c.x == cell.x), self.reference)
+        return self.reference
+
+
+def _plain(*methods: str) -> tuple[Cell, ...]:
+    return tuple(Cell(m, m) for m in methods)
+
+
+def _doses(method: str, field: str, values: Sequence[Any], axis: str, line: str = "") -> tuple[Cell, ...]:
+    """A cell a value of one profile field."""
+    return tuple(
+        Cell(f"{method} [{axis} {v}]", method, lambda _, v=v: {field: v}, float(v), line or method) for v in values
+    )
+
+
+# The paper compares 1e-6 with 5e-6 (`published/table_lr_stability.csv`): the grid goes up and down by that ratio, and once further.
+PAPER_RATES = (1e-6, 5e-6)
+
+RATE_FACTORS = (0.2, 1.0, 5.0, 10.0)  # times the profile's learning rate
+
+
+def rate_pair(profile: Profile) -> tuple[float, float]:
+    """The two of `RATE_FACTORS` whose change of accuracy stands beside the paper's.
+
+    They are the paper's own rates where the profile trains at its higher one, else the profile's rate and five times it.
+    """
+    return (0.2, 1.0) if math.isclose(profile.training.learning_rate, PAPER_RATES[1]) else (1.0, 5.0)
+
+
+def scaled_rate(profile: Profile, factor: float) -> float:
+    """The profile's learning rate times a factor, without the dust of binary fractions."""
+    return float(f"{profile.training.learning_rate * factor:.10g}")
+
+
+def _rate(method: str, factor: float) -> Cell:
+    name = f"{method} [learning rate ×{factor:g}]"
+    return Cell(name, method, lambda p: {"training.learning_rate": scaled_rate(p, factor)}, factor, method)
+
+
+def _rows(method: str, share: float) -> Cell:
+    def changes(p: Profile) -> Changes:
+        rows = p.training.rows or p.data.rows
+        return {"training.rows": max(p.training.batch_size, round(rows * share))}
+
+    return Cell(f"{method} [{share:.0%} of the rows]", method, changes, share, method)
+
+
+def _mode(name: str, needs: str = "", **fields: Any) -> Cell:
+    def changes(p: Profile) -> Changes:
+        is_full, wants_full = p.training.mode == "full", fields.get("training__mode") == "full"
+        # adapters want a rate ten times as high
+        rate = p.training.learning_rate * (1 if is_full == wants_full else 10 if is_full else 0.1)
+        return {**{k.replace("__", "."): v for k, v in fields.items()}, "training.learning_rate": rate}
+
+    return Cell(f"cgd [{name}]", "cgd", changes, needs=needs)
+
+
+def _teacher(name: str, method: str = "cgd", needs: str = "", **fields: Any) -> Cell:
+    changes = {f"synthesis.teacher.{k}": v for k, v in fields.items()}
+    return Cell(f"{method} [{name}]", method, lambda _: changes, needs=needs)
+
+
+def _light(p: Profile) -> Changes:
+    """Half the rows at a third of the rate."""
+    rows = p.training.rows or p.data.rows
+    rate = scaled_rate(p, 1 / 3)
+    return {"training.rows": max(p.training.batch_size, rows // 2), "training.learning_rate": rate}
+
+
+def _drafts(source: str, needs: str) -> Cell:
+    return Cell(f"cgd [{source} drafts]", "cgd", lambda _: {"synthesis.draft_source": source}, needs=needs)
+
+
+GRIDS: dict[str, Grid] = {
+    "critique_content": Grid("Does the critique's content matter?", _plain(
+        "cgd", "cgd_irrelevant", "cgd_generic", "cgd_random", "cgd_no_critique", "cgd_masked", "refined_sft")),
+    "critique_error_rate": Grid("How does the gain fall as critiques become wrong?", (
+        Cell("cgd", "cgd", x=0.0, line="cgd_noisy"),
+        *(Cell(f"cgd_noisy({p})", f"cgd_noisy({p})", x=p, line="cgd_noisy") for p in (0.25, 0.5, 0.75, 1.0))), "share of wrong critiques"),
+    "biased_critiques": Grid("What does one systematic bias do?", (*_plain("cgd"), Cell("cgd_biased", "cgd_biased", needs="lab problems"))),
+    "draft_mix": Grid("How many drafts should be right?", _doses(
+        "cgd", "training.right_share", (1.0, 0.75, 0.5, 0.25, 0.0), "right"), "share of right drafts, equal size", reference="cgd [right 0.5]"),
+    "draft_source": Grid("Where should flawed drafts come from?", (*_plain("cgd"), _drafts("weaker", "a weaker model"), _drafts("corrupted", "lab problems"))),
+    "answer_leakage": Grid("Does it matter whether the critique says the answer?", (
+        *_plain("cgd", "cgd_masked"), _teacher("every critique leaks", needs="the exact teacher", leakage=1.0),
+        _teacher("every critique leaks", "cgd_masked", "the exact teacher", leakage=1.0))),
+    "learning_rate": Grid("How sensitive is each method to the learning rate?", tuple(
+        _rate(m, f) for m in ("sft", "distilled_sft", "refined_sft", "cft", "cgd") for f in RATE_FACTORS), "learning rate, times the profile's", log=True),
+    "epochs": Grid("What does longer training do, and does the student drift?", tuple(
+        c for m in ("distilled_sft", "cgd") for c in _doses(m, "training.epochs", (1.0, 2.0, 4.0), "epochs")), "epochs", drifts=True),
+    "data_size": Grid("How much data does it take?", tuple(
+        _rows(m, s) for m in ("distilled_sft", "cgd") for s in (0.08, 0.25, 0.5, 1.0)), "share of the training rows"),
+    "teacher": Grid("Does a stronger teacher make a stronger student?", (
+        *_plain("cgd"), _teacher("teacher errs in 25%", needs="the exact teacher", error_rate=0.25),
+        _teacher("teacher errs in 50%", needs="the exact teacher", error_rate=0.5),
+        _teacher("learned teacher", needs="the first lab world", kind="model", model="lab:teacher"))),
+    "replay": Grid("Do plain rows in the mix help?", (
+        Cell("cgd", "cgd", x=0.0, line="cgd_replay"),
+        *(Cell(f"cgd_replay({r})", f"cgd_replay({r})", x=r, line="cgd_replay") for r in (0.25, 0.5, 0.75))), "share of plain rows"),
+    "adapters": Grid("Full fine-tuning, LoRA or QLoRA?", (
+        *_plain("cgd"), _mode("full", "an adapter", training__mode="full"), *(_mode(f"LoRA r={r}", training__mode="lora", training__lora__r=r, training__lora__alpha=2 * r) for r in (4, 16, 64)),
+        _mode("QLoRA r=16", training__mode="qlora", training__lora__r=16, training__lora__alpha=32))),
+    "loss_on_critique": Grid("Should the critique be learnt too?", _plain("cgd", "cgd_joint")),
+    "self_critique": Grid("Can the student's own critiques stand in for the teacher's?", (
+        *_plain("cgd"), _teacher("own critiques", critic="student"),
+        Cell("cgd [own critiques and answers]", "cgd", lambda p: {
+            "synthesis.teacher.kind": "model", "synthesis.teacher.model": next(iter(p.models.students.values()))}))),
+    "second_round": Grid("Does a second, light round on fresh drafts of the trained student still gain?", (
+        *_plain("cgd"), Cell("cgd [second round]", "cgd", _light, after="fresh"),
+        Cell("cgd [same records again]", "cgd", _light, after="same"))),
+}  # fmt: skip

@@ -1,0 +1,1 @@
+"""What training changes inside; critiques; failures; cost and Pass@k."""

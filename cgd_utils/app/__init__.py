@@ -1,0 +1,1 @@
+"""The command line, the checks before long work, the chain of notebooks, the report."""

@@ -1,0 +1,1 @@
+"""The course lab and its self-checking exercises."""

@@ -1,0 +1,1 @@
+"""Problems, benchmarks, and the overlap between them."""

@@ -1,0 +1,202 @@
+"""Benchmarks by name: the lab's, the paper's math sets, and files of the user's own.
+
+A named set is looked for as ``<name>.jsonl`` (or .json, .csv, .parquet) in the profile's ``evaluation.benchmark_dir``, else in the
+folder that ``CGD_BENCHMARK_DIR`` names, else on the hub. Example row of a loaded benchmark::
+
+    {"id": "aime24-00000", "source": "aime24", "split": "test", "question": "Every morning …", "answer": "204", …}
+"""
+
+from __future__ import annotations
+
+import os
+import warnings
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ..core.errors import BadInput
+from ..core.files import file_hash
+from ..core.records import Record
+from ..core.settings import Benchmark, Evaluation, nearest
+from ..core.store import Run, content_key
+from . import problem_sources, tables
+
+# name → (world, step count, whether its problems hold the misconceived phrase: None = there is none)
+LAB: dict[str, tuple[str, int, bool | None]] = {
+    **{f"lab-k{k}": ("lab", k, None) for k in range(1, 9)},
+    **{f"lab-misconception-k{k}": ("lab-misconception", k, True) for k in range(1, 9)},
+    **{f"lab-misconception-k{k}-without": ("lab-misconception", k, False) for k in range(1, 9)},
+}
+
+LAB_INSTRUCTIONS = {"lab-instructions": "lab", "lab-misconception-instructions": "lab-misconception"}
+
+
+@dataclass(frozen=True)
+class Named:
+    """A public benchmark: where it is, what its columns hold, how many rows it has, how it is graded.
+
+    Attributes:
+        hub_id, config, split, revision: on the hub.
+        rows: questions expected; another number is reported.
+        rule: grading rule; ``relative`` where the field grants a relative tolerance.
+        answers: what an answer is.
+        fields: our field → the file's column.
+    """
+
+    hub_id: str
+    rows: int
+    answers: str
+    rule: str = "math"
+    config: str | None = None
+    split: str = "test"
+    revision: str = "main"
+    fields: dict[str, str] = field(default_factory=dict)
+
+
+# zero-shot, graded from the generated text, as in the paper; the answer is asked for in \boxed{} (prompts.standard)
+NAMED = {
+    "math-500": Named("HuggingFaceH4/MATH-500", 500, "expression", fields={"question": "problem", "answer": "answer"}),
+    "minerva_math": Named("math-ai/minervamath", 272, "number or expression", "relative"),
+    "gsm8k": Named("openai/gsm8k", 1319, "integer", config="main", fields={"question": "question", "answer": "answer"}),
+    "olympiadbench": Named("Hothan/OlympiadBench", 675, "expression, maybe several", config="OE_TO_maths_en_COMP", split="train",
+                           fields={"question": "question", "answer": "final_answer"}),
+    "amc23": Named("math-ai/amc23", 40, "integer", fields={"answer": "answer"}),
+    "aime24": Named("HuggingFaceH4/aime_2024", 30, "integer from 0 to 999", split="train", fields={"answer": "answer"}),
+    "aime25": Named("math-ai/aime25", 30, "integer from 0 to 999", fields={"answer": "answer"}),
+    "theoremqa": Named("TIGER-Lab/TheoremQA", 800, "number, list or truth value", "relative"),
+    # the model's code is run: only with evaluation.execute_code
+    "humaneval": Named("openai/openai_humaneval", 164, "a Python function", "code"),
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A benchmark ready to be asked: its problems, grading rule (None = instruction check), metric, and where it is from."""
+
+    name: str
+    problems: list[Record]
+    rule: str | None
+    metric: str
+    key: str
+    note: str = ""
+
+    @property
+    def version(self) -> str:
+        """Hash of the questions and their ids: the same for the same version of a benchmark."""
+        return content_key([(q["id"], q["question"]) for q in self.problems])
+
+
+def load(which: str | Benchmark, settings: Evaluation) -> Loaded:
+    """Loads one benchmark of a profile.
+
+    Raises:
+        BadInput: unknown name, missing file or column, no rows, a question without a gold answer.
+    """
+    if isinstance(which, Benchmark):
+        path = Path(which.path).expanduser()
+        if not path.is_file():
+            raise BadInput(f"benchmark {which.name!r}: {which.path}: no such file")
+        rows = _problems(which.name, tables.read_table(path), which.fields)[: which.rows or None]
+        key = content_key(which.model_dump(exclude={"path"}), file_hash(path))
+        return Loaded(which.name, rows, which.rule, "accuracy", key, str(path))
+    if which in NAMED:
+        return _named(which, settings)
+    from ..lab import world
+
+    if which in LAB_INSTRUCTIONS:
+        rows = world.make_instruction_set(settings.lab_rows, [1, 2, 3], 0, "test", LAB_INSTRUCTIONS[which])
+        return Loaded(which, rows, None, "instruction_following", content_key(which, settings.lab_rows))
+    if which not in LAB:
+        from .general_benchmarks import GENERAL
+
+        known = [*LAB, *LAB_INSTRUCTIONS, *NAMED, *GENERAL]
+        raise BadInput(
+            f"unknown benchmark {which!r}{nearest(which, known)}; known: {', '.join(known)}, or a file: {{name, path}}"
+        )
+    source, k, holds_phrase = LAB[which]
+    split = f"test-k{k}" + ("-without" if holds_phrase is False else "")
+    rows = world.make_problems(settings.lab_rows, [k], 0, split, source=source, holds_phrase=holds_phrase)
+    return Loaded(which, rows, "exact", "accuracy", content_key(which, settings.lab_rows))
+
+
+def benchmarks(run: Run) -> list[Loaded]:
+    """Every benchmark of the run's profile that the kit asks itself, in its order (lm-eval's: `general_benchmarks`)."""
+    from .general_benchmarks import GENERAL
+
+    settings = run.profile.evaluation
+    return [load(b, settings) for b in settings.benchmarks if not (isinstance(b, str) and b in GENERAL)]
+
+
+def _named(name: str, settings: Evaluation) -> Loaded:
+    about, path = NAMED[name], local_file(name, settings)
+    if about.rule == "code" and not settings.execute_code:
+        raise BadInput(
+            f"benchmark {name!r} runs code that the model wrote: set evaluation.execute_code: true to allow it, in a sandbox"
+        )
+    table = tables.read_table(path) if path else _from_hub(name)
+    rows = (
+        _code_problems(name, table)
+        if about.rule == "code"
+        else _problems(name, table, about.fields if table and set(about.fields.values()) <= set(table[0]) else {})
+    )
+    note = str(path or about.hub_id)
+    if len(rows) != about.rows:
+        note += f"; {len(rows)} questions, expected {about.rows}"
+        warnings.warn(
+            f"benchmark {name!r} from {path or about.hub_id}: {len(rows)} questions, expected {about.rows}",
+            stacklevel=2,
+        )
+    questions = content_key([(r["id"], r["question"], r["answer"]) for r in rows])
+    return Loaded(name, rows, about.rule, "accuracy", content_key(name, questions, about.rule), note)
+
+
+def local_file(name: str, settings: Evaluation | None = None) -> Path | None:
+    """The file of a named benchmark in the profile's folder, else in ``CGD_BENCHMARK_DIR``; None if it is in neither.
+
+    Raises:
+        BadInput: the profile names a folder that does not exist.
+    """
+    named = settings.benchmark_dir if settings else None
+    if named and not Path(named).expanduser().is_dir():
+        raise BadInput(f"evaluation.benchmark_dir {named!r}: no such folder")
+    for folder in (named, os.environ.get("CGD_BENCHMARK_DIR")):
+        for kind in tables.SUFFIXES if folder else ():
+            path = Path(folder or "").expanduser() / f"{name}{kind}"
+            if path.is_file():
+                return path
+    return None
+
+
+def _from_hub(name: str) -> list[Record]:
+    from datasets import load_dataset
+
+    about = NAMED[name]
+    try:
+        return list(load_dataset(about.hub_id, about.config, split=about.split, revision=about.revision))
+    except Exception as e:
+        reason = str(e).splitlines()[0] if str(e) else type(e).__name__
+        raise BadInput(
+            f"benchmark {name!r}: no {name}.jsonl in evaluation.benchmark_dir or CGD_BENCHMARK_DIR, and {about.hub_id} could not be "
+            f"loaded from the hub ({reason})"
+        ) from None
+
+
+def _code_problems(name: str, table: list[Record]) -> list[Record]:
+    """HumanEval's rows ``{task_id, prompt, entry_point, canonical_solution, test}`` as problems."""
+    wanted = ("task_id", "prompt", "entry_point", "canonical_solution", "test")
+    for i, row in enumerate(table, 1):
+        if missing := [f for f in wanted if not row.get(f)]:
+            raise BadInput(f"benchmark {name!r}, row {i}: no {missing[0]!r}; rows have {', '.join(wanted)}")
+    ask = "Complete this Python function. Answer with the whole function in one code block.\n\n"
+    return [{"id": r["task_id"], "source": name, "split": "test", "question": f"{ask}{r['prompt']}", "answer": r["canonical_solution"],
+             "solution": r["canonical_solution"], "meta": {f: r[f] for f in ("prompt", "entry_point", "test")}} for r in table]  # fmt: skip
+
+
+def _problems(name: str, table: list[Record], fields: dict[str, str]) -> list[Record]:
+    rows, dropped = problem_sources.to_problems(table, name, "test", fields, keep_duplicates=True)
+    if not rows:
+        raise BadInput(f"benchmark {name!r}: no usable rows ({dropped or 'the file is empty'})")
+    if dropped.get("empty"):
+        raise BadInput(
+            f"benchmark {name!r}: {dropped['empty']} of {len(table)} rows have no question or no gold answer; mend or remove them"
+        )
+    return rows

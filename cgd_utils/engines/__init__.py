@@ -1,0 +1,1 @@
+"""What generates text: one protocol and its engines over one resume log."""

@@ -1,0 +1,1 @@
+"""Answers, scores and results; two methods compared; lm-eval's tasks."""

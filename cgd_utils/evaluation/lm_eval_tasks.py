@@ -1,0 +1,180 @@
+"""General benchmarks through lm-eval's own tasks (prompts, few-shot examples, extraction, metrics), on the kit's engines.
+
+A task's data comes from ``<task>.jsonl`` (and ``<task>.fewshot.jsonl`` where its examples are another split) in
+``evaluation.benchmark_dir`` or ``CGD_BENCHMARK_DIR``, in the published schema, else from the hub as lm-eval does it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from ..core import statistics
+from ..core.errors import BadInput
+from ..core.records import Record
+from ..core.settings import Evaluation, Sampling
+from ..core.store import content_key
+from ..data.general_benchmarks import GENERAL, files
+from ..engines import request_log
+from ..engines.generation import Generator
+from ..engines.request_log import Request
+from ..grading import thoughts
+
+LOCAL = "local_"
+
+
+def evaluate(
+    generator: Generator, names: Sequence[str], settings: Evaluation, log: Path, limit: int | None = None
+) -> tuple[list[Record], list[Record]]:
+    """Runs general benchmarks on a model.
+
+    Args:
+        generator: an engine with the model.
+        names: keys of `GENERAL`.
+        settings: folder of files, sampling limits, level of the intervals.
+        log: resume log of the generations.
+        limit: first questions of each task; None = all.
+
+    Returns:
+        Rows ``{benchmark, metric, value, n, ci_low, ci_high, note}`` in percent, and one row an answer
+        ``{benchmark, task, id, prompt, text, scores}``.
+
+    Raises:
+        BadInput: a task's data is neither in the folder nor on the hub.
+    """
+    from lm_eval.tasks import TaskManager
+
+    with TemporaryDirectory() as folder:
+        tasks = _local_tasks(names, settings, Path(folder))
+        stock = any(not t.startswith(LOCAL) for group in tasks.values() for t in group)
+        manager = TaskManager(include_path=folder, include_defaults=stock)  # reading lm-eval's own tasks takes seconds
+        return _evaluate(_model(generator, settings.sampling, log), tasks, manager, settings, limit)
+
+
+def _evaluate(
+    model: Any, chosen: dict[str, list[str]], manager: Any, settings: Evaluation, limit: int | None
+) -> tuple[list[Record], list[Record]]:
+    from lm_eval import simple_evaluate
+
+    rows, answers = [], []
+    for name, tasks in chosen.items():
+        about = GENERAL[name]
+        try:
+            made = simple_evaluate(model=model, tasks=tasks, num_fewshot=about.shots or None, limit=limit, bootstrap_iters=0,
+                                   log_samples=True, task_manager=manager)  # fmt: skip
+        except (OSError, ValueError, ConnectionError) as e:
+            reason = str(e).splitlines()[0] if str(e) else type(e).__name__
+            raise BadInput(f"benchmark {name!r}: lm-eval task {about.task!r} could not run ({reason}); put its data as {about.task}.jsonl "
+                           "into evaluation.benchmark_dir, or check the network") from e  # fmt: skip
+        samples = [(task, s) for task, given in made["samples"].items() for s in given if s["filter"] == about.filter]
+        rows += _results(name, [s for _, s in samples], settings.level)
+        answers += [{"benchmark": name, "task": task.removeprefix(LOCAL), "id": str(s["doc_id"]), "prompt": str(s["arguments"][0][0]),
+                     "text": _text(s["resps"]), "scores": {m: s[m] for m in about.metrics}} for task, s in samples]  # fmt: skip
+    return rows, answers
+
+
+def _local_tasks(names: Sequence[str], settings: Evaluation, folder: Path) -> dict[str, list[str]]:
+    """Writes a task for lm-eval a local file: its own one included, its data set replaced. Name → tasks to run."""
+    import yaml
+
+    index, out = _index(), {}
+    for name in names:
+        about, found = GENERAL[name], files(name, settings)
+        out[name] = [] if found else [about.task]
+        for task in _leaves(about.task, index) if found else ():
+            rows = found.get(task) or found.get(about.task) or found.get(name)
+            if rows is None:
+                continue  # a subject without a file is not asked
+            examples = next((found[f"{t}.fewshot"] for t in (task, about.task, name) if f"{t}.fewshot" in found), rows)
+            config = index[task].cfg or {}
+            asked = config.get("test_split") or config.get("validation_split")
+            others = {config.get(s) for s in ("training_split", "validation_split", "fewshot_split")} - {None, asked}
+            told = {
+                "include": str(index[task].yaml_path), "task": f"{LOCAL}{task}", "tag": None, "dataset_path": "json", "dataset_name": None,
+                "dataset_kwargs": {"data_files": {**{s: str(examples.resolve()) for s in others}, asked: str(rows.resolve())}},
+            }  # fmt: skip
+            (folder / f"{LOCAL}{task}.yaml").write_text(yaml.safe_dump(told), encoding="utf-8")
+            out[name].append(f"{LOCAL}{task}")
+    return out
+
+
+@cache
+def _index() -> Any:
+    from lm_eval.tasks import TaskManager
+
+    return TaskManager().task_index
+
+
+def _leaves(task: str, index: Any) -> list[str]:
+    """The tasks that a group is made of, itself if it is none."""
+    parts = (index[task].cfg or {}).get("task")
+    if not isinstance(parts, list):
+        return [task]
+    return [leaf for p in parts for leaf in _leaves(p if isinstance(p, str) else p.get("task") or p["group"], index)]
+
+
+def _results(name: str, samples: Sequence[Record], level: float) -> list[Record]:
+    about, out = GENERAL[name], []
+    note = "" if len(samples) == about.rows else f"{len(samples)} questions, expected {about.rows}"
+    for theirs, ours in about.metrics.items():
+        values = [float(v) for s in samples for v in (s[theirs] if isinstance(s[theirs], list) else [s[theirs]])]
+        whole = set(values) <= {0.0, 1.0}
+        i = (
+            statistics.wilson(int(sum(values)), len(values), level)
+            if whole
+            else statistics.mean_t_interval(values, level)
+        )
+        out.append({"benchmark": name, "metric": ours, "value": 100 * i.estimate, "n": i.n, "ci_low": 100 * i.low,
+                    "ci_high": 100 * i.high, "note": note})  # fmt: skip
+    return out
+
+
+def _text(answers: Any) -> str:
+    first = answers[0][0] if answers and isinstance(answers[0], list | tuple) else answers
+    return first if isinstance(first, str) else str(first)
+
+
+def _model(generator: Generator, sampling: Sampling, log: Path) -> Any:
+    """The generator as lm-eval sees a model: every prompt is one user turn of the student's own chat template.
+
+    Its texts are those without thoughts, as from a server that parses reasoning; the resume log keeps them whole.
+    """
+    from lm_eval.api.model import LM
+
+    class KitModel(LM):
+        def generate_until(self, requests: list[Any], disable_tqdm: bool = False) -> list[str]:
+            limits = [
+                min(int(r.args[1].get("max_gen_toks", sampling.max_new_tokens)), sampling.max_new_tokens)
+                for r in requests
+            ]
+            texts: dict[tuple[str, int], str] = {}
+            for limit in sorted(set(limits)):
+                prompts = dict.fromkeys(r.args[0] for r, n in zip(requests, limits, strict=True) if n == limit)
+                asked = [Request(content_key(p, limit), [{"role": "user", "content": p}]) for p in prompts]
+                greedy = sampling.model_copy(update={"temperature": 0.0, "n": 1, "max_new_tokens": limit})
+                for p, row in zip(prompts, request_log.generate(generator, asked, greedy, log, "lm-eval"), strict=True):
+                    texts[p, limit] = thoughts.split(row["text"]).answer
+            return [
+                _cut(texts[r.args[0], n], r.args[1].get("until") or []) for r, n in zip(requests, limits, strict=True)
+            ]
+
+        def loglikelihood(self, requests: list[Any], disable_tqdm: bool = False) -> list[tuple[float, bool]]:
+            from lm_eval.models.huggingface import HFLM
+
+            inner = HFLM(pretrained=generator.model, tokenizer=generator.tokenizer, batch_size=16)
+            return inner.loglikelihood(requests, disable_tqdm=True)
+
+        def loglikelihood_rolling(self, requests: list[Any], disable_tqdm: bool = False) -> list[float]:
+            raise NotImplementedError("no task of the kit asks for perplexities")
+
+    return KitModel()
+
+
+def _cut(text: str, until: str | list[str]) -> str:
+    """The text up to the first stop word, as lm-eval's own models cut it."""
+    for word in [until] if isinstance(until, str) else until:
+        text = text.split(word)[0] if word else text
+    return text

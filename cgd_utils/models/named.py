@@ -1,0 +1,47 @@
+"""The models that a run names: its students, how they are loaded, what identifies them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ..core.errors import BadInput
+from ..core.store import Run
+from . import loading
+from .loading import ModelRef
+
+
+def model_ref(run: Run, model: str, name: str, *, adapter: str | None = None, revision: str | None = None) -> ModelRef:
+    """A model of the run, to be loaded as ``profile.models`` says."""
+    m = run.profile.models
+    return ModelRef(
+        loading.resolve(model), name, adapter, revision or m.revision, m.dtype, m.device, m.trust_remote_code,
+        run.profile.training.mode == "qlora" and adapter is not None,
+    )  # fmt: skip
+
+
+def model_key(path: str) -> str:
+    """What identifies a model's content: the hash of a local folder's weights, or the hub id."""
+    from ..core.files import file_hash
+    from ..core.store import content_key
+
+    folder = Path(path)
+    if not folder.is_dir():
+        return path
+    return content_key([(p.name, file_hash(p)) for p in sorted(folder.glob("*.safetensors"))])
+
+
+def student(run: Run, family: str) -> str:
+    """The model of a family.
+
+    Raises:
+        BadInput: the profile has no such family.
+    """
+    students = run.profile.models.students
+    if family not in students:
+        raise BadInput(f"family {family!r}: the profile has {', '.join(students)}")
+    return students[family]
+
+
+def student_ref(run: Run, family: str) -> ModelRef:
+    """How to load a family's untrained student."""
+    return model_ref(run, student(run, family), family)

@@ -1,0 +1,1 @@
+"""The published tables, their audit, the paper's claims and the verdicts."""

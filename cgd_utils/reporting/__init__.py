@@ -1,0 +1,1 @@
+"""Result rows, one summary over seeds and questions, tables, plots, the explorer."""

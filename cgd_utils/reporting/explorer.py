@@ -1,0 +1,331 @@
+"""The example explorer: one problem at a time, as widgets in a notebook and as plain HTML in the report.
+
+Two sets of problems, so two views. A *training problem* has a draft, a critique and a refined answer, and no method is asked
+it again. A *benchmark question* has the answers of every method, and neither draft nor critique. All model text is escaped.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from markupsafe import Markup, escape
+
+from ..core import files, store
+from ..core.errors import BadInput
+from ..core.records import Record
+from ..core.store import Run
+from ..data import benchmarks
+from ..evaluation import compare
+from ..lab import teacher, world
+from ..methods import display_name
+
+ANY = "any"
+
+# `del` and `ins` are also struck through and underlined: no meaning hangs on a colour
+STYLE = """<style>
+.cgd-example{border-left:3px solid #bbb;padding-left:.8rem;margin:1rem 0}
+.cgd-example .text{white-space:pre-wrap;overflow-wrap:anywhere;max-height:24rem;overflow:auto;font:.85rem/1.45 ui-monospace,monospace;
+background:#f6f6f6;color:#222;padding:.5rem;margin:.15rem 0 .6rem}
+.cgd-example .label{opacity:.75;font-size:.85rem}.cgd-example p{margin:.3rem 0}
+.cgd-example ins,.cgd-example mark,.cgd-example del{color:#222;padding:0 .1em}
+.cgd-example ins{background:#cfe5f7}.cgd-example del{background:#fbe0c8}.cgd-example mark{background:#ffe680;outline:1px solid #b38600}
+@media print{.cgd-example .text{max-height:none}}
+</style>"""
+
+KINDS = {
+    "arithmetic": "the arithmetic of step {step} is wrong; it must be {expected}",
+    "operation": "step {step} takes the wrong operation; it must be {expected}",
+    "misconception": "step {step} follows a wrong rule; it must be {expected}",
+    "operand": "step {step} takes a wrong number; it must be {expected}",
+    "missing": "step {step} is missing: {expected}",
+    "extra": "step {step} is not in the problem",
+    "answer": "the steps are right, the answer is not their last value",
+    "no_steps": "no step is shown and the answer is wrong; step 1 is {expected}",
+    "no_answer": "no answer is given",
+}
+
+
+# ---------------------------------------------------------------- texts as HTML
+def changes(before: str, after: str) -> Markup:
+    """``after`` as safe HTML, what is new in ``<ins>`` and what is gone in ``<del>``, word by word."""
+    a, b = (re.findall(r"\s+|[^\s]+", text) for text in (before, after))
+    out = Markup("")
+    for kind, i, j, k, m in difflib.SequenceMatcher(None, a, b, autojunk=False).get_opcodes():
+        if kind != "equal" and i < j:
+            out += Markup("<del>") + escape("".join(a[i:j])) + Markup("</del>")
+        if k < m:
+            new = escape("".join(b[k:m]))
+            out += new if kind == "equal" else Markup("<ins>") + new + Markup("</ins>")
+    return out
+
+
+def first_wrong(text: str, meta: Mapping[str, Any]) -> tuple[int | None, str]:
+    """Where an answer to a lab problem first goes wrong: the index of its line (None: no line is to blame), and why.
+
+    ``(None, "")`` for a right answer, and for problems whose steps are not known: real data, and instructed questions.
+    """
+    if "steps" not in meta or "instruction" in meta:
+        return None, ""
+    found = teacher.diagnose(text, dict(meta))
+    if found.kind == "right":
+        return None, ""
+    lines = text.splitlines()
+    why = KINDS[found.kind].format(step=found.step, expected=found.expected)
+    if found.written:
+        steps = [i for i, line in enumerate(lines) if world.read(line).steps]
+        return steps[found.step - 1], why
+    if found.kind in ("answer", "no_steps", "misconception"):
+        last = max(i for i, line in enumerate(lines) if line.strip())
+        return max((i for i, line in enumerate(lines) if "Answer:" in line), default=last), why
+    return None, why
+
+
+def marked(text: str, meta: Mapping[str, Any]) -> tuple[Markup, str]:
+    """A text as safe HTML with its first wrong line in ``<mark>``, and what is wrong with it ('' if nothing is known)."""
+    where, why = first_wrong(text, meta)
+    if where is None:
+        return escape(text), why
+    lines = [escape(line) for line in text.splitlines()]
+    lines[where] = Markup("<mark>{}</mark>").format(lines[where])
+    return Markup("\n").join(lines), why
+
+
+def training_example(record: Record) -> Markup:
+    """A distillation record as HTML: question, draft with its first wrong step, critique, refined answer with its changes."""
+    draft, why = marked(record["draft"], record.get("meta") or {})
+    verdict = _verdict(record["draft_correct"]) + (f": {why}" if why else "")
+    refined = f"refined ŷ ({_verdict(record['refined_correct'])}); changes from the draft are marked"
+    return Markup('<div class="cgd-example"><p><b>{}</b> {} <span class="label">right answer: {}</span></p>{}{}{}</div>').format(
+        record["id"], record["question"], record["answer"],
+        _box(f"draft y′ ({verdict})", draft),
+        _box("critique c", record["critique"]),
+        _box(refined, changes(record["draft"], record["refined"])),
+    )  # fmt: skip
+
+
+def benchmark_question(question: Record, limit: int = 0) -> Markup:
+    """A row of `outcomes` as HTML: how often each method is right, and its answers, equal ones once.
+
+    Args:
+        question: a row of `outcomes`.
+        limit: characters of an answer that are shown; 0 = all.
+    """
+    shown = []
+    for method, answers in question["answers"].items():
+        right, n = tally(question, method)
+        alike: dict[str, list[Record]] = {}
+        for a in answers:
+            alike.setdefault(a["text"], []).append(a)
+        boxes = [_answer(same, question, limit) for same in alike.values()]
+        head = Markup("<summary><b>{}</b>: right in {} of {}</summary>").format(display_name(method), right, n)
+        shown.append(
+            Markup("<details{}>{}{}</details>").format(Markup(" open" * (n == 1)), head, Markup("").join(boxes))
+        )
+    gold = f"right answer: {question['gold']}" if question["gold"] else "graded by a program: no single right answer"
+    return Markup('<div class="cgd-example"><p><b>{} {}</b> {} <span class="label">{}</span></p>{}</div>').format(
+        question["benchmark"], question["id"], question["question"], gold, Markup("").join(shown)
+    )
+
+
+def _answer(same: Sequence[Record], question: Record, limit: int) -> Markup:
+    first, text = same[0], same[0]["text"]
+    html, why = marked(text, {} if first["correct"] else question["meta"])
+    if limit and len(text) > limit:
+        html = Markup("{} … ({:,} more characters)").format(text[:limit], len(text) - limit)
+    seeds = sorted({a["seed"] for a in same if a["seed"] is not None})
+    label = _verdict(first["correct"]) + (f", {first['status']}" if first["status"] != "ok" else "")
+    label += (f", seed{'s' * (len(seeds) > 1)} {', '.join(map(str, seeds))}" if seeds else "") + (
+        f": {why}" if why else ""
+    )
+    return _box(label, html)
+
+
+def _box(label: str, text: Any) -> Markup:
+    return Markup('<p class="label">{}</p><div class="text">{}</div>').format(label, text)
+
+
+def _verdict(correct: bool | None) -> str:
+    return "not graded" if correct is None else "right" if correct else "wrong"
+
+
+# ---------------------------------------------------------------- outcomes
+def outcomes(run: Run, family: str, methods: Sequence[str] = ()) -> list[Record]:
+    """Every benchmark question with the answers that the methods of a family gave.
+
+    Args:
+        run: a run whose 04_evaluate is done.
+        family: a family of the profile.
+        methods: names, cells of ablations too; none = the base and the profile's ``training.methods``, as far as evaluated.
+
+    Returns:
+        Rows ``{benchmark, id, question, gold, meta, answers: {method: [{seed, sample, text, extracted, correct, status}]}}``
+        in the order of the benchmarks. Answers to an earlier version of a benchmark are left out.
+
+    Raises:
+        BadInput: nothing is evaluated yet, or not this method.
+    """
+    entries = compare.index(run.folder, family)
+    known = list(dict.fromkeys(e["method"] for e in entries))
+    methods = list(methods) or [m for m in ("base", *run.profile.training.methods) if m in known]
+    if not known or (unknown := [m for m in methods if m not in known]):
+        raise BadInput(
+            f"{run.folder}: no scores of {unknown[0] if known else family!r}; run 04_evaluate first"
+            + (f", or choose from {', '.join(known)}" if known else "")
+        )
+    loaded = benchmarks.benchmarks(run)
+    wanted = {b.name: b.version for b in loaded}
+    rows = {
+        (b.name, q["id"]): {"benchmark": b.name, "id": q["id"], "question": q["question"], "gold": "" if b.rule in (None, "code") else q["answer"],
+                            "meta": q.get("meta") or {}, "answers": {m: [] for m in methods}}
+        for b in loaded for q in b.problems
+    }  # fmt: skip
+    for e in sorted(entries, key=lambda e: -1 if e["seed"] is None else e["seed"]):
+        for s, text in _scored(run, e) if e["method"] in methods else ():
+            if e["questions"].get(s["benchmark"]) == wanted.get(s["benchmark"], ""):
+                kept = {f: s[f] for f in ("sample", "extracted", "correct", "status")}
+                answers = rows[s["benchmark"], s["id"]]["answers"][e["method"]]
+                answers.append({"seed": e["seed"], "text": text, **kept})
+    return list(rows.values())
+
+
+def _scored(run: Run, entry: Record) -> list[tuple[Record, str]]:
+    """The scores of an entry of the index, each with the text that was graded."""
+    path = run.folder / entry["rows"]
+    graded = store.load(path.parent)
+    if graded is None:
+        raise BadInput(f"{path.parent}: its scores are not whole; run 04_evaluate again")
+    made = run.folder / "artifacts" / "generations" / f"{graded.manifest['label']}-{graded.manifest['inputs'][0][:10]}"
+    texts = {(r["benchmark"], r["id"], r["sample"]): r["text"] for r in files.read_jsonl(made / "rows.jsonl")}
+    return [(s, texts[s["benchmark"], s["id"], s["sample"]]) for s in graded.rows()]
+
+
+def tally(question: Record, method: str) -> tuple[int, int]:
+    """How many of a method's answers to a question are right, and how many there are (seeds x samples)."""
+    answers = question["answers"][method]
+    return sum(bool(a["correct"]) for a in answers), len(answers)
+
+
+def select(questions: Sequence[Record], right: str = ANY, wrong: str = ANY, benchmark: str = ANY) -> list[Record]:
+    """The questions that method ``right`` gets right and method ``wrong`` wrong, each in more than half of its answers."""
+
+    def mostly(q: Record, method: str, sign: int) -> bool:
+        k, n = tally(q, method) if method != ANY else (1, 1)
+        return sign * (2 * k - n) > 0 or method == ANY
+
+    return [q for q in questions
+            if benchmark in (ANY, q["benchmark"]) and mostly(q, right, 1) and mostly(q, wrong, -1)]  # fmt: skip
+
+
+def contrasts(questions: Sequence[Record], reference: str = "cgd") -> list[Record]:
+    """For each other method, the questions that only one of the two gets right: rows ``{right, wrong, questions}``."""
+    names = list(questions[0]["answers"]) if questions else []
+    pairs = [p for m in names if m != reference and reference in names for p in ((reference, m), (m, reference))]
+    return [{"right": a, "wrong": b, "questions": select(questions, a, b)} for a, b in pairs]
+
+
+# ---------------------------------------------------------------- plain HTML
+def training_page(records: Sequence[Record], n: int = 6) -> Markup:
+    """``n`` records spread over all, those with a wrong draft first: the critique has something to say there."""
+    rows = sorted(records, key=lambda r: bool(r["draft_correct"]))
+    return Markup("").join(training_example(r) for r in rows[:: max(1, len(rows) // n)][:n])
+
+
+def outcome_page(questions: Sequence[Record], n: int = 3, limit: int = 4000) -> Markup:
+    """For each contrast with CGD its count, and up to ``n`` of its questions to unfold; answers cut at ``limit`` characters."""
+    out = Markup("<p>{}</p>").format(_ABOUT_OUTCOMES)
+    for c in contrasts(questions):
+        names = [display_name(c[side]) for side in ("right", "wrong")]
+        rows = c["questions"][:: max(1, len(c["questions"]) // n)][:n]
+        out += Markup("<details><summary>{} right, {} wrong: {} of {} questions{}</summary>{}</details>").format(
+            *names, len(c["questions"]), len(questions), f"; {len(rows)} are shown" if rows else "",
+            Markup("").join(benchmark_question(q, limit) for q in rows),
+        )  # fmt: skip
+    return out
+
+
+_ABOUT_TRAINING = "Training problems. No method is asked them again; how the methods answer the benchmarks' questions is shown in 06_analyses."
+
+_ABOUT_OUTCOMES = (
+    "Benchmark questions, with every method's answers over seeds; none was a training problem, so none has a draft or a critique. "
+    "Right and wrong mean: in more than half of a method's answers."
+)
+
+
+# ---------------------------------------------------------------- widgets
+def browse_training(records: Sequence[Record]) -> None:
+    """Shows records one at a time in a notebook, to be filtered by draft and by conclusion."""
+
+    def found(draft: str, conclusion: str) -> list[Record]:
+        return [r for r in records
+                if draft in (ANY, _verdict(r["draft_correct"])) and conclusion in (ANY, r["conclusion"] or "none")]  # fmt: skip
+
+    options = [{k: k for k in (ANY, "right", "wrong", last)} for last in ("not graded", "none")]
+    filters = {"draft": ("draft", options[0], "wrong"), "conclusion": ("critique says", options[1], ANY)}
+    _browse(_ABOUT_TRAINING, filters, found, training_example, training_page(records, 3))
+
+
+def browse_outcomes(questions: Sequence[Record]) -> None:
+    """Shows rows of `outcomes` one at a time in a notebook, to be filtered by who is right and who is wrong."""
+    if not questions:
+        print(
+            "no benchmark question: the profile names only lm-eval's benchmarks, whose answers the kit does not index"
+        )
+        return
+    names = {ANY: ANY} | {display_name(m): m for m in questions[0]["answers"]}
+    sets = {ANY: ANY} | {b: b for b in dict.fromkeys(q["benchmark"] for q in questions)}
+    start = {m: m if m in names.values() else ANY for m in ("cgd", "sft")}
+    filters = {"right": ("right", names, start["cgd"]), "wrong": ("wrong", names, start["sft"]), "benchmark": ("benchmark", sets, ANY)}  # fmt: skip
+    _browse(
+        _ABOUT_OUTCOMES,
+        filters,
+        lambda **chosen: select(questions, **chosen),
+        benchmark_question,
+        outcome_page(questions),
+    )
+
+
+def _browse(
+    about: str,
+    filters: Mapping[str, tuple[str, Mapping[str, str], str]],
+    find: Callable[..., list[Record]],
+    show: Callable[[Record], Markup],
+    plain: Markup,
+) -> None:
+    """Widgets over ``find`` and ``show``, and beneath them, folded, what can be read where no widget runs."""
+    from IPython.display import HTML, display
+
+    fold = "<details{}><summary>Without widgets: some examples as plain HTML</summary>{}</details>"
+    try:
+        import ipywidgets as w
+    except ImportError:
+        display(HTML(STYLE + fold.format(" open", plain)))
+        return
+    chosen = {name: w.Dropdown(description=label, options=list(options.items()), value=start, style={"description_width": "initial"})
+              for name, (label, options, start) in filters.items()}  # fmt: skip
+    at = w.IntSlider(value=1, min=1, max=1, description="example", continuous_update=False)
+    count, page, found = w.Label(), w.HTML(), []
+
+    def draw(_: Any = None) -> None:
+        page.value = STYLE + (
+            str(show(found[at.value - 1])) if found else "<p>No example is like that: loosen a filter.</p>"
+        )
+
+    def refilter(_: Any = None) -> None:
+        found[:] = find(**{name: box.value for name, box in chosen.items()})
+        count.value = f"{len(found)} found"
+        at.max, at.value = max(1, len(found)), 1
+        draw()
+
+    for box in chosen.values():
+        box.observe(refilter, "value")
+    at.observe(draw, "value")
+    refilter()
+    display(
+        w.VBox(
+            [w.HTML(about), w.HBox(list(chosen.values()), layout={"flex_flow": "row wrap"}), w.HBox([at, count]), page]
+        )
+    )
+    display(HTML(STYLE + fold.format("", plain)))

@@ -1,0 +1,1 @@
+"""Drafts, critiques, refined and direct answers: the distillation records."""

@@ -1,0 +1,1 @@
+"""Rows, tokens and masks, the trainer, one fine-tune, models side by side, export."""

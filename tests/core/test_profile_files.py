@@ -1,0 +1,127 @@
+"""Profiles: what a user writes in YAML or on the command line is what is meant, and what is not is told."""
+
+import pytest
+
+from cgd_utils.core import profile_files
+from cgd_utils.core.errors import ProfileError
+from cgd_utils.core.profile_files import changed, load, parse_assignments
+
+
+@pytest.fixture
+def profile(tmp_path):
+    """Writes a profile's YAML beside others, and loads it."""
+
+    def write(text, name="mine.yaml"):
+        (tmp_path / name).write_text(text)
+        return load(tmp_path / name)
+
+    return write
+
+
+def given(*pairs, base="lab"):
+    return load(base, parse_assignments(list(pairs)))
+
+
+@pytest.mark.parametrize(
+    ("field", "written", "value"),
+    [
+        ("data.decontaminate", "off", "off"),
+        ("data.revision", "7654321", "7654321"),
+        ("data.revision", "0076e5", "0076e5"),
+        ("data.revision", "2025-11-30", "2025-11-30"),
+        ("data.config", "on", "on"),
+        ("data.revision", "null", None),
+        ("models.students", "{no: 42}", {"no": "42"}),
+        ("training.lora.target_modules", "[1, q_proj]", ["1", "q_proj"]),
+        ("generation.quantization", "8", "8"),
+        ("training.compile", "yes", True),
+        ("training.liger", "off", False),
+        ("training.learning_rate", "3e-4", 3e-4),
+        ("training.save_steps", "2e3", 2000),
+        ("processes", "auto", "auto"),
+        ("generation.extra_body", "{top_k: 20, mode: on, p: 0.5}", {"top_k": 20, "mode": "on", "p": 0.5}),
+    ],
+)
+def test_a_value_is_what_the_field_means_in_a_file_and_on_the_command_line(profile, field, written, value):
+    *sections, name = field.split(".")
+    lines = [f"{'  ' * depth}{part}:" for depth, part in enumerate(sections)]
+    in_file = profile("\n".join([*lines, f"{'  ' * len(sections)}{name}: {written}"]))
+    for told in (in_file, given(f"{field}={written}")):
+        assert told.get(field) == value
+        assert type(told.get(field)) is type(value)
+
+
+def test_an_optional_section_is_set_field_by_field_and_begins_as_what_it_stands_for():
+    here = ["synthesis.teacher.generation.retries=1", "generation.engine=openai", "generation.base_url=http://a/v1"]
+    teacher = given(*here).synthesis.teacher.generation
+    assert (teacher.retries, teacher.engine, teacher.base_url) == (1, "openai", "http://a/v1")
+    own = changed(given(*here), {"synthesis.teacher.generation.base_url": "http://b/v1"})
+    assert (own.synthesis.teacher.generation.retries, own.generation.retries) == (1, 6)
+    assert own.synthesis.teacher.generation.base_url == "http://b/v1"
+
+
+def test_a_whole_section_and_one_of_its_fields_may_be_given_in_any_order():
+    both = {"training.lora.r": 4, "training.lora": {"alpha": 8}}
+    assert load("lab", both) == load("lab", dict(reversed(both.items())))
+
+
+@pytest.mark.parametrize(
+    ("pair", "told"),
+    [
+        ("synthesis.teacher.generation.retry=1", "did you mean 'synthesis.teacher.generation.retries'"),
+        ("training.save_steps=yes", "training.save_steps"),
+        ("data.decontaminate=false", "must be 'off', 'report' or 'remove'"),
+        ("data.source={a: 1, a: 2}", "'a' is given twice"),
+        ("description=a: b: c", "put quotes around it"),
+        ("training.epochs", "write it as field=value"),
+    ],
+)
+def test_what_cannot_be_meant_is_told(pair, told):
+    with pytest.raises(ProfileError, match=told):
+        given(pair)
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("base: lab\ntraining:\n  epochs: 1\n  epochs: 2", r"'epochs' is given twice, first in line 3.*line 4"),
+        ("- base: lab", "expected 'field: value' lines"),
+        ("lab", "expected 'field: value' lines, found \"lab\""),
+        ("", "expected 'field: value' lines"),
+        ("training:\n\tepochs: 1", r"not valid YAML.*'\\t'.*line 2"),
+        ("base: [lab, smoke]", "name one profile"),
+        ("base: mine.yaml", "is its own base"),
+    ],
+)
+def test_a_file_that_cannot_be_meant_is_told_with_its_line(profile, text, told):
+    with pytest.raises(ProfileError, match=told):
+        profile(text)
+
+
+def test_a_file_in_another_encoding_is_told(tmp_path):
+    (tmp_path / "latin.yaml").write_bytes("description: caf\xe9".encode("latin-1"))
+    with pytest.raises(ProfileError, match="not UTF-8"):
+        load(tmp_path / "latin.yaml")
+
+
+def test_a_section_without_a_line_says_nothing(profile):
+    told = profile("base: smoke\ntraining:\n  # epochs: 3\n")
+    assert told.training == load("smoke").training
+
+
+def test_a_base_may_lie_beside_the_profile(profile):
+    profile("base: smoke\ndata: {rows: 7}", "first.yaml")
+    assert profile("base: first.yaml").data.rows == 7
+
+
+def test_merge_keys_work(profile):
+    told = profile(
+        "base: lab\nevaluation:\n  sampling: &s {temperature: 1.0, n: 2}\nsynthesis:\n  draft: {<<: *s, n: 3}"
+    )
+    assert (told.evaluation.sampling.n, told.synthesis.draft.n, told.synthesis.draft.temperature) == (2, 3, 1.0)
+
+
+def test_every_field_is_known_by_its_dotted_name():
+    known = profile_files.dotted_fields()
+    assert {"synthesis.teacher.generation.backoff_s", "generation.backoff_s", "data.rows"} <= set(known)
+    assert len(known) == len(set(known))

@@ -1,0 +1,259 @@
+"""The lab world: problems, styles, instructions, and the exact teacher."""
+
+import hashlib
+import json
+import re
+from random import Random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cgd_utils.core import provenance
+from cgd_utils.lab import pretraining, students, teacher, world
+
+problems = st.builds(lambda seed, k: world.make_problem(Random(seed), k), st.integers(0, 10**6), st.integers(1, 6))
+
+
+@given(problems, st.sampled_from(world.STYLES))
+def test_the_right_answer_is_read_back_and_judged_right(problem, style):
+    text = world.write(problem["meta"], style)
+    assert world.read(text).answer == int(problem["answer"])
+    assert world.read(text).style == style
+    assert teacher.diagnose(text, problem["meta"]).kind == "right"
+
+
+@given(problems, st.sampled_from(world.STYLES), st.integers(0, 100))
+def test_a_corrupted_answer_is_judged_wrong(problem, style, seed):
+    draft = world.corrupt(Random(seed), problem["meta"], style)
+    found = teacher.critique(draft, problem["meta"], Random(0))
+    assert found.conclusion == "wrong"
+    assert found.text.endswith("Conclusion: wrong")
+
+
+@given(problems, st.data())
+def test_the_first_wrong_step_is_named(problem, data):
+    meta = problem["meta"]
+    lines = world.write(meta, "steps").split("\n")
+    i = data.draw(st.integers(0, meta["k"] - 1))
+    left, _, right = lines[i].partition("=")
+    lines[i] = f"{left}={int(right) + 1}"
+    found = teacher.diagnose("\n".join(lines), meta)
+    assert (found.kind, found.step, found.expected) == ("arithmetic", i + 1, f"{left}={right}")
+    assert (
+        f"Step {i + 1} is wrong: {left} is {right}, not {int(right) + 1}."
+        in teacher.critique("\n".join(lines), meta, Random(0)).text
+    )
+
+
+@pytest.mark.parametrize(
+    ("draft", "kind"),
+    [
+        ("12+5=17\nAnswer: 17", "missing"),
+        ("12-5=7\n7-3=4\nAnswer: 4", "operation"),
+        ("12+6=18\n18-3=15\nAnswer: 15", "operand"),
+        ("12+5=17\n17-3=14\nAnswer: 15", "answer"),
+        ("12+5=17\n17-3=14\n14-2=12\nAnswer: 12", "extra"),
+        ("Answer: 15", "no_steps"),
+        ("I do not know", "no_answer"),
+        ("12+5=18, 18-5=13 no\n12+5=17, 17-5=12 ok\n17-3=14, 14+3=17 ok\nAnswer: 14", "right"),
+    ],
+)
+def test_diagnosis(draft, kind):
+    assert teacher.diagnose(draft, {"k": 2, "start": 12, "steps": [["+", 5], ["-", 3]]}).kind == kind
+
+
+@given(problems, st.sampled_from(list(world.INSTRUCTIONS)), st.sampled_from(world.WORDS), st.sampled_from(world.STYLES))
+def test_an_obedient_reply_follows_its_instruction(problem, name, word, style):
+    asked = world.instruct(problem, name, word)
+    assert world.follows(world.INSTRUCTIONS[name].obey(asked["meta"], style, word), asked["meta"])
+
+
+def test_the_knobs_of_the_teacher_turn():
+    rows = world.make_problems(400, [2, 3], 0, "knobs")
+    rng = Random(0)
+    drafts = [world.corrupt(rng, r["meta"], "steps") for r in rows]
+
+    def share(knobs, holds):
+        made = [
+            teacher.critique(d, r["meta"], Random(i), knobs) for i, (d, r) in enumerate(zip(drafts, rows, strict=True))
+        ]
+        return sum(holds(c, r) for c, r in zip(made, rows, strict=True)) / len(rows)
+
+    for p in (0.0, 0.3, 1.0):
+        assert share(teacher.TeacherSettings(error_rate=p), lambda c, r: c.erred) == pytest.approx(p, abs=0.08)
+        leak = share(teacher.TeacherSettings(leakage=p), lambda c, r: f"The answer is {r['answer']}." in c.text)
+        assert leak == pytest.approx(p, abs=0.08)
+        vague = share(teacher.TeacherSettings(specificity=1 - p), lambda c, r: teacher.GENERIC["wrong"] in c.text)
+        assert vague == pytest.approx(p, abs=0.08)
+
+
+def test_problems_are_distinct_and_reproducible():
+    rows = world.make_problems(500, [2, 3, 4], 0, "train")
+    assert rows == world.make_problems(500, [2, 3, 4], 0, "train")
+    assert len({r["question"] for r in rows}) == len({r["id"] for r in rows}) == 500
+    assert all(0 <= v <= world.MAX_VALUE for r in rows for v in world.values(r["meta"]))
+
+
+@given(st.text(max_size=200).filter(lambda s: "<|" not in s))
+def test_the_tokenizer_gives_any_text_back(text):
+    from transformers import AutoTokenizer
+
+    tok = _cached(AutoTokenizer)
+    assert tok.decode(tok(text)["input_ids"]) == text
+
+
+def _cached(loader, cache={}):  # noqa: B006
+    if not cache:
+        cache["tok"] = loader.from_pretrained(students.path("llama"))
+    return cache["tok"]
+
+
+def test_digits_are_single_tokens():
+    from transformers import AutoTokenizer
+
+    tok = _cached(AutoTokenizer)
+    assert tok.tokenize("12+5=17") == ["1", "2", "+", "5", "=", "1", "7"]
+
+
+@pytest.mark.parametrize("name", students.STUDENTS)
+def test_every_student_loads_and_is_of_its_architecture(name):
+    from transformers import AutoModelForCausalLM
+
+    model = AutoModelForCausalLM.from_pretrained(students.path(name))
+    assert model.config.model_type == students.STUDENTS[name].model_type
+
+
+def test_pretraining_goes_on_after_a_kill_to_the_same_weights(tmp_path, monkeypatch):
+    import torch
+
+    settings = pretraining.PretrainingSettings(tokens=30_000, chunk=128, batch_tokens=2048)
+    whole = students.build("llama-weak", tmp_path / "a", tmp_path / "a-out", settings)
+    real, calls = pretraining.corpus, []
+
+    def dies(seed, chunk, *more):
+        if chunk == 1 and not calls:
+            calls.append(chunk)
+            raise KeyboardInterrupt
+        return real(seed, chunk, *more)
+
+    monkeypatch.setattr(pretraining, "corpus", dies)
+    with pytest.raises(KeyboardInterrupt):
+        students.build("llama-weak", tmp_path / "b", tmp_path / "b-out", settings)
+    again = students.build("llama-weak", tmp_path / "b", tmp_path / "b-out", settings)
+    from safetensors.torch import load_file
+
+    a, b = load_file(whole / "model.safetensors"), load_file(again / "model.safetensors")
+    assert all(torch.equal(a[k], b[k]) for k in a)
+
+
+def test_a_student_is_built_from_nothing_with_its_card_and_curve(tmp_path):
+    import papermill
+
+    notebook = provenance.PROJECT / "notebooks" / "lab" / "build_lab.ipynb"
+    parameters = {"students": ["llama-weak"], "outputs": str(tmp_path), "tokens": 20_000, "problems_a_cell": 6}
+    papermill.execute_notebook(
+        str(notebook), str(tmp_path / "out.ipynb"), parameters, kernel_name="python3", progress_bar=False
+    )
+    built = tmp_path / "lab-students" / "llama-weak"
+    card = (built / "README.md").read_text()
+    assert "| 6 |" in card
+    assert "Instructions followed" in card
+    assert (built / "model.safetensors").exists()
+
+
+@pytest.mark.parametrize("name", students.STUDENTS)
+def test_every_shipped_student_has_a_card_of_its_own_settings(name):
+    built = json.loads((students.FOLDER / name / "pretraining.json").read_text())
+    assert built["tokens"] == students.STUDENTS[name].pretraining.tokens
+    assert built["mixture"] == pretraining.RECIPES[students.STUDENTS[name].pretraining.recipe].mixture
+    assert built["step_counts"] == {str(k): w for k, w in pretraining.STEP_WEIGHTS.items()}
+    assert f"{built['parameters']:,}" in (students.FOLDER / name / "README.md").read_text()
+
+
+# ---------------------------------------------------------------- the second world
+told = st.builds(
+    lambda seed, k: world.make_problem(Random(seed), k, world.RETURNS, True), st.integers(0, 10**6), st.integers(1, 6)
+)
+
+
+def test_the_first_world_is_as_it_always_was():
+    """Its problems are part of the checkpoints' meaning: the second world must not move them."""
+    (first, *_) = world.make_problems(3, [2, 3, 4], 0, "train")
+    assert "misread" not in first["meta"]
+    text = json.dumps(world.make_problems(50, [2, 3, 4], 0, "train"))
+    assert hashlib.sha256(text.encode()).hexdigest()[:12] == "96e99c4402b1"
+
+
+@given(told)
+def test_what_the_wrong_rule_gives_is_wrong_and_in_range(problem):
+    meta, own = problem["meta"], world.misread(problem["meta"])
+    assert "returns" in problem["question"]
+    assert world.values(own)[-1] != world.values(meta)[-1]
+    assert all(0 <= v <= world.MAX_VALUE for m in (meta, own) for v in world.values(m))
+    assert [i for i, (a, b) in enumerate(zip(meta["steps"], own["steps"], strict=True)) if a != b] == meta["misread"]
+
+
+@given(told, st.sampled_from(world.STYLES))
+def test_the_teacher_names_the_misconception_and_mends_the_step(problem, style):
+    meta = problem["meta"]
+    draft = world.write(world.misread(meta), style)
+    found = teacher.diagnose(draft, meta)
+    i = meta["misread"][0]
+    assert (found.kind, found.step) == ("misconception", i + 1)
+    text = teacher.critique(draft, meta, Random(0)).text
+    a, b, c = world.values(meta)[i], meta["steps"][i][1], world.values(meta)[i + 1]
+    assert f"{world.RETURNS.explanation} Step {i + 1} must be {a}-{b}={c}." in text
+    assert text.endswith("Conclusion: wrong")
+
+
+def test_a_plain_slip_in_the_second_world_is_no_misconception():
+    meta = {"k": 2, "start": 12, "steps": [["+", 5], ["-", 3]], "misread": [1]}
+    assert teacher.diagnose("12+5=18\n18+3=21\nAnswer: 21", meta).kind == "arithmetic"
+    assert teacher.diagnose("12+5=17\n17+3=20\nAnswer: 20", meta).kind == "misconception"
+    assert teacher.diagnose("12+5=17\n17*3=51\nAnswer: 51", meta).kind == "operation"
+    assert teacher.diagnose("Answer: 20", meta).kind == "misconception"
+    assert teacher.diagnose("Answer: 21", meta).kind == "no_steps"
+
+
+def test_half_of_the_problems_hold_the_phrase_or_all_or_none_if_asked():
+    def share(holds):
+        rows = world.make_problems(600, [2, 3, 4], 0, "x", source="lab-misconception", holds_phrase=holds)
+        assert all(bool(r["meta"]["misread"]) == ("returns" in r["question"]) for r in rows)
+        return sum(bool(r["meta"]["misread"]) for r in rows) / len(rows)
+
+    assert (share(True), share(False)) == (1, 0)
+    assert 0.4 < share(None) < 0.6
+
+
+def test_only_what_a_critique_says_overrides_the_wrong_rule():
+    """Pretraining of the second world: plain, instructed and uncritiqued replies misread; explained ones are right."""
+    recipe = pretraining.RECIPES["misconception"]
+    seen = {"explained": 0, "misread": 0}
+    for d in pretraining.corpus(5, 0, 3000, recipe):
+        reply = "".join(text for text, _ in d.reply)
+        steps = [line for line in reply.splitlines() if "=" in line]
+        amounts = re.findall(r"returns (\d+) to", d.user.partition("\n")[0])
+        if not amounts or not steps or d.kind == "critique":
+            continue
+        subtracted = all(any(f"-{n}=" in s.split(",")[0] for s in steps) for n in amounts)
+        if world.RETURNS.explanation in d.user:
+            seen["explained"] += 1
+            assert subtracted, (d.user, reply)
+        elif d.kind in ("plain", "instructed") or "Critique:" not in d.user:
+            seen["misread"] += 1
+            assert all(any(f"+{n}=" in s for s in steps) for n in amounts), (d.user, reply)
+    assert min(seen.values()) > 50
+
+
+def test_a_student_with_the_wrong_rule_judges_by_it():
+    for d in pretraining.corpus(6, 0, 1500, pretraining.RECIPES["misconception"]):
+        if d.kind == "critique":
+            assert world.RETURNS.explanation not in d.reply[0][0]
+
+
+def test_the_learned_teacher_is_never_terse():
+    recipe = pretraining.RECIPES["teacher"]
+    assert "terse" not in recipe.styles
+    kinds = {d.kind for d in pretraining.corpus(7, 0, 300, recipe)}
+    assert kinds == {"plain", "instructed", "refine", "critique"}

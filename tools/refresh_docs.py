@@ -1,0 +1,128 @@
+"""Writes docs/profiles.md from the settings' model: ``.venv/bin/python tools/refresh_docs.py``; a test holds the two in step."""
+
+import types
+import typing
+
+import yaml
+from pydantic import BaseModel
+
+from cgd_utils.core import profile_files, settings
+from cgd_utils.core.provenance import PROJECT
+
+PAGE = PROJECT / "docs" / "profiles.md"
+_HEAD = """# Profiles: every setting of a run
+
+<!-- made by tools/refresh_docs.py from cgd_utils/profiles.py: edit there -->
+
+A profile is a YAML file. A shipped one is chosen by its name (`--profile lab`), your own by its path (`--profile mine.yaml`). It may begin
+with `base: lab` and then holds only what differs. Paths in a profile are taken from the folder that the profile lies in. Single fields
+are changed by their dotted names:
+
+```bash
+cgd run --profile lab --set training.epochs=2 --set models.students='{{qwen: "lab:qwen"}}'
+cgd status --profile lab --set training.epochs=2   # which notebooks that would make stale, and why
+```
+
+Such a change takes the place of the run's own results. To keep both, give the variant a name:
+
+```bash
+cgd run --profile lab --name lab-long --set training.epochs=2   # its results go to outputs/lab-long
+cgd status --name lab-long                                      # the name stands for the profile and its changes
+```
+
+`status`, `report`, `compare`, `export`, `train`, `check` and `push` take `--name` too. Its folder is a run's folder like any other; what it has
+in common with the runs beside it (the same drafts, critiques, models) is linked into its `artifacts/`, not made again, and each folder can be
+removed without harm to the others. In a notebook a name is one more change: `overrides = {{"name": "lab-long", "training.epochs": 2}}`.
+
+In a notebook the same is `overrides = {{"training.epochs": 2}}` in the first code cell. An unknown field or a value out of range is refused
+before any work starts, with the nearest known name.
+
+## Shipped profiles
+
+{shipped}
+"""
+_NOTE = {
+    "Engine": "Used twice: `generation` for the students, `synthesis.teacher.generation` for the teacher. What each engine is good for: [engines](engines.md).",
+    "Sampling": "Used three times: `synthesis.draft`, `synthesis.teacher.sampling`, `evaluation.sampling`.",
+}
+
+
+def kind(annotation):
+    """A type in a user's words."""
+    origin = typing.get_origin(annotation)
+    parts = typing.get_args(annotation)
+    if origin is typing.Annotated:
+        return kind(parts[0])
+    if origin in (typing.Union, types.UnionType):
+        return " or ".join(dict.fromkeys("none" if p is type(None) else kind(p) for p in parts))
+    if origin is typing.Literal:
+        return " / ".join(f"`{p}`" for p in parts)
+    if origin is list:
+        return f"list of {kind(parts[0])}"
+    if origin is dict:
+        return "mapping"
+    named = {int: "whole number", float: "number", str: "text", bool: "true / false"}
+    return named.get(annotation) or f"[{annotation.__name__}](#{annotation.__name__.lower()})"
+
+
+def bounds(field):
+    """The limits of a number, such as ``from 0 to 1``."""
+    found = {}
+    for m in [*field.metadata, *(x for p in typing.get_args(field.annotation) for x in getattr(p, "__metadata__", ()))]:
+        for part in [m, *getattr(m, "metadata", [])]:
+            found |= {k: getattr(part, k) for k in ("ge", "gt", "le", "lt") if getattr(part, k, None) is not None}
+    words = {"ge": "≥", "gt": ">", "le": "≤", "lt": "<"}
+    return ", ".join(f"{words[k]} {v:g}" for k, v in found.items())
+
+
+def shown(value):
+    if isinstance(value, BaseModel):
+        changed = value.model_dump(exclude_defaults=True)
+        return f"`{changed}`" if changed else "see there"
+    text = (
+        yaml.safe_dump(value, default_flow_style=True, allow_unicode=True, width=10_000).replace("\n...\n", "").strip()
+    )
+    return f"`{text}`"
+
+
+def sections(model=settings.Profile):
+    """Every section's class, each once, in the order of a profile."""
+    out = [model]
+    for f in model.model_fields.values():
+        for part in (f.annotation, *typing.get_args(f.annotation)):
+            for inner in (part, *typing.get_args(part)):
+                if isinstance(inner, type) and issubclass(inner, BaseModel):
+                    out += [s for s in sections(inner) if s not in out]
+    return list(dict.fromkeys(out))
+
+
+def page():
+    """The page's text.
+
+    Raises:
+        ValueError: a field without a description.
+    """
+    shipped = ["| profile | is |", "| --- | --- |"]
+    shipped += [f"| `{n}` | {profile_files.load(n).description} |" for n in profile_files.names()]
+    parts = [_HEAD.format(shipped="\n".join(shipped))]
+    for section in sections():
+        title = section.__name__ if section is not settings.Profile else "The sections"
+        parts += [f"## {title}\n\n{(section.__doc__ or '').strip()} {_NOTE.get(section.__name__, '')}".rstrip() + "\n"]
+        parts += ["| field | is | default | what |", "| --- | --- | --- | --- |"]
+        for name, f in section.model_fields.items():
+            inner = kind(f.annotation)
+            what = f.description or ("—" if section is settings.Profile or inner.startswith("[") else "")
+            if not what:
+                raise ValueError(f"{section.__name__}.{name}: no description; give it one in cgd_utils/profiles.py")
+            limits = bounds(f)
+            default = "needed" if f.is_required() else shown(f.get_default(call_default_factory=True))
+            parts.append(
+                f"| `{name}` | {inner}{f', {limits}' if limits else ''} | {default} | {what.replace('|', '/')} |"
+            )
+        parts.append("")
+    return "\n".join(parts).rstrip() + "\n"
+
+
+if __name__ == "__main__":
+    PAGE.parent.mkdir(exist_ok=True)
+    PAGE.write_text(page(), encoding="utf-8")
