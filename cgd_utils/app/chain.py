@@ -160,7 +160,8 @@ def _difference(have: Record, want: Record) -> str:
     why += [f"{a} changed" for a, k in want["inputs"].items() if have["inputs"].get(a) != k]
     why += [f"file {f} changed" for f, h in want["files"].items() if have.get("files", {}).get(f) != h]
     modules = source_code.changed_modules(have["code"], want["code"])
-    why += [f"code of {', '.join(modules)} changed"] if modules else []
+    more = f" and {len(modules) - 3} more" if len(modules) > 3 else ""
+    why += [f"code of {', '.join(modules[:3])}{more} changed"] if modules else []
     if have["notebook"] != want["notebook"]:
         why.append("notebook changed")
     return ", ".join(why)

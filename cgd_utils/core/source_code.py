@@ -271,9 +271,14 @@ def _aliases(node: ast.Import | ast.ImportFrom, inside: str) -> dict[str, str]:
 
 
 def changed_modules(earlier: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
-    """Names of the modules whose reached definitions differ; a module that was only moved or renamed is none."""
+    """Names of the modules whose reached definitions differ; a module that was only moved or renamed is none.
+
+    Those of ``now`` where there are any: a module that is gone shows in those that reached it.
+    """
     unchanged = set(earlier.values()) & set(now.values())
-    return sorted({m for m, h in [*earlier.items(), *now.items()] if h not in unchanged})
+    return sorted(m for m, h in now.items() if h not in unchanged) or sorted(
+        m for m, h in earlier.items() if h not in unchanged
+    )
 
 
 def _hash(*parts: str) -> str:
