@@ -8,7 +8,7 @@ Rows in, rows out, in the order of the input::
 Three rules say what "equals" means (`RULES`):
 
 ``math``
-    mathematical equality as math-verify sees it. Decimals agree if they agree when rounded to six decimals, and to at
+    mathematical equality: by the values of two formulas on their domain, or as math-verify sees it. Decimals agree if they agree when rounded to six decimals, and to at
     least four significant digits. A percent sign may be a unit or a factor: 50% equals 50 and 0.5.
 ``relative``
     as ``math``, but numbers agree within 1e-4 relative, and a number may be off by the factor of a percent (x, x/100,
@@ -26,9 +26,10 @@ unparsable   the answer is no mathematics that math-verify reads: false; or the 
 timeout      the comparison ran out of its wall clock or memory: null
 ===========  =========================================================================================================
 
-Layout: `extraction` (text → answer), `notation` (one spelling for an answer), `kinds` (numbers, lists, words, … read without
-sympy), `arithmetic` (values of simple formulas), `rules` (are two answers equal), `pool` and `worker` (killable processes
-around math-verify), `records` (rows and files).
+Layout: `extraction` (text → answer), `notation` (one spelling for an answer), `phrases` (what words say in it), `kinds`
+(numbers, lists, words, … read without sympy), `arithmetic` (values of simple formulas), `rules` (are two answers equal:
+a row of judges), `formulas` (math-verify's parser and comparison), `values` (equality by values), `pool` and `worker`
+(killable processes around math-verify), `records` (rows and files).
 """
 
 __all__ = ["RULES", "canonical", "disagreements", "equivalent", "extract", "grade", "grade_file"]

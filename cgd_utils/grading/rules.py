@@ -48,13 +48,13 @@ def equivalent(gold: str, answer: str, rule: str = "math") -> bool | None:
 
 def judge(gold: str, answer: str, rule: str) -> Verdict:
     """`equivalent`, with the status that says why: ``ok`` or ``unparsable``."""
-    return _verdict(_Pair(gold, answer, rule, _by_values))
+    return _verdict(_Pair(gold, answer, rule, _ask_math_verify))
 
 
 def quick(gold: str, answer: str, rule: str) -> Verdict | None:
     """`judge` as far as it can be told without sympy; None where math-verify has to look."""
     try:
-        return _verdict(_Pair(gold, answer, rule, _not_yet))
+        return _verdict(_Pair(gold, answer, rule, _ask_later))
     except _Later:
         return None
 
@@ -84,14 +84,16 @@ def _verdict(pair: _Pair) -> Verdict:
 
 
 def _equal(pair: _Pair) -> bool:
-    """Asks the judges in turn. Each says True or False, or None for what is none of its business."""
-    for judges in (JUDGES_OF_TEXT, JUDGES):
-        for judge in judges:
-            verdict = judge(pair)
-            if verdict is not None:
-                return verdict
+    """Asks the judges in turn, each of which says True or False, or None for what it cannot tell; then the last one."""
+    verdict = _first_of(JUDGES_OF_TEXT, pair)
+    if verdict is None:
         pair = _cleaned(pair)
-    return pair.last(pair)
+        verdict = _first_of(JUDGES, pair)
+    return pair.last(pair) if verdict is None else verdict
+
+
+def _first_of(judges: Iterable[Callable[[_Pair], bool | None]], pair: _Pair) -> bool | None:
+    return next((verdict for judge in judges if (verdict := judge(pair)) is not None), None)
 
 
 def _cleaned(pair: _Pair) -> _Pair:
@@ -106,9 +108,6 @@ def _cleaned(pair: _Pair) -> _Pair:
     elif kinds.number(answer) or "\\binom" in answer:
         gold = notation.with_binomials(gold)
     return pair._replace(gold=gold, answer=answer)
-
-
-# ---- judges of the answers as written -----------------------------------------------------------------------------
 
 
 def _same_text(pair: _Pair) -> bool | None:
@@ -140,9 +139,6 @@ def _same_but_for_a_condition(pair: _Pair) -> bool | None:
     return not (numbers and others and numbers != others) and pair.equal(gold, answer)
 
 
-# ---- judges of the cleaned answers --------------------------------------------------------------------------------
-
-
 def _same_notation(pair: _Pair) -> bool | None:
     if not pair.answer:
         return False
@@ -160,10 +156,8 @@ def _same_time(pair: _Pair) -> bool | None:
 
 
 def _same_number(pair: _Pair) -> bool | None:
-    gold, answer = _number(pair.gold), _number(pair.answer)
-    if gold and not answer:
-        answer = next(filter(None, map(_number, _as_a_number(pair.gold, pair.answer))), None)
-    if gold and answer:
+    gold = _number(pair.gold)
+    if gold and (answer := _as_a_number(pair.gold, pair.answer)):
         return _numbers_equal(gold, answer, pair.rule)
     return False if gold and kinds.words(_value_of_words(pair)) is not None else None
 
@@ -278,15 +272,11 @@ JUDGES = (_same_notation, _same_time, _same_number, _same_words, _same_choice, _
 JUDGES += (_same_union, _same_grid, _same_list, _same_assignment, _visibly_different)
 
 
-# ---- what the judges use ------------------------------------------------------------------------------------------
-
-
-def _as_a_number(gold: str, answer: str) -> Iterable[str]:
-    """Readings of an answer that are safe where the gold answer is a number: elsewhere ``5m`` may hold a variable."""
-    yield notation.without_short_unit(answer)
-    yield kinds.without_choice(answer)
-    if "=" not in gold and (last := kinds.last_of_chain(answer)) is not None:
-        yield last
+def _as_a_number(gold: str, answer: str) -> Number | None:
+    """The number of an answer where the gold one is a number: elsewhere ``5m`` may hold a variable."""
+    last = kinds.last_of_chain(answer) if "=" not in gold else None
+    readings = (answer, notation.without_short_unit(answer), kinds.without_choice(answer), last or answer)
+    return next(filter(None, map(_number, readings)), None)
 
 
 def _number(answer: str) -> Number | None:
@@ -352,12 +342,9 @@ def _other_names(gold: str, answer: str) -> bool:
     return bool(named and other and notation.squeeze(named[0]) != notation.squeeze(other[0]))
 
 
-# ---- the judges of last resort ------------------------------------------------------------------------------------
-
-
-def _not_yet(pair: _Pair) -> bool:
+def _ask_later(pair: _Pair) -> bool:
     raise _Later
 
 
-def _by_values(pair: _Pair) -> bool:
+def _ask_math_verify(pair: _Pair) -> bool:
     return formulas.judge(pair.gold, pair.answer, pair.rule)

@@ -134,7 +134,7 @@ class _Pair:
         point = {}
         for variable in self.variables:
             seed = crc32(f"{turn} {variable}".encode())
-            size = Rational(300 + seed % 1999, (1000, 3000, 400)[turn % 3])
+            size = Rational(300 + seed % 1999, (1000, 3000, 400, 40)[turn % 4])
             either = variable.name in self.signed or variable.name not in self.positive
             point[variable] = (
                 1 + seed % 13 if variable.name in self.whole else -size if either and seed & 4096 else size
