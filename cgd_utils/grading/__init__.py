@@ -32,4 +32,9 @@ a row of judges), `formulas` (math-verify's parser and comparison), `values` (eq
 (killable processes around math-verify), `records` (rows and files).
 """
 
+from .extraction import extract
+from .kinds import canonical
+from .records import disagreements, grade, grade_file
+from .rules import RULES, equivalent
+
 __all__ = ["RULES", "canonical", "disagreements", "equivalent", "extract", "grade", "grade_file"]

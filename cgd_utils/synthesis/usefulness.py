@@ -74,7 +74,13 @@ def of_records(facts: Record, leave_out: Sequence[str] = ()) -> tuple[list[str],
     if not graded:
         told.append("none could be graded")
         return told, faults
-    told.append("right: " + ", ".join(f"{_percent(k / graded)} of the {_NAMES[t]}" for t, k in right.items()))
+    told.append(
+        "right: "
+        + ", ".join(
+            f"{_percent(k / graded)} of the {_NAMES[t]}"
+            for t, k in ((t, right[t]) for t in ("draft", "refined", "direct"))
+        )
+    )
     if right["refined"] <= right["draft"] and right["refined"] < graded:
         faults.append(
             f"{_percent(right['refined'] / graded)} of the refined answers are right, and {_percent(right['draft'] / graded)} of "
