@@ -76,6 +76,15 @@ def p_told(p: float | None) -> str:
     return "" if p is None or pd.isna(p) else "<0.001" if p < 0.001 else f"{p:.3f}"
 
 
+def collapsed(frame: pd.DataFrame, title: str) -> Any:
+    """A long table behind a line that opens it, for notebooks."""
+    from html import escape
+
+    from IPython.display import HTML
+
+    return HTML(f"<details><summary>{escape(title)}</summary>{frame.to_html(index=False, na_rep='')}</details>")
+
+
 def save_table(frame: pd.DataFrame, folder: Path, name: str) -> None:
     """Writes a table as CSV, Markdown and LaTeX."""
     folder.mkdir(parents=True, exist_ok=True)
