@@ -12,7 +12,7 @@ from cgd_utils.core.provenance import PROJECT
 PAGE = PROJECT / "docs" / "profiles.md"
 _HEAD = """# Profiles: every setting of a run
 
-<!-- made by tools/refresh_docs.py from cgd_utils/profiles.py: edit there -->
+<!-- made by tools/refresh_docs.py from cgd_utils/core/profile_files.py: edit there -->
 
 A profile is a YAML file. A shipped one is chosen by its name (`--profile lab`), your own by its path (`--profile mine.yaml`). It may begin
 with `base: lab` and then holds only what differs. Paths in a profile are taken from the folder that the profile lies in. Single fields
@@ -113,7 +113,7 @@ def page():
             inner = kind(f.annotation)
             what = f.description or ("—" if section is settings.Profile or inner.startswith("[") else "")
             if not what:
-                raise ValueError(f"{section.__name__}.{name}: no description; give it one in cgd_utils/profiles.py")
+                raise ValueError(f"{section.__name__}.{name}: no description; give it one in cgd_utils/core/profile_files.py")
             limits = bounds(f)
             default = "needed" if f.is_required() else shown(f.get_default(call_default_factory=True))
             parts.append(

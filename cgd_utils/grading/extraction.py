@@ -76,10 +76,12 @@ def extract(text: str, rule: str = "math") -> str | None:
     In this order, and the last of each kind counts:
 
     1. ``\boxed{…}`` with balanced braces (also ``\fbox``, ``\framebox``). Of several boxes the last one counts.
-    2. "the final answer is …", "the answer is …", "Answer: …", "#### …", up to the end of the line or sentence.
+    2. ``{"answer": …}``; then "the final answer is …", "the answer is …", "Answer: …", "#### …", up to the end of the
+       line or sentence, unless the text takes it back at once ("…, which is not true").
     3. A text that is nothing but an answer: one line without prose, such as ``14`` or ``x = \frac{1}{2}``.
-    4. Under `math` and `relative` only, what comes last of ``$…$`` and plain numbers; failing that a choice, such as
-       ``(B)``; failing that yes, no, true or false. `exact` does not guess.
+    4. Under `math` and `relative` only, what comes last of ``$…$`` and plain numbers before any words to the reader;
+       failing that a choice, such as ``(B)``; failing that yes, no, true or false ("not true" is false); failing that
+       a number in words. `exact` does not guess.
 
     A thought (see `thoughts`) is not read, and a text that was cut off inside one names no answer. A box left open by
     truncation is no answer.

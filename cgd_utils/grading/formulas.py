@@ -62,7 +62,9 @@ def read(answer: str, one_case: bool = True) -> Any:
         return found
     # I may be a current or a moment of inertia, and !! would be read as the factorial of a factorial
     latex = _COMMAND_OR_I.sub(lambda m: m[0] if m[0] != "I" else r"\text{capitali}", answer.replace("%", "\\%"))
+    latex = re.sub(r"\\log\s*_\s*(?:\{e\}|e)", r"\\ln ", latex)
     latex = re.sub(r"_(?:\{e\}|e)", "_{ee}", latex)  # m_e has no power of e in it
+    latex = re.sub(r"(\d+|[A-Za-z]|\([^()]*\))!\s*\^", r"(\1!)^", latex)
     latex = latex.replace("!!", rf"^{{\text{{{DOUBLE_FACTORIAL}}}}}")
     # units=False: with it, the m of 6m is dropped as a metre also where it is a variable; `notation` handles units
     form = NormalizationConfig(basic_latex=True, units=False, malformed_operators=True, nits=True, boxed="none")

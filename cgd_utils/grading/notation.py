@@ -86,7 +86,7 @@ _REWRITES = [
             r"_\s*(?:\{((?:[^{}]|\{[^{}]*\})+)\}|(\\text\s*\{[^{}]*\}))",
             lambda m: f"_{{{_plain_subscript(m[1] or m[2])}}}",
         ),
-        (r"\\text\s*\{\s*([ei])\s*\}(?!\s*_)", r" \1 "),  # upright
+        (r"\\(?:text|operatorname)\s*\{\s*([ei])\s*\}(?!\s*_)", r" \1 "),  # upright
         (r"^\s*\\text\s*\{([^{}]*\d[^{}]*)\}\s*$", r"\1"),  # \text{18 eggs}
         (r"^\s*\\text\s*\{[^{}]*[:=]\s*\}", ""),  # \text{Answer: }
         (
@@ -128,7 +128,7 @@ _REWRITES = [
         (r"^\\\{\s*[a-z]\s*(?:\\in\s*\\mathbb\{R\}\s*)?(?:\\mid|\||:)\s*([^{}]*)\\\}$", r"\1"),  # \{x \mid x > 2\}
         (r"\^\s*-\s*(\d+|[A-Za-z]|\\[A-Za-z]+)", r"^{-\1}"),
         (r"(?<![\w.])(\d+\.?\d*|\.\d+)[eE]([+-]?\d+)(?![\w.])", r"\1\\times 10^{\2}"),
-        (r"\\frac\s*(\d)\s*(\d)(?!\d)", r"\\frac{\1}{\2}"),
+        (r"\\(frac|binom)\s*(\d)\s*(\d)(?!\d)", r"\\\1{\2}{\3}"),
         (r"\\sqrt\s*(\d)(?!\d)", r"\\sqrt{\1}"),
         (r"\*\*", "^"),
         (r"(\d)\.(?!\d)(?=[^\s\\])", r"\1"),  # 1./3
@@ -344,7 +344,7 @@ _CHOSEN = re.compile(
 def with_binomials(formula: str) -> str:
     """Numbers of combinations and arrangements, ``C_5^2``, ``A_5^2``, ``5C2``, spelled out; the larger number is n.
 
-    Only safe where the other answer is a number or has a binomial: elsewhere C_5^2 may be the square of C_5.
+    Only safe where the other answer has no such letters: elsewhere C_5^2 may be the square of C_5.
     """
 
     def spelled(m: re.Match) -> str:

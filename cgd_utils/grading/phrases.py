@@ -88,7 +88,7 @@ _CONDITION = re.compile(
     rf"(?P<main>.*?[^\s,;(])\s*(?:"
     rf"[,;(]*\s*{_OPENED}[,(]?\s*(?<![A-Za-z])(?:valid\s+)?(?:for|where|when(?:ever)?|if|with|provided|assuming|given"
     rf"|such\s+that|as\s+long\s+as|unless)(?![A-Za-z])(?P<said>.+)"
-    rf"|[,;(]\s*{_OPENED}(?:all\s+)?(?P<variable>{_VARIABLE})(?:\s*,\s*{_VARIABLE})*\s*"
+    rf"|[,;(]\s*{_OPENED}(?:all\s+)?\|?(?P<variable>{_VARIABLE})\|?(?:\s*,\s*{_VARIABLE})*\s*"
     rf"(?P<relation>{_RELATION}.+|=.*\\[lc]?dots.*"
     rf"|{_OPENED}\s*(?:is|are|being|an?|any)?\s*{_OPENED}(?:an?\s+|any\s+)?{_SORT}.*)"
     rf"|[,;(]\s*(?P<bound>[-\d.]+\s*(?:<|\\leq?(?![a-z]))\s*(?P<between>{_VARIABLE})\s*(?:<|\\leq?(?![a-z])).+))$",

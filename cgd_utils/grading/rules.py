@@ -103,9 +103,9 @@ def _cleaned(pair: _Pair) -> _Pair:
         raise Unparsable("gold")
     if notation.says_by_what(gold) != notation.says_by_what(answer):  # dy/dx and y'
         gold, answer = notation.without_variable(gold), notation.without_variable(answer)
-    if kinds.number(gold) or "\\binom" in gold:
+    if not re.search("[CAP]", gold):
         answer = notation.with_binomials(answer)
-    elif kinds.number(answer) or "\\binom" in answer:
+    elif not re.search("[CAP]", answer):
         gold = notation.with_binomials(gold)
     return pair._replace(gold=gold, answer=answer)
 

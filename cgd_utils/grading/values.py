@@ -134,7 +134,8 @@ class _Pair:
         point = {}
         for variable in self.variables:
             seed = crc32(f"{turn} {variable}".encode())
-            size = Rational(300 + seed % 1999, (1000, 3000, 400, 40)[turn % 4])
+            scale = (1000, 3000, 400)[turn % 3] if turn < TRIES // 2 else 40  # a domain may begin far out
+            size = Rational(300 + seed % 1999, scale)
             either = variable.name in self.signed or variable.name not in self.positive
             point[variable] = (
                 1 + seed % 13 if variable.name in self.whole else -size if either and seed & 4096 else size
