@@ -12,7 +12,7 @@ from cgd_utils.core.provenance import PROJECT
 PAGE = PROJECT / "docs" / "profiles.md"
 _HEAD = """# Profiles: every setting of a run
 
-<!-- made by tools/refresh_docs.py from cgd_utils/core/profile_files.py: edit there -->
+<!-- made by tools/refresh_docs.py from cgd_utils/core/settings.py: edit there -->
 
 A profile is a YAML file. A shipped one is chosen by its name (`--profile lab`), your own by its path (`--profile mine.yaml`). It may begin
 with `base: lab` and then holds only what differs. Paths in a profile are taken from the folder that the profile lies in. Single fields
