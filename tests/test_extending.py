@@ -10,11 +10,10 @@ from cgd_utils.ablations import cell_runs, grids
 from cgd_utils.core import errors, files, profile_files, settings, store
 from cgd_utils.core.provenance import PROJECT
 from cgd_utils.data import benchmarks, problem_sources
-from cgd_utils.engines import request_log
-from cgd_utils.models import loading
+from cgd_utils.engines import generation, request_log
 
 PAGE = (PROJECT / "docs" / "extending.md").read_text(encoding="utf-8")
-BLOCKS = re.findall(r"```python\n(# cgd_utils/(\w+)\.py\n.*?)```", PAGE, re.DOTALL)
+BLOCKS = re.findall(r"```python\n(# cgd_utils/([\w/]+)\.py\n.*?)```", PAGE, re.DOTALL)
 TABLES = {
     "methods": methods.METHODS,
     "grids": grids.GRIDS,
@@ -34,7 +33,7 @@ def extended(monkeypatch):
     kept = {name: dict(table) for name, table in TABLES.items()}
     monkeypatch.setattr(settings, "METHODS", settings.METHODS)
     for code, name in BLOCKS:
-        module = importlib.import_module(f"cgd_utils.{name}")
+        module = importlib.import_module(f"cgd_utils.{name.replace('/', '.')}")
         before = set(vars(module))
         exec(compile(code, f"docs/extending.md ({name})", "exec"), vars(module))
         for new in set(vars(module)) - before:
@@ -95,6 +94,6 @@ def test_a_source(extended, monkeypatch):
 
 def test_an_engine(extended, tmp_path):
     asked = [request_log.Request(str(i), [{"role": "user", "content": f"say {i}"}]) for i in range(3)]
-    rows = request_log.generate(loading.EchoGenerator(), asked, settings.Sampling(), tmp_path / "log.jsonl")
+    rows = request_log.generate(generation.EchoGenerator(), asked, settings.Sampling(), tmp_path / "log.jsonl")
     assert [r["text"] for r in rows] == ["say 0", "say 1", "say 2"]
     assert len(files.read_jsonl(tmp_path / "log.jsonl")) == 3
