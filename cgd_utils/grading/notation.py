@@ -170,6 +170,7 @@ _NAMED_UNIT = re.compile(  # behind a formula, where any other word may be mathe
     r"|inch(?:es)?|feet|foot|miles?|yards?|units?|degrees?|radians?|dollars?|cents?|hours?|minutes?|seconds?|days?)(?:\^\{?\d\}?)?$"
 )
 _THOUSANDS = re.compile(r"[-+]?\d{1,3}(?:(?:,\d{3})+|(?: \d{3})+)(?:\.\d*)?%?")
+_PLAIN_NUMBER = re.compile(r"-?[0-9]+(?:\.[0-9]+)?")
 _QUOTED = re.compile(r"(\*\*|__|[\"'`“])(.+?)(\*\*|__|[\"'`”])", re.DOTALL)
 _NOTHING = re.compile(r"(?:\\text\s*\{\s*)?(?:no (?:real )?solutions?|(?:the )?empty set)\s*\}?", re.IGNORECASE)
 _REALS = re.compile(r"(?:\\text\s*\{\s*)?all real(?: numbers?|s)?\s*\}?", re.IGNORECASE)
@@ -180,7 +181,7 @@ TEXT = re.compile(r"\\text\s*\{([^{}]*)\}")
 def clean(answer: str) -> str:
     r"""An answer in one notation, still LaTeX: ``$10,\!080 \text{ cm}^2$.`` → ``10080``."""
     text = answer.strip()
-    if text.isascii() and text.isdecimal():
+    if _PLAIN_NUMBER.fullmatch(text):
         return text
     if (quoted := _QUOTED.fullmatch(text)) and quoted[1] == quoted[3].replace("”", "“"):
         text = quoted[2]
