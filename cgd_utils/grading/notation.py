@@ -190,7 +190,11 @@ _NAMED_UNIT = re.compile(  # behind a formula, where any other word may be mathe
 )
 
 _THOUSANDS = re.compile(r"[-+]?\d{1,3}(?:(?:,\d{3})+|(?: \d{3})+)(?:\.\d*)?%?")
+<<<<<<< HEAD
 
+=======
+_PLAIN_NUMBER = re.compile(r"-?[0-9]+(?:\.[0-9]+)?")
+>>>>>>> a-grading
 _QUOTED = re.compile(r"(\*\*|__|[\"'`“])(.+?)(\*\*|__|[\"'`”])", re.DOTALL)
 
 _NOTHING = re.compile(r"(?:\\text\s*\{\s*)?(?:no (?:real )?solutions?|(?:the )?empty set)\s*\}?", re.IGNORECASE)
@@ -204,7 +208,7 @@ TEXT = re.compile(r"\\text\s*\{([^{}]*)\}")
 def clean(answer: str) -> str:
     r"""An answer in one notation, still LaTeX: ``$10,\!080 \text{ cm}^2$.`` → ``10080``."""
     text = answer.strip()
-    if text.isascii() and text.isdecimal():
+    if _PLAIN_NUMBER.fullmatch(text):
         return text
     if (quoted := _QUOTED.fullmatch(text)) and quoted[1] == quoted[3].replace("”", "“"):
         text = quoted[2]

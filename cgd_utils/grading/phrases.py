@@ -40,7 +40,7 @@ _NUMBER = re.compile(
 
 def with_digits(answer: str) -> str:
     r"""``one hundred and five apples`` → ``105 apples``, ``\text{two thirds}`` → ``\text{2/3}``."""
-    m = _NUMBER.match(answer)
+    m = _NUMBER.match(answer) if answer[:1].isalpha() or answer[:1] in "\\ " else None
     value = _number(re.split(r"[\s-]+", m["number"].lower())) if m else None
     if value is None or (m["part"] and (value == 1) == bool(m["parts"])):  # twenty third is no fraction
         return answer
@@ -96,7 +96,7 @@ _CONDITION = re.compile(
 )
 
 _MAY_HAVE_CONDITION = re.compile(
-    rf"[,;({{ ].*(?:{_RELATION}|{_SORT}|dots|\b(?:for|where|when|if|with|given|that|as|unless)\b)"
+    rf"{_RELATION}|dots|(?<![A-Za-z])(?:for|where|when|if|with|given|that|as|unless|provided|assuming|{_SORT})"
 )
 
 _SPACES = re.compile(r"\\q?quad(?![A-Za-z])|(?<!\\)\\[,;:! ]|~")
