@@ -116,9 +116,7 @@ METHODS: dict[str, Method] = {
         "CGD, replay", "#661100", "CGD with a share r of plain x → ŷ rows", parameter=("r", 0.2), mixes_plain=True
     ),
 }
-
 BASE_COLOUR = "#999999"
-
 _NAME = re.compile(r"(?P<method>\w+)(?:\((?P<value>[^)]*)\))?(?: \[(?P<change>.*)\])?")
 
 

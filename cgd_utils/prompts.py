@@ -10,7 +10,6 @@ import re
 from dataclasses import dataclass
 
 Message = dict[str, str]
-
 Spans = dict[str, tuple[int, int]]
 
 
@@ -125,7 +124,6 @@ JUDGE = (
     "Judge the critique alone, not how hard the question is. Reply with these two lines and nothing after them:\n"
     "Informativeness: <number>\nSpecificity: <number>"
 )
-
 RATINGS = ("informativeness", "specificity")
 
 

@@ -113,7 +113,9 @@ def page():
             inner = kind(f.annotation)
             what = f.description or ("—" if section is settings.Profile or inner.startswith("[") else "")
             if not what:
-                raise ValueError(f"{section.__name__}.{name}: no description; give it one in cgd_utils/core/profile_files.py")
+                raise ValueError(
+                    f"{section.__name__}.{name}: no description; give it one in cgd_utils/core/profile_files.py"
+                )
             limits = bounds(f)
             default = "needed" if f.is_required() else shown(f.get_default(call_default_factory=True))
             parts.append(

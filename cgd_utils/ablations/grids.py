@@ -100,7 +100,6 @@ def _doses(method: str, field: str, values: Sequence[Any], axis: str, line: str 
 
 # The paper compares 1e-6 with 5e-6 (`published/table_lr_stability.csv`): the grid goes up and down by that ratio, and once further.
 PAPER_RATES = (1e-6, 5e-6)
-
 RATE_FACTORS = (0.2, 1.0, 5.0, 10.0)  # times the profile's learning rate
 
 

@@ -13,7 +13,6 @@ from ..reporting import plots, result_rows, summaries, tables
 from .grids import Cell, Grid
 
 LENGTHS = ("tokens", "words", "lines")
-
 DRIFT = {
     "instruction_following": "instructions followed (%)",
     "words": "words an answer",

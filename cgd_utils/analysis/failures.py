@@ -20,10 +20,8 @@ LAB_KINDS = {
     "missing": "steps left out", "extra": "a step too many", "answer": "right steps, other answer",
     "no_steps": "bare wrong answer", "no_answer": "no answer",
 }  # fmt: skip
-
 FORMS = {"truncated": "cut off", "no_answer": "no answer found", "unparsable": "not readable", "timeout": "grading timed out",
          "killed": "grading killed", "wrong": "wrong answer"}  # fmt: skip
-
 RIGHT, ALL = "right", "all"
 
 

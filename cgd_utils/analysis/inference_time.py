@@ -27,9 +27,7 @@ from ..reporting import summaries
 from ..synthesis import drafts
 
 HARD = ("aime24", "aime25", "amc23")
-
 PASSES = ("draft", "critique", "refined")
-
 SELF_REFINE = "base, self-refine"  # the method of its cost rows
 
 

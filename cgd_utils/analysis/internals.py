@@ -24,11 +24,8 @@ from ..reporting import summaries
 from ..training import tokenization
 
 X, DRAFT, CRITIQUE, OTHER, TARGET, TEMPLATE = "x", "y'", "c", "another c", "ŷ", "template"
-
 CONDITIONS = (X, "x, y'", "x, y', c", "x, y', another c")
-
 PARTS = (X, DRAFT, CRITIQUE, TARGET, TEMPLATE)
-
 _PART = {"question": X, "draft": DRAFT, "critique": CRITIQUE}
 
 

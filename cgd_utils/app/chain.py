@@ -18,7 +18,6 @@ from ..core.records import Record
 from ..core.store import Run
 
 NOTEBOOKS = PROJECT / "notebooks"
-
 KERNEL = "python3"
 
 
@@ -44,7 +43,6 @@ STAGES = (
     Stage("06_analyses", "05_ablations"),
     Stage("07_tables_and_figures", "06_analyses"),
 )
-
 NAMES = tuple(s.name for s in STAGES)
 
 

@@ -17,7 +17,6 @@ import typer
 from ..core.records import Record
 
 _STYLES = {"done": "green", "stale": "yellow", "partial": "yellow", "missing": "bright_black", "to do": "bright_black"}
-
 # packages that only some commands need
 _EXTRAS = {
     "lm_eval": "pip install 'cgd-kit[eval]'",
@@ -108,21 +107,13 @@ def opt(help: str, *names: str, **more: Any) -> Any:
 
 
 Profile = Annotated[str | None, opt("a shipped profile or a YAML file (default: lab, or what NAME was made from)")]
-
 Name = Annotated[str | None, opt("a variant: its own folder outputs/NAME, which keeps its --set for later commands")]
-
 Outputs = Annotated[Path | None, opt("folder of the runs' folders, seen from here (default: the kit's outputs)")]
-
 Settings = Annotated[list[str] | None, opt("change a profile field; repeatable", "--set", metavar="FIELD=VALUE")]
-
 Out = Annotated[Path, opt("file to write")]
-
 Workers = Annotated[int | None, opt("processes (default: one a core)")]
-
 Device = Annotated[Literal["auto", "cpu", "cuda"], opt("where the model runs")]
-
 Json = Annotated[bool, opt("print the result as JSON", "--json")]
-
 RUN = {"profile": (Profile, None), "name": (Name, None), "outputs": (Outputs, None), "settings": (Settings, None)}
 
 

@@ -23,16 +23,11 @@ from ..training.side_by_side import processes
 
 # assumed where nothing was measured: tokens of a question, and of a worked solution
 QUESTION = 128
-
 TEXT = 512
-
 # published for models of 8.03 billion weights; other sizes are taken in proportion
 WEIGHTS = 8.03e9
-
 TRAINED = 2413, "torchtune, QLoRA of Llama-3.1-8B on one RTX 4090"
-
 VLLM = 5777, "MLPerf offline, 8B in fp8 with vLLM on one H100"
-
 # a step of decoding reads every weight once, so this is the best that engine transformers can do there
 BANDWIDTH = 1008e9, "memory bandwidth of an RTX 4090, an upper bound"
 

@@ -17,11 +17,8 @@ from ..data import benchmarks, problem_sources
 from ..models import loading
 
 GIB = 2**30
-
 HUB_S = 4.0  # for all repositories together, they are asked side by side
-
 SERVER_S = 10.0  # for the first token of a server that may be busy
-
 # what transformers reads of a model's repository: files at its top
 _READ = (".safetensors", ".json", ".jinja", ".model", ".txt")
 

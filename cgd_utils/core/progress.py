@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 FILE = "CGD_PROGRESS_FILE"  # where a kernel tells its bars to the command that started it
-
 _live: dict[int, dict[str, Any]] = {}
 
 

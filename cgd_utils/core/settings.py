@@ -15,15 +15,10 @@ from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationInfo, 
 from . import settings_read, yaml_words
 
 Share = Annotated[float, Field(ge=0, le=1)]
-
 Count = Annotated[int, Field(ge=0)]
-
 Positive = Annotated[int, Field(ge=1)]
-
 DType = Literal["auto", "float32", "bfloat16", "float16"]
-
 GPU_SHARE = 0.9
-
 # problem sources that are worlds of the lab: their truth is known, see lab.world.WORLDS
 LAB_SOURCES = ("lab", "lab-misconception")
 

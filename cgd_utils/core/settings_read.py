@@ -13,14 +13,10 @@ from pathlib import Path
 from typing import Any
 
 FILE = "CGD_SETTINGS_READ"  # environment variable: the file that takes the names of the fields read
-
 # of the profile: what it is called, how fast it goes, when it stops
 DECIDE_NOTHING = {"name", "description", "processes", "synthesis.useless"}
-
 _watchers: list[set[str]] = []
-
 _in_file: set[str] = set()
-
 _paused = 0
 
 

@@ -16,7 +16,6 @@ from math import asin, inf, nan, pi, sin, sqrt
 import numpy as np
 
 DRAWS = 10_000
-
 # cells of one block of resampling weights: bounds memory (8 bytes a cell) whatever the number of draws and items
 BLOCK = 4_000_000
 

@@ -95,10 +95,8 @@ for _name, _pattern, _first in (
     ("merge", r"<<", ["<"]),
 ):  # fmt: skip
     _Loader.add_implicit_resolver(f"tag:yaml.org,2002:{_name}", re.compile(rf"^(?:{_pattern})$"), _first)
-
 _Loader.add_constructor(
     "tag:yaml.org,2002:int",
     _written(WrittenInt, lambda text: int(text, 16 if text.startswith("0x") else 10)),
 )
-
 _Loader.add_constructor("tag:yaml.org,2002:float", _written(WrittenFloat, _float))

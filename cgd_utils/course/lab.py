@@ -37,7 +37,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
 SOURCE = PROJECT / "notebooks" / "course" / "what_do_critiques_teach_solutions.ipynb"
-
 STUDENT = SOURCE.with_name("what_do_critiques_teach.ipynb")
 
 

@@ -26,7 +26,6 @@ LAB: dict[str, tuple[str, int, bool | None]] = {
     **{f"lab-misconception-k{k}": ("lab-misconception", k, True) for k in range(1, 9)},
     **{f"lab-misconception-k{k}-without": ("lab-misconception", k, False) for k in range(1, 9)},
 }
-
 LAB_INSTRUCTIONS = {"lab-instructions": "lab", "lab-misconception-instructions": "lab-misconception"}
 
 

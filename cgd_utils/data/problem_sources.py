@@ -75,10 +75,8 @@ SOURCES = {
     ),
     "gsm8k": Source("openai/gsm8k", {"question": "question", "answer": "answer"}, config="main"),
 }
-
 # columns of whole chats: the user's turn is the question, the assistant's the solution
 CHATS = ("messages", "conversations")
-
 # a column that holds our field, if the user names none
 GUESSES = {
     "question": ("question", "problem", "prompt", "query", "instruction", "input", *CHATS),
@@ -300,10 +298,8 @@ def _columns(row: Mapping[str, Any], source: str, mapping: Mapping[str, str]) ->
 
 
 _MARKED = re.compile(r"####|\\boxed|\banswer\b[\s*_]*(?:is\b|[:：])", re.IGNORECASE)
-
 # a Markdown heading, with text under it, is no mark of an answer
 _HEADING = re.compile(r"^\s*####[ \t]*\S.*\n(?=\s*\S)", re.MULTILINE)
-
 _GROUPED = re.compile(r"[-+]?\d{1,3}(?:,\d{3})+(?:\.\d+)?")
 
 

@@ -14,7 +14,6 @@ from ..models import chat_templates
 
 # tokens between two looks for finished rows: 4, 8 and 16 were within a few percent of each other, see bench_generation
 STEP = 8
-
 Row = tuple[list[int], str]
 
 

@@ -19,10 +19,8 @@ from . import server_replies
 from .request_log import Request, row_seed
 
 Wanted = Sequence[tuple[Any, int]]
-
 # answers are handed on in portions: each goes to disk and competes with the client's loop for Python's lock
 GATHER_S = 0.05
-
 LONGEST_WAIT_S = 60
 
 

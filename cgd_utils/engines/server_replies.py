@@ -27,7 +27,6 @@ _ENDS = {
     "tool_call": ("tool_calls", "tool_call", "tool_use", "function_call"),
     "again": ("error", "abort", "aborted", "cancelled", "network_error", "insufficient_system_resource"),
 }  # fmt: skip
-
 _MEANING = {word: end for end, words in _ENDS.items() for word in words}
 
 
@@ -121,52 +120,41 @@ class Told:
 
 
 _SAMPLED = ("temperature", "top_p", "seed", "n")
-
 _LIMITS = ("max_completion_tokens", "max_tokens")
-
 _REFUSED_CODE = re.compile(
     r"content_?filter|content_?policy|policy_?violation|moderation|safety|inspection_?failed|prohibited|invalid_prompt|"
     r"(prompt|content)_?blocked|blocklist|flagged|sensitive"
 )
-
 _REFUSED_WORDS = re.compile(
     r"content[ _-]?(management|filter|policy|policies|moderation|exists risk)|usage polic|\bflagged\b|moderation|"
     r"safety (system|filter|setting|polic|reason)|(sensitive|inappropriate|harmful|unsafe|prohibited) (content|words?|material)|"
     r"violat\w* (\w+ ){0,4}(polic|terms|guideline)|(prompt|input|content|request) (was|is|has been) (blocked|rejected)"
 )
-
 _ACCOUNT = re.compile(r"\baccount\b|organi[sz]ation|\bkey\b")
-
 _TOO_LONG_CODE = re.compile(
     r"context_?(length|size|window|limit)|exceeds?_context|too_many_(input_)?tokens|"
     r"(prompt|input|token|string|text|message|request|payload)\w*_?too_?(long|large|big)|"
     r"(prompt|input|token|string|text)s?_(\w+_)?(limit|above_max|exceed)"
 )
-
 _FAULT_CODE = re.compile(
     r"unsupported|unknown_(parameter|field)|forbidden|missing|invalid_(type|value|role|enum)|literal_error"
 )
-
 _RATE = re.compile(
     r"per (second|minute|min|hour|day)\b|rate.?limit|quota|credit|balance|billing|budget|time.?(out|limit)|seconds"
 )
-
 _TOKENS = re.compile(
     r"(?<!completion )(?<!output )(?<!new )(?<!generated )\btokens?\b|context[ _-](length|window|size|limit)|\bn_ctx\b"
 )
-
 _EXCESS = re.compile(
     r"exceed|surpass|too (many|long|large|big)|longer|larger|greater|bigger|more than|\b(over|above|beyond)\b|at most|up to|\bmax(imum)?\b|"
     r"limit|(less|fewer) than|must (be|have) (less|fewer|at most)|reduce|overflow|\bonly (takes|supports|accepts|allows|has)|\bfit|[<>≤]"
 )
-
 _LONG_PROMPT = re.compile(
     r"\b(prompt|inputs?|messages?|conversation|text|sequence|body|payload|content|request)\b\W+(\w+\W+){0,4}?"
     r"(too (long|large|big)|(longer|larger|bigger) than|(over|above|beyond|more than) (the |its )?(limit|max|\d))|"
     r"\b(prompt|inputs?|messages?|conversation|text|sequence)\b\W+(\w+\W+){0,4}?exceed|(prompt|input|sequence) length|"
     r"\bcontext\b\W+(\w+\W+){0,4}?(exceed|overflow|too|full)|exceed\w*\W+(\w+\W+){0,3}?context"
 )
-
 _PROMPT = re.compile(r"\b(prompt|inputs?|messages?|request(ed)?)\b")
 
 

@@ -20,12 +20,9 @@ from . import decoding
 from .request_log import row_seed
 
 WORKER = Path(__file__).with_name("vllm_worker.py")
-
 MAX_LORA_RANK = 512
-
 # vLLM's own on a CPU: texts at once, and tokens a block of the cache
 CPU_TEXTS, CPU_BLOCK = 256, 128
-
 # what vLLM's words ask for; the first that is found counts
 ADVICE = {
     r"less than (desired|requested)": "lower generation.gpu_memory_utilization or leave it out, or end other programs",
@@ -35,7 +32,6 @@ ADVICE = {
     r"out of memory|allocate memory|died unexpectedly": "vLLM ran out of memory: lower generation.gpu_memory_utilization or "
     "generation.max_model_len, or raise generation.tensor_parallel_size",
 }
-
 _RAISED = re.compile(r"(?:^|[\s.])(\w*(?:Error|Exception|Interrupt): .+)")
 
 

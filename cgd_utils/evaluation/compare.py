@@ -17,7 +17,6 @@ from ..core.files import read_jsonl
 from ..core.records import Record
 
 Item = tuple[str, str]
-
 INDEX = "artifacts/scores/index"
 
 

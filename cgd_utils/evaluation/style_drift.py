@@ -18,13 +18,11 @@ from ..training import fine_tune
 from . import answering
 
 METRICS = ("mentions_draft", "critique_style", "weight_distance")
-
 _MENTIONS = re.compile(
     r"\b(draft|critique|feedback|reviewer|improved answer|revised|refined|previous (answer|solution|attempt)|"
     r"step \d+ (is|was) (wrong|missing|right|correct|incorrect))\b",
     re.IGNORECASE,
 )
-
 _CONCLUSION = re.compile(r"conclusion\W*(right|wrong|correct|incorrect)\W*$", re.IGNORECASE)
 
 

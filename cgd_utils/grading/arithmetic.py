@@ -15,12 +15,10 @@ from functools import lru_cache
 from zlib import crc32
 
 _TOKEN = re.compile(r"\s*(\d+\.\d+|\.\d+|\d+|\\[A-Za-z]+|[A-Za-z]|[-+*/^_(){}\[\]])")
-
 _GREEK = re.compile(
     r"\\(?:alpha|beta|gamma|delta|epsilon|zeta|eta|theta|iota|kappa|lambda|mu|nu|xi|rho|sigma|tau|upsilon|phi|chi|psi"
     r"|omega)"
 )
-
 _TIMES = ("*", "\\cdot", "\\times")
 
 

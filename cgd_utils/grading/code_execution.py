@@ -31,14 +31,10 @@ from ..core.records import Record
 from . import thoughts
 
 _WORKER = Path(__file__).with_name("sandbox.py")
-
 _FENCE = re.compile(r"`{3,}(?:py\w*)?|^[ \t]*~{3,}.*$", re.IGNORECASE | re.MULTILINE)
-
 # a fence that opens after words or closes after code; `>` before it is a quotation's
 _SHARED_LINE = re.compile(r"(?<=[^\s`>])[ \t]*(`{3,}[\w+.-]*)[ \t]*$", re.MULTILINE)
-
 _UNREADABLE = (ValueError, OverflowError, RecursionError, MemoryError)  # of Python's parser, beside SyntaxError
-
 _CUTS = 5  # tries to read a text; prose after code takes one or two
 
 

@@ -9,32 +9,24 @@ from . import thoughts
 from .phrases import number_words, truth_word
 
 _BOX_OR_BRACE = re.compile(r"\\(?:boxed|fbox|framebox)\s*\{|\\.|\{|\}", re.DOTALL)
-
 _OPEN_BOX = re.compile(r"\\(?:boxed|fbox|framebox)(?![A-Za-z])")
-
 _BARE_BOX = re.compile(r"\\boxed\s*([^\s{}\\$]+)")
-
 _IN_OTHER_LANGUAGES = (
     r"答案?[是为：:]+|答え[はが：:]+|(?:정답|답)[은이：:]*"
     r"|\b(?:respuesta|resposta|risposta|réponse)(?: fina\w*)?[\s*_]*(?:est?|é|è|:)|\bAntwort[\s*_]*(?:ist|lautet|:)|ответ[\s*_]*[:—-]"
 )
-
 _ANCHOR = re.compile(
     r"(?:\banswers?\b[\s*_]*(?:to [^\n.:]{0,80}?|of [^\n.:]{0,80}?)?[\s*_]*(?:is|are|:|：|=)(?:\s*:)?|####|<answer>"
     rf"|{_IN_OTHER_LANGUAGES}|\b(?:correct|right|best) (?:option|choice)[\s*_]*(?:is|:))[ \t*_]*",
     re.IGNORECASE,
 )
-
 _JSON_KEY = re.compile(r"""(["'])(?:final[ _]?)?(?:answer|result)\1\s*:\s*""", re.IGNORECASE)
-
 _DENIAL = r"(?:is|are|was|were)(?:(?:\s+not|n['’]t)\s+(?:true|right|correct|possible|valid)|\s+(?:wrong|false|incorrect|impossible))"
-
 _DENIED = re.compile(  # what follows an answer that the text takes back
     rf"[^\s,.?;]{{0,60}}(?:\s[^\sA-Za-z,.?;]{{1,20}}){{0,3}}"
     rf"(?:\s*\?\s*(?:No|Nope|Wrong)\b|\s*[,.?]?\s*(?:but )?(?:which |that |this |it )?{_DENIAL}\b)",
     re.IGNORECASE,
 )
-
 _CLOSING = re.compile(  # words to the reader, and remarks
     r"\s*(?:\*\*|_|\()?(?:(?:let|tell) me|feel free|(?:did|do|have|would|can|could|if|should) you|please|(?:i )?hope|thanks?|note"
     r"|remark|p\.?\s?s|i (?:have |)(?:used|checked|verified|followed|applied)|see|check|refer|compare|cf|step \d+ (?:is|was)|source|references?|disclaimer"
@@ -42,31 +34,25 @@ _CLOSING = re.compile(  # words to the reader, and remarks
     r"|this (?:uses|follows|took)|(?:this|the) (?:solution|method|proof|approach) (?:uses|used|took|follows|relies))\b",
     re.IGNORECASE,
 )
-
 _HEDGE = re.compile(
     r"(?:(?:therefore|thus|hence|so|then|indeed|simply|just|exactly|clearly|given by|equal to|the number|approximately"
     r"|about)\b,?\s*)+",
     re.IGNORECASE,
 )
-
 _MATH = re.compile(  # each kind stops at its own opening mark, so that unclosed ones cost no more than one look
     r"(?<!\\)\$\$((?:(?!\$\$).)+)\$\$|(?<!\\)\$((?:\\\$|[^$\n])+?)(?<!\\)\$"
     r"|\\\(((?:(?!\\\().)+?)\\\)|(?<!\\)\\\[((?:(?!(?<!\\)\\\[).)+?)(?<!\\)\\\]",
     re.DOTALL,
 )
-
 _NUMBER = re.compile(
     r"(?<![\w.])[-−+]?(?:\d{1,3}(?:,\d{3})+(?:\.\d+)?|\d+\.\d+|\.\d+|\d+)"
     r"(?:[eE][-+]?\d+|/\d+)?(?:\s?\\?%)?"
 )
-
 _CHOICE = re.compile(r"\(([A-J])\)|\b(?:option|choice)\s+([A-J])\b|(?:^|\n)\s*\**([A-J])\**[.):]?\s*$", re.IGNORECASE)
-
 _AFTERTHOUGHT = re.compile(
     r"\s*(?:\.\s*)?(?:I hope (?:it|this) is correct|,?\s*\(?\b(?:because|since|which|where|so that|as required)\b|,\s*but\b)"
     r"|(?<=[\d})%])\s+\((?=[A-Za-z]{3})|[.!?]\s+(?=[A-Z*\\(])|\s*#{2,}|<\||</?[A-Za-z][\w|]*>",
 )
-
 _PROSE = re.compile(r"[A-Za-z]{2,}\s+[A-Za-z]{2,}|[A-Za-z]{2,}\W+\s[A-Za-z]{2,}")
 
 

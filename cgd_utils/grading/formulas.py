@@ -11,7 +11,6 @@ from typing import Any
 from .values import DOUBLE_FACTORIAL, same
 
 _INEQUALITY, _JOINT = re.compile(r"[<>]|\\(?:[lg]e|ne)(?![A-Za-z])"), re.compile(r",|\\(?:lor|land|cup)(?![A-Za-z])")
-
 _COMMAND_OR_I = re.compile(r"\\(?:text|math\w+)\s*\{[^{}]*\}|\\[A-Za-z]+|I")
 
 

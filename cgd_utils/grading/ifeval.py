@@ -25,7 +25,6 @@ from ..core.records import Record
 from . import thoughts
 
 AS_IT_STANDS = "_with_thought"  # ending of the names of verdicts and accuracies of the whole text
-
 HOW = ("strict", "loose", f"strict{AS_IT_STANDS}", f"loose{AS_IT_STANDS}")
 
 

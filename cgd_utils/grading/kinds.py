@@ -21,26 +21,18 @@ class Number(NamedTuple):
 
 
 _INTEGER = re.compile(r"[-+]?\d{1,300}%?")
-
 _DECIMAL = re.compile(r"([-+]?)(\d{0,300})\.(\d{0,300})(%?)")
-
 _SCIENTIFIC = re.compile(
     r"([-+]?(?:\d{1,300}\.?\d{0,300}|\.\d{1,300}))(?:\*|\\times|\\cdot|x)"
     r"10\^(?:\{([-+]?\d{1,3})\}|\(?([-+]?\d{1,3})\)?)"
 )
-
 _POWER_OF_TEN = re.compile(r"([-+]?)10\^(?:\{([-+]?\d{1,3})\}|(\d))")
-
 _FRACTION = re.compile(
     r"([-+]?)(\d{0,30})\\frac(?:\{([-+]?\d{1,300}(?:\.\d*)?)\}|(\d))(?:\{(-?\d{1,300}(?:\.\d*)?)\}|(\d))"
 )
-
 _SLASH = re.compile(r"([-+]?\d{1,300}\.?\d{0,300})/(\d{1,300}\.?\d{0,300})")
-
 _MIXED = re.compile(r"([-+]?)(\d{1,30}) (\d{1,30})/(\d{1,30})")
-
 _REPEATING = re.compile(r"([-+]?)(\d{0,30})\.(\d{0,30})\\(?:overline|bar|dot)\s*\{?(\d{1,30})\}?")
-
 _GOES_ON = re.compile(r"([-+]?)(\d{0,30})\.(\d{1,60})\\ldots")
 
 

@@ -1,6 +1,6 @@
-"""One spelling for an answer, still LaTeX: symbols, macros, units and currencies, thousands, scales.
+r"""One spelling for an answer, still LaTeX: symbols, macros, units and currencies, thousands, scales.
 
-`clean` brings ``$\\dfrac{1}{2}$.`` to ``\\frac{1}{2}``; `squeeze` drops spaces as well, for comparing as text.
+`clean` brings ``$\dfrac{1}{2}$.`` to ``\frac{1}{2}``; `squeeze` drops spaces as well, for comparing as text.
 """
 
 from __future__ import annotations
@@ -16,52 +16,38 @@ _SPELLED = r"""
 ∩ \cap    ∈ \in    ± \pm    √ \sqrt    ≈ \approx    ∅ \emptyset    ∛ \sqrt[3]    ⟨ (    ⟩ )    … \ldots
 ℝ \mathbb{R}    ℤ \mathbb{Z}    ∨ \lor    ∧ \land    ∂ \partial    ’ '    ′ '    ″ ''    。 .    、 ,
 """  # a symbol and its LaTeX
-
 _SYMBOLS = {
     ord(mark): f"{latex} " if latex[0] == "\\" else latex
     for mark, latex in zip(*[iter(_SPELLED.split())] * 2, strict=True)
 }
-
 _SYMBOLS |= dict.fromkeys(map(ord, "€£¥₹\u200b\ufeff"), "") | dict.fromkeys(map(ord, "\u00a0\u2009\u202f\0~"), " ")
-
 _SYMBOLS |= {c: chr(c - 0xFEE0) for c in range(0xFF01, 0xFF5F)}  # full-width forms
-
 _SUPERSCRIPTS, _SUBSCRIPTS = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻ⁿ", "0123456789+-n"), str.maketrans("₀₁₂₃₄₅₆₇₈₉", "0123456789")
-
 _UNICODE = [
     (re.compile("[⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻ⁿ]+"), lambda m: f"^{{{m[0].translate(_SUPERSCRIPTS)}}}"),
     (re.compile("[₀₁₂₃₄₅₆₇₈₉]+"), lambda m: f"_{{{m[0].translate(_SUBSCRIPTS)}}}"),
     (re.compile("[¼-¾⅐-⅞]"), lambda m: "\\frac{{{}}}{{{}}}".format(*unicodedata.normalize("NFKC", m[0]).split("⁄"))),
     (re.compile(r"(\\sqrt(?:\[3\])?) +(\d+|[A-Za-z])"), r"\1{\2}"),  # √10: in LaTeX the root of 1
 ]
-
 _WORD_BASES = {w: i for i, w in enumerate("two three four five six seven eight nine ten eleven twelve".split(), 2)}
-
 _SCALES = {w: f"\\times 10^{{{n}}}" for w, n in (("thousand", 3), ("million", 6), ("billion", 9), ("trillion", 12))}
-
 _SYNONYMS = dict(
     pair.split(":")
     for pair in "tg:tan ctg:cot cotg:cot arctg:arctan arcctg:arccot cosec:csc sen:sin asin:arcsin acos:arccos "
     "atan:arctan lg:log lb:log_{2} sh:sinh ch:cosh sech:cosh^{0-1} csch:sinh^{0-1} coth:tanh^{0-1}".split()
 )
-
 _PLAIN = "(?:arc|a)?(?:sin|cos|tan)h?|(?:arc)?(?:cot|csc)|ln|log|lg|exp|sqrt"
-
 _OPERATOR = (  # \operatorname{arctan}, \mathrm{arctan}, \arctg, arctan(2)
     rf"\\operatorname\*?\s*\{{\s*({_PLAIN}|sec|max|min|gcd|lcm|{'|'.join(_SYNONYMS)})\s*\}}"
     rf"|\\text\s*\{{\s*({_PLAIN})\s*\}}|\\({'|'.join(_SYNONYMS)})(?![A-Za-z])"
     rf"|(?<![A-Za-z\\])({_PLAIN})(?=\s*[(\d\\]|\s+[a-z]\b)"
 )
-
 _DEGREES = (
     r"(\d+(?:\.\d+)?|)\s*"
     r"(?:\^\s*(?:\{\s*\\circ\s*\}|\\circ)|\\degree(?![A-Za-z])|\\text\s*\{\s*degrees?\s*\}(?=\s*[)}]))"
 )
-
 _OPENS_ANGLE = re.compile(r"\\(?:sin|cos|tan|cot|sec|csc)(?![A-Za-z])(?!\s*\^\s*\{?\s*-)[^=,]*$")
-
 _INEQUALITY = re.compile(r"[<>]|\\[lg]e(?![A-Za-z])|\\ne(?![A-Za-z])")
-
 _REWRITES = [
     (re.compile(pattern), replacement)
     for pattern, replacement in [
@@ -166,41 +152,28 @@ def _joint(joined: re.Match, word: str) -> str:
 
 
 _PIECE = r"\\text\s*\{(?:[^{}]|\{[^{}]*\})*\}(?:\s*\^\s*(?:-?\d|\{-?\d\}))?"
-
 _TEXT_UNIT = re.compile(
     rf"(?<=[\d}}\s)%])\s*(?:\\frac\s*\{{\s*{_PIECE}\s*\}}\s*\{{\s*{_PIECE}\s*\}}|(?:\\mu\s*)?{_PIECE})"
     rf"(?:\s*(?:/|\\cdot|\\times|\*)?\s*{_PIECE})*\s*$"
 )
-
 _NOT_A_UNIT = {"i", "e", "j", "x", "y", "z", "t", "n", "or", "and", "T"}
-
 _WORD_UNIT = re.compile(
     r"^([-+]?[\d.,]*\d[.]?(?:/\d+)?%?(?:\\times 10\^\{\d+\})?)"
     r"\s+((?:[A-Za-z]{2,}|[A-Za-z]/)[A-Za-z /]*)(?:\^\{?\d\}?)?$"
 )
-
 _SCALE_OR_MATH = re.compile(
     r"\b(?:hundreds?|thousands?|millions?|billions?|trillions?|dozens?|half|third|pi|sqrt|sin|cos|tan|log|ln|exp|mod"
     r"|base|to|times|over|plus|minus|divided|if|when|for|more|less|not)\b"
 )
-
 _NAMED_UNIT = re.compile(  # behind a formula, where any other word may be mathematics
     r"(?<=[\d}i)])\s+(?:(?:square|cubic|sq|cu)\.? )?(?:[cmk]m|ft|met(?:er|re)s?|centimet(?:er|re)s?"
     r"|inch(?:es)?|feet|foot|miles?|yards?|units?|degrees?|radians?|dollars?|cents?|hours?|minutes?|seconds?|days?)(?:\^\{?\d\}?)?$"
 )
-
 _THOUSANDS = re.compile(r"[-+]?\d{1,3}(?:(?:,\d{3})+|(?: \d{3})+)(?:\.\d*)?%?")
-<<<<<<< HEAD
-
-=======
 _PLAIN_NUMBER = re.compile(r"-?[0-9]+(?:\.[0-9]+)?")
->>>>>>> a-grading
 _QUOTED = re.compile(r"(\*\*|__|[\"'`“])(.+?)(\*\*|__|[\"'`”])", re.DOTALL)
-
 _NOTHING = re.compile(r"(?:\\text\s*\{\s*)?(?:no (?:real )?solutions?|(?:the )?empty set)\s*\}?", re.IGNORECASE)
-
 _REALS = re.compile(r"(?:\\text\s*\{\s*)?all real(?: numbers?|s)?\s*\}?", re.IGNORECASE)
-
 TEXT = re.compile(r"\\text\s*\{([^{}]*)\}")
 
 
@@ -247,11 +220,8 @@ def _without_text_unit(text: str) -> str:
 
 
 _NAME = r"(?:\\[A-Za-z]+|[A-Za-z])(?:_(?:\{\w+\}|\w))?"
-
 _ORDER = r"(?:\^\s*\{?\s*(?P<%s>\d)\s*\}?)?"
-
 _HAS_DERIVATIVE = re.compile(r"'|\\prime|\\d+ot(?![A-Za-z])|\\frac\s*\{\s*(?:d|\\partial|\\text\{d\})|d\w/d\w")
-
 _DERIVATIVES = [
     re.compile(pattern)
     for pattern in (
@@ -263,7 +233,6 @@ _DERIVATIVES = [
         r"(?!s\b)(?P<sub>_(?:\{\w+\}|\w))?",
     )
 ]
-
 _BY = re.compile(r"(_\{\w*D\d)by\w+\}")
 
 
@@ -326,7 +295,6 @@ _UNIT = (
     r"(?:[kcmn]?[mgsLlJNWV]|[hAKCF]|Pa|k?Hz|k?eV|ft|in|yd|lb|oz|mi|mph|min|hrs?|sec|\\mu ?[mgs]?|k?\\Omega|\\AA"
     r"|[LMR]_\{o\})"
 )
-
 _SHORT_UNIT = re.compile(rf"(.*[\d}}])\s*{_UNIT}(?:/{_UNIT})?(?:\^\{{?\d\}}?)?")
 
 
@@ -337,7 +305,6 @@ def without_short_unit(answer: str) -> str:
 
 
 _K = r"(?:\{(\d+|n)\}|(\d|n))"
-
 _CHOSEN = re.compile(
     rf"(?:\{{\s*\}})?[_^]{_K}([CP])_{_K}"  # {{}}_5C_2, ^5C_2
     rf"|(?<![A-Za-z\\])([CAP])(?:_{_K}\^{_K}|\^{_K}_{_K}|\(\s*(\d+)\s*,\s*(\d+)\s*\))"

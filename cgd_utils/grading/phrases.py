@@ -9,13 +9,9 @@ _SMALL = (
     "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen "
     "eighteen nineteen"
 ).split()
-
 _VALUES = {word: i for i, word in enumerate(_SMALL)}
-
 _VALUES |= {w: 10 * i for i, w in enumerate("twenty thirty forty fifty sixty seventy eighty ninety".split(), 2)}
-
 _SCALES = {"dozen": 12, "hundred": 100, "thousand": 10**3, "million": 10**6, "billion": 10**9, "trillion": 10**12}
-
 _PARTS = {
     "half": 2,
     "halve": 2,
@@ -27,9 +23,7 @@ _PARTS = {
     "eighth": 8,
     "tenth": 10,
 }
-
 _WORD = "|".join(sorted([*_VALUES, *_SCALES], key=len, reverse=True))
-
 _NUMBER = re.compile(
     rf"^(?P<before>\s*(?:\\(?:text|math)\w*\s*\{{)?\s*)(?P<sign>(?:minus|negative)\s+)?(?:an?\s+(?={'|'.join(_SCALES)}))?"
     rf"(?P<number>(?:{_WORD})(?:[\s-]+(?:and\s+)?(?:{_WORD}))*)"
@@ -75,15 +69,11 @@ def _number(words: list[str]) -> int | None:
 
 
 _VARIABLE = r"(?:\\[a-z]+|[A-Za-z])(?:_(?:\w|\{\w+\}))?"
-
 _RELATION = r"(?:\\(?:in|notin|neq?|[lg]eq?(?:slant)?|[lg]t)(?![A-Za-z])|[<>≤≥≠∈])"
-
 _OPENED = r"(?:\\(?:text|mathrm|textrm|mbox)\s*\{\s*)?"
-
 _SORT = (
     r"(?:integer|whole|natural|positive|negative|non-?negative|nonzero|real|rational|even|odd|prime|constant|arbitrary)"
 )
-
 _CONDITION = re.compile(
     rf"(?P<main>.*?[^\s,;(])\s*(?:"
     rf"[,;(]*\s*{_OPENED}[,(]?\s*(?<![A-Za-z])(?:valid\s+)?(?:for|where|when(?:ever)?|if|with|provided|assuming|given"
@@ -94,13 +84,10 @@ _CONDITION = re.compile(
     rf"|[,;(]\s*(?P<bound>[-\d.]+\s*(?:<|\\leq?(?![a-z]))\s*(?P<between>{_VARIABLE})\s*(?:<|\\leq?(?![a-z])).+))$",
     re.DOTALL,
 )
-
 _MAY_HAVE_CONDITION = re.compile(
     rf"{_RELATION}|dots|(?<![A-Za-z])(?:for|where|when|if|with|given|that|as|unless|provided|assuming|{_SORT})"
 )
-
 _SPACES = re.compile(r"\\q?quad(?![A-Za-z])|(?<!\\)\\[,;:! ]|~")
-
 _CASES = re.compile(r"\b(?:otherwise|else|if|when|for)\b")
 
 
@@ -139,14 +126,12 @@ _UNITS = {
     "mass": {"mg": 1, "g gram": 1000, "kg": 1_000_000},
     "money": {"cent": 1, "dollar": 100},
 }
-
 _UNIT = {
     name: (dimension, size)
     for dimension, units in _UNITS.items()
     for names, size in units.items()
     for name in names.split()
 }
-
 _MEASURE = re.compile(r"(\d+(?:\.\d+)?)\s*([A-Za-z]+)\.?(?:\s*(?:,|and|,\s*and)\s*|\s*)")
 
 
@@ -169,17 +154,13 @@ def quantity(answer: str) -> tuple[str, Fraction, int] | None:
 
 
 _OPPOSITE = {"yes": "no", "true": "false", "correct": "incorrect"} | {"untrue": "true", "incorrect": "correct"}
-
 _OPPOSITE |= {"no": "yes", "false": "true"}
-
 TRUE_WORDS = {"yes", "true", "correct"}
-
 _TRUTH = re.compile(
     r"(?P<denied>\b(?:not|never),?\s+(?!only\b)(?:the\s+case\s+that\s+[^.;]*?|(?:[a-z,]+\s+){0,3}?))?"
     rf"\b(?P<word>{'|'.join(_OPPOSITE)})\b(?!\s*=)",
     re.IGNORECASE,
 )
-
 _REASON = re.compile(
     r"\b(?:because|since|as|although|though|while|whereas|which|even"
     r"|but(?!\s+(?:it\s+|this\s+|that\s+)?(?:is|not|can)\b))\b",

@@ -23,9 +23,7 @@ from pathlib import Path
 from .rules import Verdict
 
 START_S = 120.0  # to load sympy on a busy machine
-
 PATIENCE = 6  # how far the wall clock is stretched for a worker that is kept from the processor
-
 TIMED_OUT: Verdict = (None, "timeout")
 
 Task = tuple[str, str, str]  # gold, answer, rule

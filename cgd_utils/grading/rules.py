@@ -17,7 +17,6 @@ from .kinds import Listing, Number
 from .values import within_tolerance
 
 RULES = ("math", "relative", "exact")
-
 MAX_CHARS = 2_000  # longer answers are compared as text only; the longest gold of the benchmarks has about 300
 
 Verdict = tuple[bool | None, str]
@@ -266,9 +265,7 @@ def _visibly_different(pair: _Pair) -> bool | None:
 
 
 JUDGES_OF_TEXT = (_same_text, _same_quantity, _same_but_for_a_condition)
-
 JUDGES = (_same_notation, _same_time, _same_number, _same_words, _same_choice, _not_the_same_text, _same_in_base)
-
 JUDGES += (_same_union, _same_grid, _same_list, _same_assignment, _visibly_different)
 
 

@@ -15,15 +15,10 @@ import types
 from pathlib import Path
 
 LIBC = ctypes.CDLL(None, use_errno=True)
-
 PR_SET_NO_NEW_PRIVS, PR_SET_SECCOMP, SECCOMP_MODE_FILTER = 38, 22, 2
-
 LANDLOCK_CREATE, LANDLOCK_ADD, LANDLOCK_RESTRICT = 444, 445, 446
-
 LANDLOCK_READ = (1 << 2) | (1 << 3)  # read files, list folders
-
 ISOLATION_FAILED = 97
-
 # syscalls that answer EPERM: (x86-64, aarch64), None where the architecture lacks one
 DENIED = {
     "clone": (56, 220), "fork": (57, None), "vfork": (58, None), "clone3": (435, 435), "execve": (59, 221), "execveat": (322, 281),

@@ -22,7 +22,6 @@ NAMES = (
     "analysis",
     "inner_(?:monologue|thoughts?)",
 )
-
 # Opening and closing mark as regular expressions, in any case; NAME stands for each of `NAMES`. Some thoughts are
 # closed by the mark that opens the answer.
 MARKS = (
@@ -51,7 +50,6 @@ MARKS = (
     # s1
     (r"<\|im_start\|>think\b", r"<\|im_start\|>answer\b"),
 )
-
 # The same without special tokens, which engines leave out of a text, and marks that are words: they count at a text's
 # beginning alone.
 BARE = (
@@ -62,7 +60,6 @@ BARE = (
     # Granite 3.2
     (r"here(?:['’]s| is) my thought process:", r"here(?:['’]s| is) my response:"),
 )
-
 # what may stand around a thought and the answer that follows it
 _WRAPPING = re.compile(
     r"<\|(?:message|constrain|end|return|call|im_end|begin_of_solution|end_of_solution|START_RESPONSE|END_RESPONSE)\|>"
@@ -161,10 +158,8 @@ def _compiled() -> re.Pattern[str]:
 
 
 _MARK = _compiled()
-
 # gpt-oss writes a mark of several tokens: what stands around one of them
 _AROUND = (("", ""), ("", "analysis"), ("", "assistant<|channel|>analysis"), ("<|channel|>final", ""))
-
 _BARE = tuple(
     (re.compile(rf"\s*{opening}", re.IGNORECASE), re.compile(closing, re.IGNORECASE | re.MULTILINE))
     for opening, closing in BARE

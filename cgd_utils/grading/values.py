@@ -15,11 +15,8 @@ from zlib import crc32
 from . import kinds
 
 RELATIVE_TOLERANCE = Fraction(1, 10_000)
-
 POINTS, TRIES = 4, 40  # points that must agree, and how many are tried for those
-
 DIGITS, MOST_DIGITS = 40, 50_000
-
 DOUBLE_FACTORIAL = "doublefactorial"
 
 

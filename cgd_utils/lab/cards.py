@@ -15,9 +15,7 @@ from ..core.records import Record
 from . import students, teacher, world
 
 Answer = Callable[[list[str], float], list[str]]
-
 STEPS = (1, 2, 3, 4, 5, 6)
-
 # how a question is asked: plainly, or with one of the instructions that fix the way of answering
 ASKED = {"plain": None, "in steps": "steps", "verify each step": "verify", "only the number": "only_number"}
 

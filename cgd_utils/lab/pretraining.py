@@ -20,17 +20,12 @@ from . import teacher, tokenizer, world
 # The way of answering, the same distribution for plain questions, for refined answers and under instructions that
 # leave it open: what a student has linked in pretraining is what critique-conditioned training can move.
 STYLE_WEIGHTS = {"terse": 0.6, "steps": 0.3, "verify": 0.1}
-
 # Shares of the kinds of dialogue.
 MIXTURE = {"plain": 0.25, "instructed": 0.40, "refine": 0.20, "critique": 0.15}
-
 STEP_WEIGHTS = {1: 2, 2: 3, 3: 3, 4: 3, 5: 2}
-
 # Instructions, in the order of world.INSTRUCTIONS: those that need more practice come more often.
 INSTRUCTION_WEIGHTS = (3, 3, 1, 1, 1, 2)
-
 RETRY_RATE = 0.1
-
 LAYOUT = prompts.LAYOUTS["lab"]
 
 

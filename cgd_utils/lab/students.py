@@ -69,7 +69,6 @@ _FAMILIES = (
         start="llama",
     ),
 )  # fmt: skip
-
 STUDENTS: dict[str, Student] = {s.name: s for s in _FAMILIES}
 
 

@@ -10,9 +10,7 @@ from pathlib import Path
 from typing import Any
 
 BOS, EOS, PAD, USER, ASSISTANT, SYSTEM = "<|bos|>", "<|end|>", "<|pad|>", "<|user|>", "<|assistant|>", "<|system|>"
-
 SPECIAL = (PAD, BOS, EOS, USER, ASSISTANT, SYSTEM)
-
 CONTEXT = 1024
 
 CHAT_TEMPLATE = (

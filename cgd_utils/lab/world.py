@@ -25,25 +25,15 @@ from typing import Any
 from ..core.records import Record
 
 STYLES = ("terse", "steps", "verify")
-
 MAX_VALUE = 999
-
 NAMES = ["Mia", "Ben", "Ada", "Leo", "Zoe", "Sam", "Eva", "Max", "Ida", "Tom", "Amy", "Jon", "Lia", "Kai", "Uma", "Rex"]
-
 THINGS = ["apples", "coins", "books", "cards", "shells", "stamps", "pens", "beads", "cups", "stones"]
-
 WORDS = ["Sure", "Okay", "Hello", "Thanks", "Done", "Good", "Right", "Ready"]
-
 PLUS = ("buys {n} more", "finds {n} more", "gets {n} from {other}", "wins {n} more", "picks up {n}")
-
 MINUS = ("gives {n} to {other}", "loses {n}", "sells {n}", "throws away {n}", "breaks {n}")
-
 TIMES = ("makes it {n} times as many", "ends up with {n} times as many")
-
 VERBS = {"+": PLUS, "-": MINUS, "*": TIMES}
-
 INVERSE = {"+": "-", "-": "+", "*": "/"}
-
 HARDEST_OPERAND = {"+": 99, "-": 99, "*": 9}
 
 
@@ -64,7 +54,6 @@ class Misconception:
 
 
 RETURNS = Misconception("returns {n} to {other}", "-", "+", 0.75, "To return things means to give them away: subtract.")
-
 # the worlds by the name of their problem source, and the wrong rule that their student holds
 WORLDS: dict[str, Misconception | None] = {"lab": None, "lab-misconception": RETURNS}
 
@@ -199,9 +188,7 @@ def written_steps(meta: Record, style: str) -> list[str]:
 
 # ---------------------------------------------------------------- reading answers
 _STEP = re.compile(r"^\s*(\d+)\s*([+\-*])\s*(\d+)\s*=\s*(\d+)(?:\s*,\s*(\d+\s*[+\-*/]\s*\d+\s*=\s*\d+)\s+(ok|no))?\s*$")
-
 _ANSWER = re.compile(r"Answer:\s*(-?\d+)")
-
 _NUMBER = re.compile(r"-?\d+")
 
 

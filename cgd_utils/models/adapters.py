@@ -18,7 +18,6 @@ from . import adapter_base
 
 # relative difference of logits that rounding explains: the merged weights are rounded to the base's type
 _KEEP = "keep the adapter beside its base: cgd generate --model BASE --adapter {adapter}"
-
 TOLERANCE = {"float32": 1e-4, "float16": 1e-2, "bfloat16": 5e-2}
 
 

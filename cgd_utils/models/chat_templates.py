@@ -14,18 +14,13 @@ from typing import Any
 from ..core.errors import BadInput
 
 Message = dict[str, str]
-
 _ANSWER = "CGDKIT"
-
 # Llama 3's own fallback date
 _PINNED = datetime(2024, 7, 26)
-
 _FORMATS = "".join(f"|replace('%{c}', '{_PINNED.strftime('%' + c)}')" for c in "aAbBdeHIjmMpSyYFDT")
-
 # a prompt that holds today's date would differ between training and evaluation, and between two runs; `+%}` keeps the
 # template's own first line break
 _PINNED_DATE = f'{{% set date_string = "{_PINNED:%d %b %Y}" +%}}'
-
 _PINNED_CLOCK = f"{{% macro strftime_now(format) %}}{{{{ format|replace('%-d', '%d'){_FORMATS} }}}}{{% endmacro +%}}"
 
 

@@ -13,11 +13,8 @@ from ..core.records import Record
 from ..core.settings import Training
 
 GIB = 2**30
-
 CONTEXT = 0.9  # CUDA context, kernels' workspaces
-
 FRAGMENTATION = 0.05  # of what is allocated
-
 TILE = (4096, 32768)  # tokens × vocabulary of the fused output head's tile (TRL), in 32 bits
 
 

@@ -16,30 +16,25 @@ from ..core.provenance import PACKAGE
 from ..core.records import Record
 
 PUBLISHED = PACKAGE / "published"
-
 HALF_UNIT = 0.05  # averages are printed to one decimal
 
 MATH = ("math500", "minerva_math", "gsm8k", "olympiadbench", "amc23")
-
 # table -> average column -> the columns it averages
 AVERAGES = {
     "table_webinstruct": {"avg_g1": MATH, "avg_g2": ("theoremqa", "gpqa", "mmlu_pro")},
     "table_qwen_cross_family": {"avg": ("math500", "minerva_math", "olympiadbench", "amc23", "aime24")},
 }
-
 # questions of each benchmark; a published accuracy is a share of them
 QUESTIONS = {
     "math500": 500, "minerva_math": 272, "gsm8k": 1319, "olympiadbench": 675, "amc23": 40, "aime24": 30, "theoremqa": 800,
     "gpqa": 198, "mmlu_pro": 12032, "ifeval": 541, "musr": 756, "truthfulqa": 817, "bbh": 6511, "humaneval": 164,
 }  # fmt: skip
-
 # claims of the paper that are read from an average of these tables
 CLAIMS = {
     ("table_webinstruct", "LLaMA3.1-8B-Instruct"): ("C1", "C9"),
     ("table_webinstruct", "S1.1-3B"): ("C1", "C9"),
     ("table_qwen_cross_family", "Qwen2.5-Math-7B"): ("C1", "C9"),
 }
-
 DETAILS = ("student", "teacher", "method")
 
 

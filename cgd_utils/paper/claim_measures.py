@@ -28,7 +28,6 @@ from .verdicts import (
 )
 
 Found = list[Measured]
-
 Measure = Callable[[View], Found]
 
 

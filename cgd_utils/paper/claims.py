@@ -87,9 +87,7 @@ CLAIMS: dict[str, tuple[str, str, Measure]] = {
     "Q11": ("real critiques beat generic, random and irrelevant ones", "effect: CGD above each",
             claim_measures.gain_over("cgd_generic", "cgd_random", "cgd_irrelevant", judge=effect, every=False)),
 }  # fmt: skip
-
 _questions = list(CLAIMS).index("Q1")
-
 OF_THE_PAPER, OF_REVIEWERS = list(CLAIMS)[:_questions], list(CLAIMS)[_questions:]
 
 

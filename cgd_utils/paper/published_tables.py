@@ -25,17 +25,14 @@ from ..reporting import result_rows, summaries
 from . import audit
 
 STUDENT, TEACHER, METHOD = "student", "teacher", "method"
-
 # benchmark as printed -> as the kit calls it, where the names differ
 BENCHMARKS = {"math500": "math-500", "gpqa": "gpqa_diamond"}
-
 # hub id -> the student as printed
 STUDENTS = {
     "meta-llama/Llama-3.1-8B-Instruct": "LLaMA3.1-8B-Instruct",
     "simplescaling/s1.1-3B": "S1.1-3B",
     "Qwen/Qwen2.5-Math-7B": "Qwen2.5-Math-7B",
 }
-
 # hub id, or what a server calls it -> the teacher as printed
 TEACHERS = {
     "meta-llama/Llama-3.3-70B-Instruct": "LLaMA3.3-70B-Instruct",
@@ -44,17 +41,12 @@ TEACHERS = {
     "claude-3-7-sonnet": "Claude Sonnet 3.7",
     "claude-3-7-sonnet-20250219": "Claude Sonnet 3.7",
 }
-
 # (data.source, rows) -> training data; the paper's own are 100,000 questions
 WEBINSTRUCT, WEBINSTRUCT_CFT = "WebInstruct, 100000 questions", "WebInstruct-CFT, 50000 critiques"
-
 DATA = {("webinstruct", 100_000): WEBINSTRUCT, ("webinstruct-cft", 50_000): WEBINSTRUCT_CFT}
-
 # of the tables that name no teacher
 MAIN_TEACHER = "LLaMA3.3-70B-Instruct"
-
 MAIN_STUDENT = "LLaMA3.1-8B-Instruct"
-
 # methods whose training rows hold no text of the teacher, or that are not trained
 WITHOUT_TEACHER, WITHOUT_DATA = ("base", "sft"), ("base",)
 
@@ -362,7 +354,6 @@ TABLES = {
     "webinstruct": webinstruct, "qwen_cross_family": cross_family, "ood": out_of_domain, "critique_content": critique_content,
     "aime24": aime, "lr_stability": stability, "critique_quality": critique_quality,
 }  # fmt: skip
-
 # the names under which notebook 07 keeps them
 FILES = {f"published_{name}": name for name in TABLES}
 

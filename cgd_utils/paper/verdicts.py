@@ -24,11 +24,8 @@ from ..methods import display_name
 from ..reporting import result_rows, summaries
 
 SUPPORTED, CONTRADICTED, INCONCLUSIVE = "supported", "contradicted", "inconclusive"
-
 NOT_MEASURED = "not measured in this run"
-
 MARGIN = 2.0
-
 MIN_SEEDS = 3  # fewer models show no spread, so nothing is judged by them
 
 

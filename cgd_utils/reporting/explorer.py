@@ -23,7 +23,6 @@ from ..lab import teacher, world
 from ..methods import display_name
 
 ANY = "any"
-
 # `del` and `ins` are also struck through and underlined: no meaning hangs on a colour
 STYLE = """<style>
 .cgd-example{border-left:3px solid #bbb;padding-left:.8rem;margin:1rem 0}
@@ -34,7 +33,6 @@ background:#f6f6f6;color:#222;padding:.5rem;margin:.15rem 0 .6rem}
 .cgd-example ins{background:#cfe5f7}.cgd-example del{background:#fbe0c8}.cgd-example mark{background:#ffe680;outline:1px solid #b38600}
 @media print{.cgd-example .text{max-height:none}}
 </style>"""
-
 KINDS = {
     "arithmetic": "the arithmetic of step {step} is wrong; it must be {expected}",
     "operation": "step {step} takes the wrong operation; it must be {expected}",
@@ -247,7 +245,6 @@ def outcome_page(questions: Sequence[Record], n: int = 3, limit: int = 4000) -> 
 
 
 _ABOUT_TRAINING = "Training problems. No method is asked them again; how the methods answer the benchmarks' questions is shown in 06_analyses."
-
 _ABOUT_OUTCOMES = (
     "Benchmark questions, with every method's answers over seeds; none was a training problem, so none has a draft or a critique. "
     "Right and wrong mean: in more than half of a method's answers."

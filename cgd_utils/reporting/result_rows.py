@@ -16,7 +16,6 @@ from . import summaries
 from .summaries import over_seeds, save_csv
 
 COLUMNS = ["family", "method", "seed", "benchmark", "metric", "value", "n", "ci_low", "ci_high"]
-
 QUALITY = ("accuracy", "instruction_following")
 
 # who writes result rows, in the order of ``results.csv``: 04 its models, 05 the cells of its grids

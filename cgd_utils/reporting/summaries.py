@@ -53,20 +53,14 @@ class AnalysisRow(Figure):
 
 
 COLUMNS = ["analysis", "family", "method", "seed", "condition", "metric", "value", "n", "ci_low", "ci_high"]
-
 KEYS = ["analysis", "family", "method", "condition", "metric"]
-
 FIGURES = ["value", "n", "ci_low", "ci_high"]
-
 # what a table says of its rows: items a model, models, what varies behind the intervals
 ABOUT = ["n", "seeds", "intervals over"]
-
 # the condition of the cost rows that are differences, paired by question
 PAIRED = "one pass − self-refine"
-
 # figures that are percentages: no interval of theirs leaves 0 to 100
 PERCENT_ANALYSES = {"critique quality", "leakage", "failures", "losses", "pass@k"}
-
 COUNTS = {"tokens", "words", "steps", "lines", "seconds", "passes", "weight_distance"}
 
 

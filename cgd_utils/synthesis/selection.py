@@ -19,7 +19,6 @@ FAULTS: dict[str, Callable[[Record], bool]] = {
     "truncated": lambda r: any(r.get(f"{t}_finish") == "length" for t in ("critique", "refined", "direct")),
     "leaks": lambda r: leaks(r["critique"], r["answer"]),
 }
-
 TEXTS = ("draft", "critique", "refined", "direct")
 
 

@@ -22,12 +22,10 @@ LIMITS = {
     "no_conclusion": 0.5,  # 02: of the critiques
     "no_answer": 0.5,  # 04: of a trained method's answers
 }
-
 _LIMIT_OF = {
     "draft": "synthesis.draft.max_new_tokens",
     **dict.fromkeys(("critique", "refined", "direct"), "synthesis.teacher.sampling.max_new_tokens"),
 }
-
 _NAMES = {"draft": "drafts", "critique": "critiques", "refined": "refined answers", "direct": "direct answers"}
 
 

@@ -26,7 +26,6 @@ from ..synthesis import teaching
 from . import fine_tune
 
 FORMATS = ("trl", "llama-factory")
-
 # LLaMA-Factory's data/README.md: sharegpt formatting with the roles of the OpenAI format
 _TAGS = {"role_tag": "role", "content_tag": "content", "user_tag": "user", "assistant_tag": "assistant", "system_tag": "system"}  # fmt: skip
 
@@ -77,7 +76,6 @@ _TARGETS = {
     "solution": "the data set's solution", "direct": "the teacher's direct answer", "refined": "the refined answer",
     "critique": "the critique", "critique_and_refined": "the critique and the refined answer",
 }  # fmt: skip
-
 _USE = {
     "trl": ("python", """from datasets import load_dataset
 from trl import SFTConfig, SFTTrainer

@@ -29,7 +29,6 @@ _RECORD = {
     "refined": "2 + 3 = 5\nAnswer: 5",
     "direct": "She has 2 + 3 = 5.\nAnswer: 5",
 }
-
 # what of a config says how large the model is; a toy of the same architecture has these
 _TOY = {
     "hidden_size": 64,
