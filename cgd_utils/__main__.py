@@ -133,17 +133,20 @@ def check(
 @command("cgd train --profile gpu --method cgd")
 def train(
     this: Any,
+    opened: Any,
     family: Annotated[list[str] | None, opt("repeatable (default: all of the profile)")] = None,
     method: Annotated[list[str] | None, opt("repeatable (default: training.methods)")] = None,
     seed: Annotated[list[int] | None, opt("repeatable (default: training.seeds)")] = None,
 ) -> Result:
     """Train models without the notebook; on several GPUs: torchrun --nproc_per_node 2 -m cgd_utils train."""
     from .app import preflight
+    from .core import variants
     from .training import fine_tune
     from .training.trainer import rank
 
     t = this.profile.training
     preflight.preflight(this)
+    variants.note(this, *opened)
     made = [
         fine_tune.fine_tune(this, f, m, s)
         for f in family or this.profile.models.students

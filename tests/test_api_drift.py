@@ -154,7 +154,7 @@ def test_generation_settings_exist():
     """What `engines.decoding.decode` passes to model.generate is a field of GenerationConfig, a parameter of generate, or an input of the model."""
     from transformers import GenerationConfig, GenerationMixin, LlamaForCausalLM
 
-    tree = ast.parse((PACKAGE / "decoding.py").read_text())
+    tree = ast.parse((PACKAGE / "engines" / "decoding.py").read_text())
     (call,) = [n for n in ast.walk(tree) if isinstance(n, ast.Call) and isinstance(n.func, ast.Attribute)
                and n.func.attr == "generate" and "eos_token_id" in [k.arg for k in n.keywords]]  # fmt: skip
     takes = set(GenerationConfig().to_dict())
@@ -197,7 +197,7 @@ def test_vllm_takes_what_the_engine_passes():
 
 def _vllm_dicts():
     """Keys of the dictionaries that become LLM(**…) and SamplingParams(**…) in the worker."""
-    tree = ast.parse((PACKAGE / "vllm_engine.py").read_text())
+    tree = ast.parse((PACKAGE / "engines" / "vllm_engine.py").read_text())
     out = {}
     for node in ast.walk(tree):
         if isinstance(node, ast.FunctionDef) and node.name in ("_engine", "_sampling"):

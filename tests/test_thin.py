@@ -31,6 +31,7 @@ AT_THE_ROOT = 760
 FORMATTER_OFF = 158
 MODULE = 350
 LONGER = {
+    "__main__.py",
     "app/chain.py",
     "core/settings.py",
     "core/statistics.py",

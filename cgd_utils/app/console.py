@@ -137,7 +137,8 @@ def open_run(
 def command(example: str) -> Callable[[Any], Any]:
     """Makes a function a command: its docstring is the help, its `app.console.Result` is printed, as JSON with ``--json``.
 
-    A parameter ``this`` becomes the options that name a run, which is opened for it; ``as_json`` tells how to print.
+    A parameter ``this`` becomes the options that name a run, which is opened for it; ``opened`` is its profile and the
+    changed fields; ``as_json`` tells how to print.
     """
 
     def add(function: Callable[..., Result]) -> None:
@@ -146,11 +147,12 @@ def command(example: str) -> Callable[[Any], Any]:
         def call(**given: Any) -> int:
             as_json = given["as_json"] if "as_json" in own else given.pop("as_json")
             if "this" in own:
-                given["this"], *_ = open_run(*(given.pop(name) for name in RUN))
+                given["this"], *opened = open_run(*(given.pop(name) for name in RUN))
+                given |= {"opened": opened} if "opened" in own else {}
             return show(function(**given), as_json)
 
         shared = {**(RUN if "this" in own else {}), "as_json": (Json, False)}
-        options = [p.replace(kind=p.KEYWORD_ONLY) for p in own.values() if p.name not in ("this", "as_json")]
+        options = [p.replace(kind=p.KEYWORD_ONLY) for p in own.values() if p.name not in ("this", "opened", "as_json")]
         for name, (kind, default) in shared.items():
             options.append(inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=kind))
         call.__signature__ = inspect.Signature(options)  # type: ignore[attr-defined]

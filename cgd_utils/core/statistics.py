@@ -156,7 +156,7 @@ def least_noise(difference: float, n: int, level: float = 0.95) -> float:
 
     Two accuracies that differ by k of ``n`` questions (``difference`` = k / n, a share) disagree on k questions or more; this
     is Bonett and Price's adjusted Wald interval (2012, doi 10.3102/1076998611411915) for just k, all one way. It leaves out 0
-    from 6 questions on, as the exact sign test does at 95%.
+    from 6 questions on, as the exact sign test does at 95%, and of 100 questions or fewer from 5 on.
     """
     k = abs(difference) * n
     return _quantile(_level(level), inf) * sqrt(k + 2 - k**2 / (n + 2)) / (n + 2)

@@ -263,7 +263,3 @@ def write_student_version() -> Path:
     made = student_version(json.loads(SOURCE.read_text(encoding="utf-8")))
     files.write_text(STUDENT, json.dumps(made, indent=1, ensure_ascii=False) + "\n")
     return STUDENT
-
-
-if __name__ == "__main__":
-    print(write_student_version())

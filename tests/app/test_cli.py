@@ -14,7 +14,7 @@ from conftest import parsed
 from cgd_utils.__main__ import main
 from cgd_utils.app import console
 from cgd_utils.app.console import app
-from cgd_utils.core import errors, provenance, store
+from cgd_utils.core import files, provenance, store
 from cgd_utils.core.errors import BadInput
 
 BAD = {
@@ -67,7 +67,7 @@ def test_bad_data(content, message, tmp_path, capsys):
 
 
 def test_no_space(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(errors.shutil, "disk_usage", lambda _: type("Usage", (), {"free": 1 << 20})())
+    monkeypatch.setattr(files.shutil, "disk_usage", lambda _: type("Usage", (), {"free": 1 << 20})())
     assert main(["run", "--profile", "smoke", "--outputs", str(tmp_path)]) == 2
     assert "GiB free" in capsys.readouterr().err
 

@@ -43,8 +43,8 @@ def test_a_log_breaks_no_line_of_short_cells(capsys):
     assert " ".join(row.values()) in " ".join(printed(capsys, [row]).split())
 
 
-STATUS = "from cgd_utils.console import Result, show; show(Result([{'stage': 'x', 'state': 'stale'}]), False)"
-ERROR = "from cgd_utils.console import fail; fail('no [such] file', 2)"
+STATUS = "from cgd_utils.app.console import Result, show; show(Result([{'stage': 'x', 'state': 'stale'}]), False)"
+ERROR = "from cgd_utils.app.console import fail; fail('no [such] file', 2)"
 
 
 def test_colour_is_for_terminals():

@@ -1,9 +1,11 @@
 """Memory and disk of ``cgd check``, against machines that are only told of."""
 
+from pathlib import Path
+
 import pytest
 
 from cgd_utils.app import probes, room
-from cgd_utils.core import errors, files, store
+from cgd_utils.core import files, store
 
 STUDENT, TEACHER = "meta-llama/Llama-3.1-8B-Instruct", "meta-llama/Llama-3.3-70B-Instruct"
 
@@ -71,7 +73,7 @@ def test_downloads_count_as_disk(tmp_path, monkeypatch, free, one_disk, enough):
     run = opened(tmp_path / "runs")
     monkeypatch.setattr(files, "free_gib", lambda folder: float(free))
     if not one_disk:
-        places = {False: tmp_path / "runs", True: errors.Path("/proc")}
+        places = {False: tmp_path / "runs", True: Path("/proc")}
         monkeypatch.setattr(files, "existing", lambda folder: places["hub" in str(folder)])
         (tmp_path / "runs").mkdir()
     away = probes.Found("away", False, None)

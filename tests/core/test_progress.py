@@ -46,7 +46,7 @@ def in_a_log(code):
     return done.stdout + done.stderr
 
 
-BAR = "from cgd_utils import progress\nfor _ in progress.bar(range(3), desc='drafts', mininterval=0): pass"
+BAR = "from cgd_utils.core import progress\nfor _ in progress.bar(range(3), desc='drafts', mininterval=0): pass"
 
 
 def test_bars_are_for_terminals():
@@ -57,10 +57,10 @@ def test_bars_are_for_terminals():
 
 def test_a_kernels_bars_are_followed_from_outside():
     """A second process writes its bars; the terminal shows them with the time left, and clears the line at the end."""
-    inner = "import time\\nfrom cgd_utils import progress\\nfor _ in progress.bar(range(4), desc='drafts', mininterval=0, disable=False): time.sleep(0.7)"
+    inner = "import time\\nfrom cgd_utils.core import progress\\nfor _ in progress.bar(range(4), desc='drafts', mininterval=0, disable=False): time.sleep(0.7)"
     code = f"""
 import subprocess, sys
-from cgd_utils import progress
+from cgd_utils.core import progress
 with progress.following("01_problems"):
     subprocess.run([sys.executable, "-c", "{inner}"], stderr=subprocess.DEVNULL, check=True)
 """

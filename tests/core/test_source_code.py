@@ -120,9 +120,11 @@ def test_an_added_definition_that_nothing_reaches_changes_no_key(copy):
 
 
 def test_code_in_a_notebook_counts_by_what_it_reaches():
-    one = source_code.of_notebook(["%matplotlib inline\nfrom cgd_utils import statistics", "statistics.wilson(1, 2)"])
-    assert set(one.modules) == {"statistics"}
-    other = source_code.of_notebook(["import cgd_utils.statistics as s\n", "# a remark\ns.wilson(3, 4)"])
+    one = source_code.of_notebook(
+        ["%matplotlib inline\nfrom cgd_utils.core import statistics", "statistics.wilson(1, 2)"]
+    )
+    assert set(one.modules) == {"core.statistics"}
+    other = source_code.of_notebook(["import cgd_utils.core.statistics as s\n", "# a remark\ns.wilson(3, 4)"])
     assert one.version == other.version
 
 

@@ -51,7 +51,8 @@ def test_overlapping_problems_are_removed_from_a_run(tmp_path):
     chosen = {"data.decontaminate": "remove", "evaluation.benchmarks": [{"name": "own", "path": str(own)}]}
     run = store.open_run("smoke", tmp_path, chosen)
     made = decontamination.problems(run)
-    assert made.manifest["facts"] == {"rows": 43, "removed": 5}
+    facts = made.manifest["facts"]
+    assert (facts["rows"], facts["removed"]) == (43, 5)
     assert not {p["question"] for p in first} & {r["question"] for r in made.rows()}
     (row,) = decontamination.report(run, problem_sources.problems(run).rows())
     assert (row["exact"], row["of"]) == (5, 48)

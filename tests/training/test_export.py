@@ -12,6 +12,7 @@ from datasets import load_dataset
 from cgd_utils import methods, prompts
 from cgd_utils.__main__ import main
 from cgd_utils.core import files, store
+from cgd_utils.engines import generation
 from cgd_utils.models import loading, named
 from cgd_utils.synthesis import drafts, teaching
 from cgd_utils.training import export
@@ -81,7 +82,6 @@ def test_trl_trains_on_the_same_tokens_as_the_kit(exported, expected, run, tmp_p
     """TRL's own preparation of the exported rows gives the kit's ids and loss positions."""
     from trl import SFTConfig, SFTTrainer
 
-    from cgd_utils.models import loading
     from cgd_utils.training import tokenization
 
     base = named.model_ref(run, "lab:llama", "llama")
@@ -118,8 +118,6 @@ def long_run(tmp_path, monkeypatch):
 @pytest.mark.parametrize("method", ["sft", "distilled_sft"])
 def test_the_card_s_recipe_learns_every_row_to_its_end(long_run, method, tmp_path):
     from trl import SFTConfig, SFTTrainer
-
-    from cgd_utils.models import loading
 
     out = tmp_path / "rows"
     made = export.write(long_run, method, "trl", out)
@@ -204,7 +202,7 @@ def test_what_is_missing_is_told_and_never_made(run, tmp_path, monkeypatch, caps
         drafts.drafts(there, "llama")
     before = sorted(tmp_path.rglob("*"))
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(loading, "open_generator", lambda *_: pytest.fail("a text was generated"))
+    monkeypatch.setattr(generation, "open_generator", lambda *_: pytest.fail("a text was generated"))
     settings = [x for k, v in {**SMALL, "synthesis.draft.seed": 5}.items() for x in ("--set", f"{k}={v}")]
     command = ["export", "--profile", "smoke", "--outputs", "elsewhere", *settings]
     assert main([*command, "--method", "cgd", "--format", "trl", "--out", "rows"]) == 2

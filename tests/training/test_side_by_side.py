@@ -6,6 +6,7 @@ import textwrap
 import time
 from pathlib import Path
 
+import pandas as pd
 import pytest
 import torch
 
@@ -114,7 +115,8 @@ def test_side_by_side_gives_what_one_after_the_other_gives(run, tmp_path, monkey
         expected = cell_runs.train_and_evaluate(alone, "llama", ["sft", "cgd"], [0])
     finally:
         torch.set_num_threads(threads)
-    assert cell_runs.train_and_evaluate(run, "llama", ["sft", "cgd"], [0]) == expected
+    found = cell_runs.train_and_evaluate(run, "llama", ["sft", "cgd"], [0])
+    pd.testing.assert_frame_equal(pd.DataFrame(found), pd.DataFrame(expected))
     losses = lambda r: {  # noqa: E731
         p.parent.name: [h["loss"] for h in files.read_jsonl(p)]
         for p in Path(r.folder).glob("artifacts/models/*/history.jsonl")
