@@ -24,6 +24,12 @@ def parsed(words):
     return command.make_context(words[0], list(words[1:])).params
 
 
+def pytest_collection_modifyitems(items):
+    """Files with slow tests come first: of two processes none is left alone with one at the end."""
+    slow = {i.path for i in items if i.get_closest_marker("slow")}
+    items.sort(key=lambda i: i.path not in slow)
+
+
 @pytest.fixture(scope="session")
 def smoke_run(tmp_path_factory):
     """The whole chain on the smoke profile, through the command line, with a token in the environment."""

@@ -110,7 +110,8 @@ def test_the_chain_stops_after_02_and_says_so(tmp_path, capsys):
 
 def test_a_whole_run_tells_its_shares(smoke_run):
     said = {n: chain._told(smoke_run.folder / "notebooks" / f"{n}.ipynb") for n in chain.NAMES}
-    assert said["01_problems_and_drafts"] == ["48 problems"]
+    assert said["01_problems_and_drafts"][0] == "48 problems"
+    assert said["01_problems_and_drafts"][1].startswith("llama: ")
     assert any("100% of the refined answers" in line for line in said["02_critiques_and_refinements"])
     methods = {"base", *smoke_run.profile.training.methods}
     assert {line.split(":")[0].removeprefix("llama/") for line in said["04_evaluate"]} == methods
