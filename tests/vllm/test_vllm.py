@@ -137,7 +137,8 @@ def test_a_whole_chain_with_the_teacher_behind_the_server(served, tmp_path):
         "sampling": {"max_new_tokens": 64},
         "generation": {"engine": "openai", "base_url": served, "server_model": "llama"},
     }
-    told = {"base": "smoke", "synthesis": {"draft": {"temperature": 1.0, "max_new_tokens": 64}, "teacher": teacher},
+    # a student as its own teacher refines nothing: the chain goes on all the same
+    told = {"base": "smoke", "synthesis": {"useless": "tell", "draft": {"temperature": 1.0, "max_new_tokens": 64}, "teacher": teacher},
             "training": {"rows": 0, "seeds": [0], "methods": ["cft", "cgd"]}, "ablations": {"grids": []}}  # fmt: skip
     profile.write_text(json.dumps(told))
     assert main(["run", "--profile", str(profile), "--outputs", str(tmp_path)]) == 0
