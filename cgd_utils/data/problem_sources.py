@@ -20,7 +20,7 @@ from ..core.settings import LAB_SOURCES, Data
 from ..core.store import Artifact, Run
 from ..grading.extraction import extract
 from ..grading.records import grade
-from .tables import SUFFIXES, read_table, text_of
+from .tables import SUFFIXES, read_hub, read_table, text_of
 
 FIELDS = ("question", "answer", "solution")
 
@@ -215,8 +215,6 @@ def _existing(source: str) -> Path:
 
 
 def _read_hub(settings: Data, known: Source | None) -> list[Record]:
-    from datasets import load_dataset
-
     hub_id = known.hub_id if known else settings.source
     config = settings.config or (known.config if known else None)
     if "/" not in hub_id:
@@ -224,14 +222,7 @@ def _read_hub(settings: Data, known: Source | None) -> list[Record]:
             f"data.source {settings.source!r}: not {' or '.join(map(repr, LAB_SOURCES))}, not one of {', '.join(SOURCES)}, not a file "
             f"({', '.join(SUFFIXES)}) and not a hub id (owner/name)"
         )
-    try:
-        return list(load_dataset(hub_id, config, split=settings.split, revision=settings.revision))
-    except Exception as e:
-        reason = str(e).splitlines()[0] if str(e) else type(e).__name__
-        raise BadInput(
-            f"data.source {settings.source!r}: {hub_id} could not be loaded from the hub ({reason}). "
-            f"Is there a network, does the id exist, and is access granted?"
-        ) from None
+    return read_hub(f"data.source {settings.source!r}: ", hub_id, config, settings.split, settings.revision)
 
 
 def to_problems(

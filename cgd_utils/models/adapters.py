@@ -195,7 +195,11 @@ def _logits(model: Any, tok: Any) -> Any:
     """A model's logits on three short conversations: (tokens, vocabulary), 32 bits, on the CPU."""
     import torch
 
-    questions = ("What is 12 + 30?", "Ann has 3 apples and gets 4 more. How many are there now?", "Name a prime number.")
+    questions = (
+        "What is 12 + 30?",
+        "Ann has 3 apples and gets 4 more. How many are there now?",
+        "Name a prime number.",
+    )
     answer = {"role": "assistant", "content": "Answer: 7"}
     texts = [tok.apply_chat_template([{"role": "user", "content": q}, answer], tokenize=False) for q in questions]
     probe = tok(texts, return_tensors="pt", padding=True, padding_side="right", add_special_tokens=False)
