@@ -83,17 +83,17 @@ def training_problems(run: Run) -> Artifact:
     loaded = problem_sources.problems(run)
     if run.profile.data.decontaminate != "remove":
         return loaded
-    n, asked = run.profile.data.decontaminate_ngram, questions(run)
+    n, against = run.profile.data.decontaminate_ngram, questions(run)
 
     def build(folder: Path) -> Record:
         rows = loaded.rows()
-        found = overlaps(rows, Index(asked, n))
+        found = overlaps(rows, Index(against, n))
         removed = {f["id"] for f in found}
         write_jsonl(folder / "rows.jsonl", [r for r in rows if r["id"] not in removed])
         write_jsonl(folder / "removed.jsonl", found)
         return {**loaded.manifest["facts"], "rows": len(rows) - len(removed), "removed": len(removed)}
 
-    settings = {"ngram": n, "benchmarks": content_key(asked)}
+    settings = {"ngram": n, "benchmarks": content_key(against)}
     return run.make("problems", "decontaminated", build, settings=settings, inputs=[loaded.key])
 
 
@@ -102,10 +102,10 @@ def report(run: Run, rows: Sequence[Record]) -> list[Record]:
 
     ``questions`` 0: a general benchmark whose data is on the hub alone, so nothing could be compared.
     """
-    asked = questions(run)
-    found = overlaps(rows, Index(asked, run.profile.data.decontaminate_ngram))
+    against = questions(run)
+    found = overlaps(rows, Index(against, run.profile.data.decontaminate_ngram))
     out = []
-    for name, texts in asked.items():
+    for name, texts in against.items():
         shared = [f for f in found if f["benchmark"] == name]
         exact = sum(f["kind"] == "exact" for f in shared)
         row = {"benchmark": name, "questions": len(texts), "exact": exact, "ngram": len(shared) - exact}

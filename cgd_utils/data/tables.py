@@ -127,11 +127,11 @@ def text_of(value: Any, field: str = "answer") -> str:
     if isinstance(value, list | tuple) or getattr(value, "ndim", None):
         items = list(value)
         if (messages := _messages(items)) is not None:
-            return _said(messages, field)
+            return _spoken(messages, field)
         return ", ".join(_item(v, field) for v in items)
     if isinstance(value, Mapping):
         if (messages := _messages([value])) is not None:
-            return _said(messages, field)
+            return _spoken(messages, field)
         raise ValueError(
             f"{field}: an object ({', '.join(map(str, value))}) is no text; name a column of text or chat messages"
         )
@@ -175,14 +175,14 @@ def _messages(items: Sequence[Any]) -> list[tuple[str, Any]] | None:
     for item in items:
         if not isinstance(item, Mapping):
             return None
-        who, said = (item.get("role", item.get("from")), item.get("content", item.get("value")))
+        who = item.get("role", item.get("from"))
         if not isinstance(who, str) or ("content" not in item and "value" not in item):
             return None
-        out.append((_SPEAKERS.get(who.lower(), who.lower()), said))
+        out.append((_SPEAKERS.get(who.lower(), who.lower()), item.get("content", item.get("value"))))
     return out or None
 
 
-def _said(messages: Sequence[tuple[str, Any]], field: str) -> str:
+def _spoken(messages: Sequence[tuple[str, Any]], field: str) -> str:
     """What the field's speaker says in a chat; a system message sets the tone and is left out.
 
     Raises:

@@ -207,12 +207,12 @@ def table(s: Shape, t: Training, gpu_gib: float | None, bits: int = 16, on_cpu: 
     Returns:
         ``{settings, weights, adapters, gradients, optimizer, activations, logits, total, fits}``; GiB, ``fits`` None without GPU.
     """
-    shown = {"profile": t}
+    settings_by_name = {"profile": t}
     better = None if gpu_gib is None else proposal(s, t, gpu_gib, bits)
     if better is not None and _in_words(better) != _in_words(t):
-        shown["proposal"] = better
+        settings_by_name["proposal"] = better
     rows = []
-    for name, settings in shown.items():
+    for name, settings in settings_by_name.items():
         e = estimate(s, settings, bits, on_cpu)
         row = {"settings": f"{name}: {_in_words(settings)}", **{k: round(v, 2) for k, v in asdict(e).items()}}
         fits = None if gpu_gib is None else e.total <= 0.95 * gpu_gib
