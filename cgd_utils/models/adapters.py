@@ -219,7 +219,7 @@ class Card(TypedDict):
     mode: str
     data_key: str
     facts: Record
-    settings: Record
+    settings: Any
     versions: dict[str, str]
 
 
