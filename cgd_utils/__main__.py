@@ -172,7 +172,7 @@ def merge_adapter(
     """Merge a LoRA adapter into its 16-bit base; logits are compared before and after."""
     from .models import adapters
 
-    made = adapters.merge(adapter, out, base, dtype, device)
+    made = dict(adapters.merge(adapter, out, base, dtype, device))
     if made["saw_4_bit"]:
         note = "note: this adapter was trained over 4-bit weights; the merged model holds the 16-bit ones"
         print(note, file=sys.stderr)

@@ -43,34 +43,27 @@ class Method:
     mixes_plain: bool = False
 
 
-def _irrelevant(record: Record, records: Sequence[Record], layout: Layout, rng: Random, _: float) -> str:
-    others = [r for r in records[:64] if r["id"] != record["id"]] if len(records) < 65 else None
-    if others is not None:
-        return rng.choice(others)["critique"] if others else record["critique"]
+def _irrelevant(record: Record, records: Sequence[Record], _: Layout, rng: Random, __: float) -> str:
+    """Another problem's critique; the record's own if there is no other problem."""
+    if len(records) <= 64:  # few enough to list, and among few a draw would often hit the record itself
+        others = [r for r in records if r["id"] != record["id"]]
+        return rng.choice(others or [record])["critique"]
     while (other := records[rng.randrange(len(records))])["id"] == record["id"]:
         pass
     return other["critique"]
 
 
-def _generic(record: Record, records: Sequence[Record], layout: Layout, rng: Random, _: float) -> str:
-    return layout.generic_critique
-
-
-def _masked(record: Record, records: Sequence[Record], layout: Layout, rng: Random, _: float) -> str:
-    return mask_answer(record["critique"], record["answer"])
-
-
-def _noisy(record: Record, records: Sequence[Record], layout: Layout, rng: Random, p: float) -> str:
-    return falsify(record["critique"], rng) if rng.random() < p else record["critique"]
-
-
-def _random(record: Record, records: Sequence[Record], layout: Layout, rng: Random, _: float) -> str:
+def _random(record: Record, records: Sequence[Record], _: Layout, rng: Random, __: float) -> str:
     """As many words as the critique has, drawn from all critiques: its length and vocabulary without its sense."""
     pool = [w for r in rng.sample(list(records), min(16, len(records))) for w in r["critique"].split()]
     return " ".join(rng.choices(pool, k=len(record["critique"].split())))
 
 
-def _biased(record: Record, records: Sequence[Record], layout: Layout, rng: Random, _: float) -> str:
+def _noisy(record: Record, _: Sequence[Record], __: Layout, rng: Random, p: float) -> str:
+    return falsify(record["critique"], rng) if rng.random() < p else record["critique"]
+
+
+def _biased(record: Record, *_: Any) -> str:
     """Always blames the first step and always concludes wrong: one systematic bias."""
     first = re.sub(r"Step \d+", "Step 1", record["critique"])
     return re.sub(r"(Conclusion:\s*)(right|wrong)", r"\1wrong", first)
@@ -94,8 +87,18 @@ METHODS: dict[str, Method] = {
         "x, y'", "refined", "CGD without the critique", label="CGD, no critique", colour="#332288"
     ),
     "cgd_irrelevant": _cgd("CGD, irrelevant", "#999933", "CGD with another problem's critique", critique=_irrelevant),
-    "cgd_generic": _cgd("CGD, generic", "#44AA99", "CGD with one fixed generic critique", critique=_generic),
-    "cgd_masked": _cgd("CGD, masked", "#882255", "CGD with the final answer masked in the critique", critique=_masked),
+    "cgd_generic": _cgd(
+        "CGD, generic",
+        "#44AA99",
+        "CGD with one fixed generic critique",
+        critique=lambda record, records, layout, *_: layout.generic_critique,
+    ),
+    "cgd_masked": _cgd(
+        "CGD, masked",
+        "#882255",
+        "CGD with the final answer masked in the critique",
+        critique=lambda record, *_: mask_answer(record["critique"], record["answer"]),
+    ),
     "cgd_random": _cgd("CGD, random words", "#DDCC77", "CGD with random words of critiques", critique=_random),
     "cgd_biased": _cgd("CGD, biased", "#AA4499", "CGD with critiques that always blame step 1", critique=_biased),
     "cgd_joint": Method(
@@ -127,9 +130,10 @@ def display_name(name: str) -> str:
     found = _NAME.fullmatch(name)
     if not found or found["method"] not in METHODS:
         return name
-    told = METHODS[found["method"]].label or found["method"]
-    told += f" ({found['value']})" if found["value"] is not None else ""
-    return told + (f" [{found['change']}]" if found["change"] is not None else "")
+    label = METHODS[found["method"]].label or found["method"]
+    value = f" ({found['value']})" if found["value"] is not None else ""
+    change = f" [{found['change']}]" if found["change"] is not None else ""
+    return label + value + change
 
 
 def colour(name: str) -> str:
@@ -184,12 +188,9 @@ def rows(name: str, records: Sequence[Record], layout: Layout, seed: int = 0) ->
         shows = method.shows
         if method.mixes_plain and rng.random() < value:
             shows = "x"
-        out.append({
-            "id": r["id"],
-            "method": name,
-            "prompt": _prompt(shows, method, r, records, layout, rng, value),
-            "completion": [{"role": "assistant", "content": r[method.target]}],
-        })  # fmt: skip
+        prompt = _prompt(shows, method, r, records, layout, rng, value)
+        completion = [{"role": "assistant", "content": r[method.target]}]
+        out.append({"id": r["id"], "method": name, "prompt": prompt, "completion": completion})
     return out
 
 

@@ -40,9 +40,9 @@ class Layout:
     def spans(self, question: str, draft: str | None = None, critique: str | None = None) -> Spans:
         """Where question, draft and critique lie in the turn that `ask` or `ask_refined` writes: name -> (start, end)."""
         parts = {"question": question, "draft": draft, "critique": critique}
-        given = {n: t for n, t in parts.items() if t is not None}
-        template = {1: self.answer, 2: self.refine_without_critique, 3: self.refine}[len(given)]
-        return _fill(template, given)[1]
+        shown = {n: t for n, t in parts.items() if t is not None}
+        template = {1: self.answer, 2: self.refine_without_critique, 3: self.refine}[len(shown)]
+        return _fill(template, shown)[1]
 
 
 def _user(template: str, **parts: str) -> list[Message]:
@@ -138,10 +138,7 @@ def ratings(reply: str) -> dict[str, int] | None:
     Returns:
         ``{informativeness, specificity}``, each 1 to 5; None where one is missing or out of range.
     """
-    out = {}
-    for name in RATINGS:
-        found = re.findall(rf"{name}\W*?(\d+(?:\.\d+)?)", reply, re.IGNORECASE)
-        if not found or float(found[-1]) not in (1, 2, 3, 4, 5):
-            return None
-        out[name] = int(float(found[-1]))
-    return out
+    numbers = {name: re.findall(rf"{name}\W*?(\d+(?:\.\d+)?)", reply, re.IGNORECASE) for name in RATINGS}
+    if not all(found and float(found[-1]) in (1, 2, 3, 4, 5) for found in numbers.values()):
+        return None
+    return {name: int(float(found[-1])) for name, found in numbers.items()}

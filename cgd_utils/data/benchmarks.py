@@ -131,19 +131,20 @@ def _named(name: str, settings: Evaluation) -> Loaded:
         raise BadInput(
             f"benchmark {name!r} runs code that the model wrote: set evaluation.execute_code: true to allow it, in a sandbox"
         )
-    table = tables.read_table(path) if path else _from_hub(name)
-    rows = (
-        _code_problems(name, table)
-        if about.rule == "code"
-        else _problems(name, table, about.fields if table and set(about.fields.values()) <= set(table[0]) else {})
-    )
+    if path:
+        table = tables.read_table(path)
+    else:
+        nowhere = f"benchmark {name!r}: no {name}.jsonl in evaluation.benchmark_dir or CGD_BENCHMARK_DIR, and "
+        table = tables.read_hub(nowhere, about.hub_id, about.config, about.split, about.revision)
+    if about.rule == "code":
+        rows = _code_problems(name, table)
+    else:
+        rows = _problems(name, table, about.fields if table and set(about.fields.values()) <= set(table[0]) else {})
     note = str(path or about.hub_id)
     if len(rows) != about.rows:
-        note += f"; {len(rows)} questions, expected {about.rows}"
-        warnings.warn(
-            f"benchmark {name!r} from {path or about.hub_id}: {len(rows)} questions, expected {about.rows}",
-            stacklevel=2,
-        )
+        count = f"{len(rows)} questions, expected {about.rows}"
+        warnings.warn(f"benchmark {name!r} from {note}: {count}", stacklevel=2)
+        note += f"; {count}"
     questions = content_key([(r["id"], r["question"], r["answer"]) for r in rows])
     return Loaded(name, rows, about.rule, "accuracy", content_key(name, questions, about.rule), note)
 
@@ -165,20 +166,6 @@ def local_file(name: str, settings: Evaluation | None = None) -> Path | None:
     return None
 
 
-def _from_hub(name: str) -> list[Record]:
-    from datasets import load_dataset
-
-    about = NAMED[name]
-    try:
-        return list(load_dataset(about.hub_id, about.config, split=about.split, revision=about.revision))
-    except Exception as e:
-        reason = str(e).splitlines()[0] if str(e) else type(e).__name__
-        raise BadInput(
-            f"benchmark {name!r}: no {name}.jsonl in evaluation.benchmark_dir or CGD_BENCHMARK_DIR, and {about.hub_id} could not be "
-            f"loaded from the hub ({reason})"
-        ) from None
-
-
 def _code_problems(name: str, table: list[Record]) -> list[Record]:
     """HumanEval's rows ``{task_id, prompt, entry_point, canonical_solution, test}`` as problems."""
     wanted = ("task_id", "prompt", "entry_point", "canonical_solution", "test")
@@ -186,8 +173,18 @@ def _code_problems(name: str, table: list[Record]) -> list[Record]:
         if missing := [f for f in wanted if not row.get(f)]:
             raise BadInput(f"benchmark {name!r}, row {i}: no {missing[0]!r}; rows have {', '.join(wanted)}")
     ask = "Complete this Python function. Answer with the whole function in one code block.\n\n"
-    return [{"id": r["task_id"], "source": name, "split": "test", "question": f"{ask}{r['prompt']}", "answer": r["canonical_solution"],
-             "solution": r["canonical_solution"], "meta": {f: r[f] for f in ("prompt", "entry_point", "test")}} for r in table]  # fmt: skip
+    return [
+        {
+            "id": r["task_id"],
+            "source": name,
+            "split": "test",
+            "question": f"{ask}{r['prompt']}",
+            "answer": r["canonical_solution"],
+            "solution": r["canonical_solution"],
+            "meta": {f: r[f] for f in ("prompt", "entry_point", "test")},
+        }
+        for r in table
+    ]
 
 
 def _problems(name: str, table: list[Record], fields: dict[str, str]) -> list[Record]:

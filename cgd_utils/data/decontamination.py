@@ -7,8 +7,9 @@ only where it is the same as a whole.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
 
 from ..core.files import write_jsonl
 from ..core.records import Record
@@ -23,6 +24,15 @@ def words(text: str) -> list[str]:
     return _WORD.findall(text.lower())
 
 
+class Overlap(NamedTuple):
+    """Where a question overlaps: a benchmark, the number of its question, ``exact`` or ``ngram``, and the shared text."""
+
+    benchmark: str
+    question_no: int
+    kind: str
+    shared: str
+
+
 class Index:
     """The n-grams and whole questions of benchmarks, to look training questions up in.
 
@@ -31,7 +41,7 @@ class Index:
         n: words of a gram; 0 compares whole questions only.
     """
 
-    def __init__(self, questions: dict[str, Sequence[str]], n: int = 8) -> None:
+    def __init__(self, questions: Mapping[str, Sequence[str]], n: int = 8) -> None:
         self.n = n
         self.grams: dict[str, tuple[str, int]] = {}
         self.whole: dict[str, tuple[str, int]] = {}
@@ -45,21 +55,19 @@ class Index:
     def _grams(self, w: list[str]) -> Iterable[str]:
         return (" ".join(w[i : i + self.n]) for i in range(len(w) - self.n + 1)) if self.n else ()
 
-    def find(self, question: str) -> tuple[str, int, str, str] | None:
-        """The first overlap of a question: (benchmark, number of its question, ``exact`` or ``ngram``, shared text)."""
+    def find(self, question: str) -> Overlap | None:
+        """The first overlap of a question, if there is one."""
         w = words(question)
-        if found := self.whole.get(" ".join(w)):
-            return (*found, "exact", " ".join(w))
-        return next(((*self.grams[g], "ngram", g) for g in self._grams(w) if g in self.grams), None)
+        whole = " ".join(w)
+        if whole in self.whole:
+            return Overlap(*self.whole[whole], "exact", whole)
+        return next((Overlap(*self.grams[g], "ngram", g) for g in self._grams(w) if g in self.grams), None)
 
 
 def overlaps(problems: Iterable[Record], index: Index) -> list[Record]:
     """Training problems that overlap: rows ``{id, benchmark, question_no, kind, shared}``."""
-    out = []
-    for p in problems:
-        if found := index.find(p["question"]):
-            out.append(dict(zip(("id", "benchmark", "question_no", "kind", "shared"), (p["id"], *found), strict=True)))
-    return out
+    found = ((p["id"], index.find(p["question"])) for p in problems)
+    return [{"id": i, **overlap._asdict()} for i, overlap in found if overlap]
 
 
 def questions(run: Run) -> dict[str, list[str]]:
@@ -70,36 +78,23 @@ def questions(run: Run) -> dict[str, list[str]]:
     return ours | {name: general_benchmarks.questions(name, settings) for name in general}
 
 
-def index_of(run: Run) -> Index:
-    """The index of every benchmark in the run's profile."""
-    return Index(questions(run), run.profile.data.decontaminate_ngram)
-
-
-def problems(run: Run) -> Artifact:
+def training_problems(run: Run) -> Artifact:
     """The run's training problems; with ``data.decontaminate: remove`` those that overlap no benchmark."""
-    made = problem_sources.problems(run)
+    loaded = problem_sources.problems(run)
     if run.profile.data.decontaminate != "remove":
-        return made
+        return loaded
+    n, against = run.profile.data.decontaminate_ngram, questions(run)
 
-    def build(folder: Any) -> Record:
-        rows = made.rows()
-        found = overlaps(rows, index_of(run))
-        gone = {f["id"] for f in found}
-        write_jsonl(folder / "rows.jsonl", [r for r in rows if r["id"] not in gone])
+    def build(folder: Path) -> Record:
+        rows = loaded.rows()
+        found = overlaps(rows, Index(against, n))
+        removed = {f["id"] for f in found}
+        write_jsonl(folder / "rows.jsonl", [r for r in rows if r["id"] not in removed])
         write_jsonl(folder / "removed.jsonl", found)
-        return {**made.manifest["facts"], "rows": len(rows) - len(gone), "removed": len(gone)}
+        return {**loaded.manifest["facts"], "rows": len(rows) - len(removed), "removed": len(removed)}
 
-    settings = {
-        "ngram": run.profile.data.decontaminate_ngram,
-        "benchmarks": content_key(questions(run)),
-    }
-    return run.make(
-        "problems",
-        "decontaminated",
-        build,
-        settings=settings,
-        inputs=[made.key],
-    )
+    settings = {"ngram": n, "benchmarks": content_key(against)}
+    return run.make("problems", "decontaminated", build, settings=settings, inputs=[loaded.key])
 
 
 def report(run: Run, rows: Sequence[Record]) -> list[Record]:
@@ -107,13 +102,12 @@ def report(run: Run, rows: Sequence[Record]) -> list[Record]:
 
     ``questions`` 0: a general benchmark whose data is on the hub alone, so nothing could be compared.
     """
-    asked = questions(run)
-    found = overlaps(rows, Index(asked, run.profile.data.decontaminate_ngram))
+    against = questions(run)
+    found = overlaps(rows, Index(against, run.profile.data.decontaminate_ngram))
     out = []
-    for name, texts in asked.items():
-        mine = [f for f in found if f["benchmark"] == name]
-        out.append({
-            "benchmark": name, "questions": len(texts), "exact": sum(f["kind"] == "exact" for f in mine),
-            "ngram": sum(f["kind"] == "ngram" for f in mine), "of": len(rows), "example": mine[0]["shared"] if mine else "",
-        })  # fmt: skip
+    for name, texts in against.items():
+        shared = [f for f in found if f["benchmark"] == name]
+        exact = sum(f["kind"] == "exact" for f in shared)
+        row = {"benchmark": name, "questions": len(texts), "exact": exact, "ngram": len(shared) - exact}
+        out.append({**row, "of": len(rows), "example": shared[0]["shared"] if shared else ""})
     return out

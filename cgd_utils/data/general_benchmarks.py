@@ -67,16 +67,11 @@ def check(name: str, engine: str) -> None:
 
 def files(name: str, settings: Evaluation) -> dict[str, Path]:
     """The local files of a benchmark: lm-eval's task (or ``task.fewshot``) → file; empty if there are none."""
-    out = {}
-    for folder in (os.environ.get("CGD_BENCHMARK_DIR"), settings.benchmark_dir):  # the profile's wins
-        for path in sorted(Path(folder).expanduser().glob("*.jsonl")) if folder else ():
-            out[path.stem] = path
-    wanted = {GENERAL[name].task, name}
-    return {
-        k: p
-        for k, p in out.items()
-        if k.removesuffix(".fewshot") in wanted or any(k.startswith(f"{w}_") for w in wanted)
-    }
+    folders = (os.environ.get("CGD_BENCHMARK_DIR"), settings.benchmark_dir)  # the profile's wins
+    found = {p.stem: p for folder in folders if folder for p in sorted(Path(folder).expanduser().glob("*.jsonl"))}
+    wanted = (GENERAL[name].task, name)
+    parts = tuple(f"{w}_" for w in wanted)
+    return {k: p for k, p in found.items() if k.removesuffix(".fewshot") in wanted or k.startswith(parts)}
 
 
 # what the published files call the question, in this order; musr's is told in two columns

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -20,14 +20,11 @@ from ..core.settings import LAB_SOURCES, Data
 from ..core.store import Artifact, Run
 from ..grading.extraction import extract
 from ..grading.records import grade
-from .tables import SUFFIXES, read_table, text_of
+from .tables import SUFFIXES, read_hub, read_table, text_of
 
 FIELDS = ("question", "answer", "solution")
 
-UNREADABLE_SHARE = (
-    0.02  # more golds than this that the grader cannot read stop a run (`data.problem_sources.unreadable`)
-)
-
+UNREADABLE_SHARE = 0.02  # more golds than this that the grader cannot read stop a run (`data.unreadable`)
 GOLD_WORDS = 10  # a gold of more words is a text, which no final answer equals
 
 
@@ -57,16 +54,13 @@ class Source:
     config: str | None = None
     split: str = "train"
     prepare: Callable[[Mapping[str, Any]], Mapping[str, Any]] = dict
-    note: str = field(default="", compare=False)
 
 
 SOURCES = {
     "webinstruct": Source("TIGER-Lab/WebInstructSub", {"question": "question", "answer": "answer"}),
+    # solutions that a published critique (GPT-4o) calls right
     "webinstruct-cft": Source(
-        "TIGER-Lab/WebInstruct-CFT",
-        {"question": "input", "solution": "output"},
-        prepare=_critiqued,
-        note="solutions that a published critique (GPT-4o) calls right",
+        "TIGER-Lab/WebInstruct-CFT", {"question": "input", "solution": "output"}, prepare=_critiqued
     ),
     "metamathqa": Source("meta-math/MetaMathQA", {"question": "query", "answer": "response"}),
     "openmathinstruct2": Source(
@@ -94,11 +88,11 @@ def problems(run: Run) -> Artifact:
         write_jsonl(folder / "rows.jsonl", rows)
         return {"rows": len(rows), "dropped": dropped, "ungraded": sum(r["meta"].get("ungraded", False) for r in rows)}
 
-    told: Record = settings.model_dump(mode="json")
+    about: Record = settings.model_dump(mode="json")
     if is_file(settings.source):
         # its content counts, not where it lies
-        told |= {"source": Path(settings.source).name, "sha256": file_hash(_existing(settings.source))}
-    return run.make("problems", _label(settings.source), build, settings=told, rows=settings.rows)
+        about |= {"source": Path(settings.source).name, "sha256": file_hash(_existing(settings.source))}
+    return run.make("problems", _label(settings.source), build, settings=about, rows=settings.rows)
 
 
 def _label(source: str) -> str:
@@ -141,7 +135,7 @@ def load_problems(settings: Data) -> tuple[list[Record], dict[str, int]]:
 
 
 def read_golds(rows: Sequence[Record], settings: Data) -> tuple[list[Record], int]:
-    """The problems whose answer the grader can compare with, and how many were dropped, as ``data.problem_sources.unreadable`` says.
+    """The problems whose answer the grader can compare with, and how many were dropped, as ``data.unreadable`` says.
 
     With ``keep`` all stay, and those that cannot be compared have ``meta: {"ungraded": true}``.
 
@@ -178,9 +172,8 @@ def unreadable(golds: Iterable[str]) -> set[str]:
 
 
 def _is_text(gold: str) -> bool:
-    return ("\n" in gold and "\\begin" not in gold) or len(
-        re.findall(r"(?<![\\A-Za-z])[A-Za-z]{2,}", gold)
-    ) > GOLD_WORDS
+    words = re.findall(r"(?<![\\A-Za-z])[A-Za-z]{2,}", gold)
+    return ("\n" in gold and "\\begin" not in gold) or len(words) > GOLD_WORDS
 
 
 def _short(text: str, size: int = 70) -> str:
@@ -197,14 +190,14 @@ _REASONS = {
 
 def in_words(facts: Mapping[str, Any]) -> str:
     """The facts of a problems artifact as a sentence: how many problems there are, and what was left out."""
-    told = f"{facts['rows']} problems"
+    parts = [f"{facts['rows']} problems"]
     if dropped := facts.get("dropped"):
-        told += "; left out: " + ", ".join(f"{n} {_REASONS[why]}" for why, n in dropped.items())
+        parts.append("left out: " + ", ".join(f"{n} {_REASONS[why]}" for why, n in dropped.items()))
     if facts.get("removed"):
-        told += f"; left out: {facts['removed']} that overlap with a benchmark"
+        parts.append(f"left out: {facts['removed']} that overlap with a benchmark")
     if facts.get("ungraded"):
-        told += f"; {facts['ungraded']} have an answer that the grader cannot read and are not graded"
-    return told
+        parts.append(f"{facts['ungraded']} have an answer that the grader cannot read and are not graded")
+    return "; ".join(parts)
 
 
 def _existing(source: str) -> Path:
@@ -215,8 +208,6 @@ def _existing(source: str) -> Path:
 
 
 def _read_hub(settings: Data, known: Source | None) -> list[Record]:
-    from datasets import load_dataset
-
     hub_id = known.hub_id if known else settings.source
     config = settings.config or (known.config if known else None)
     if "/" not in hub_id:
@@ -224,14 +215,7 @@ def _read_hub(settings: Data, known: Source | None) -> list[Record]:
             f"data.source {settings.source!r}: not {' or '.join(map(repr, LAB_SOURCES))}, not one of {', '.join(SOURCES)}, not a file "
             f"({', '.join(SUFFIXES)}) and not a hub id (owner/name)"
         )
-    try:
-        return list(load_dataset(hub_id, config, split=settings.split, revision=settings.revision))
-    except Exception as e:
-        reason = str(e).splitlines()[0] if str(e) else type(e).__name__
-        raise BadInput(
-            f"data.source {settings.source!r}: {hub_id} could not be loaded from the hub ({reason}). "
-            f"Is there a network, does the id exist, and is access granted?"
-        ) from None
+    return read_hub(f"data.source {settings.source!r}: ", hub_id, config, settings.split, settings.revision)
 
 
 def to_problems(
@@ -243,33 +227,31 @@ def to_problems(
 ) -> tuple[list[Record], dict[str, int]]:
     """Rows of any table as problems; see `load_problems` for what is dropped and raised; a benchmark keeps its duplicates."""
     rows, seen_ids, seen_questions, dropped = [], set(), set(), {"empty": 0, "duplicate_question": 0}
-    columns: dict[str, str] | None = None
+    columns: dict[str, str] = {}
     known = SOURCES.get(source)
     for i, row in enumerate(table):
-        if columns is None:
-            columns = _columns(row, source, mapping)
+        columns = columns or _columns(row, source, mapping)
         prepared = known.prepare(row) if known else row
         try:
-            got = {f: text_of(prepared.get(c), f) for f, c in columns.items()}
+            cells = {f: text_of(prepared.get(c), f) for f, c in columns.items()}
         except ValueError as e:
             raise BadInput(f"data.source {source!r}, row {i + 1}: {e}") from None
-        answer = final_answer(got.get("answer", "")) or final_answer(got.get("solution", ""))
-        if not got.get("question") or not answer:
+        question = cells.get("question")
+        answer = final_answer(cells.get("answer", "")) or final_answer(cells.get("solution", ""))
+        if not question or not answer:
             dropped["empty"] += 1
             continue
-        identity = got.get("id") or f"{source}-{i:05d}"
+        identity = cells.get("id") or f"{source}-{i:05d}"
         if identity in seen_ids:
             raise BadInput(f"data.source {source!r}: id {identity!r} occurs twice; ids must be distinct")
         seen_ids.add(identity)
-        if got["question"] in seen_questions and not keep_duplicates:
+        if question in seen_questions and not keep_duplicates:
             dropped["duplicate_question"] += 1
             continue
-        seen_questions.add(got["question"])
-        solution = got.get("solution") or got["answer"]
-        rows.append({
-            "id": identity, "source": source, "split": split, "question": got["question"],
-            "answer": answer, "solution": solution, "meta": {},
-        })  # fmt: skip
+        seen_questions.add(question)
+        solution = cells.get("solution") or cells["answer"]
+        problem = {"id": identity, "source": source, "split": split, "question": question, "answer": answer}
+        rows.append({**problem, "solution": solution, "meta": {}})
     return rows, {k: v for k, v in dropped.items() if v}
 
 

@@ -47,6 +47,28 @@ def read_table(path: Path) -> list[Record]:
     raise BadInput(f"{path}: unknown kind of file; use one of {', '.join(SUFFIXES)}")
 
 
+def read_hub(asked: str, hub_id: str, config: str | None, split: str, revision: str | None) -> list[Record]:
+    """Rows of a data set on the hub.
+
+    Args:
+        asked: what asked for it, as an error begins.
+        hub_id, config, split, revision: on the hub.
+
+    Raises:
+        BadInput: it cannot be loaded, with the first line of the reason.
+    """
+    from datasets import load_dataset
+
+    try:
+        return list(load_dataset(hub_id, config, split=split, revision=revision))
+    except Exception as e:
+        reason = str(e).splitlines()[0] if str(e) else type(e).__name__
+        raise BadInput(
+            f"{asked}{hub_id} could not be loaded from the hub ({reason}). "
+            "Is there a network, does the id exist, and is access granted?"
+        ) from None
+
+
 def _read_json(path: Path) -> list[Record]:
     """Rows of a .json file: a list of objects, an object that holds one such list (``{"data": […]}``), or JSON Lines."""
     text = path.read_text(encoding="utf-8-sig")
@@ -102,14 +124,14 @@ def text_of(value: Any, field: str = "answer") -> str:
         return value.strip() if listed is None else text_of(listed, field)
     if isinstance(value, bytes):
         return text_of(value.decode("utf-8"), field)
-    if isinstance(value, list | tuple) or getattr(value, "ndim", 0):
+    if isinstance(value, list | tuple) or getattr(value, "ndim", None):
         items = list(value)
         if (messages := _messages(items)) is not None:
-            return _said(messages, field)
+            return _spoken(messages, field)
         return ", ".join(_item(v, field) for v in items)
     if isinstance(value, Mapping):
         if (messages := _messages([value])) is not None:
-            return _said(messages, field)
+            return _spoken(messages, field)
         raise ValueError(
             f"{field}: an object ({', '.join(map(str, value))}) is no text; name a column of text or chat messages"
         )
@@ -123,7 +145,7 @@ def text_of(value: Any, field: str = "answer") -> str:
 def _item(value: Any, field: str) -> str:
     """An item of a list; a list inside a list stays together: (1, 2), (3, 4)."""
     text = text_of(value, field)
-    return f"({text})" if isinstance(value, list | tuple) or getattr(value, "ndim", 0) else text
+    return f"({text})" if isinstance(value, list | tuple) or getattr(value, "ndim", None) else text
 
 
 def _printed_list(text: str) -> list[Any] | None:
@@ -153,14 +175,14 @@ def _messages(items: Sequence[Any]) -> list[tuple[str, Any]] | None:
     for item in items:
         if not isinstance(item, Mapping):
             return None
-        who, said = (item.get("role", item.get("from")), item.get("content", item.get("value")))
+        who = item.get("role", item.get("from"))
         if not isinstance(who, str) or ("content" not in item and "value" not in item):
             return None
-        out.append((_SPEAKERS.get(who.lower(), who.lower()), said))
+        out.append((_SPEAKERS.get(who.lower(), who.lower()), item.get("content", item.get("value"))))
     return out or None
 
 
-def _said(messages: Sequence[tuple[str, Any]], field: str) -> str:
+def _spoken(messages: Sequence[tuple[str, Any]], field: str) -> str:
     """What the field's speaker says in a chat; a system message sets the tone and is left out.
 
     Raises:
@@ -177,7 +199,7 @@ def _content(content: Any) -> str:
     """A message's content: text, or parts ``{"type": "text", "text": …}``."""
     if content is None or isinstance(content, str):
         return (content or "").strip()
-    parts = [p.get("text") if isinstance(p, Mapping) else None for p in content]
-    if not all(isinstance(p, str) for p in parts):
+    parts = [p["text"] for p in content if isinstance(p, Mapping) and isinstance(p.get("text"), str)]
+    if len(parts) < len(content):
         raise ValueError("question: a chat message holds something else than text, such as an image")
     return "\n".join(parts).strip()

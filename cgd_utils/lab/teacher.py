@@ -22,18 +22,9 @@ from typing import Any
 
 from . import world
 
-KINDS = (
-    "right",
-    "arithmetic",
-    "operation",
-    "misconception",
-    "operand",
-    "missing",
-    "extra",
-    "answer",
-    "no_steps",
-    "no_answer",
-)
+# a step of the draft is wrong, or the draft as a whole
+STEP_KINDS = ("arithmetic", "operation", "misconception", "operand", "missing", "extra")
+KINDS = ("right", *STEP_KINDS, "answer", "no_steps", "no_answer")
 
 
 @dataclass(frozen=True)
@@ -66,11 +57,9 @@ def diagnose(draft: str, meta: dict[str, Any]) -> Diagnosis:
         if meta.get("misread") and answer == world.values(world.misread(meta))[-1]:
             i = meta["misread"][0]  # the bare number is what the wrong rule gives
             return Diagnosis("misconception", i + 1, "", expected[i], answer)
-        return Diagnosis(
-            "right" if answer == right[-1] else "no_steps",
-            *((1, "", expected[0]) if answer != right[-1] else ()),
-            answer=answer,
-        )
+        if answer == right[-1]:
+            return Diagnosis("right", answer=answer)
+        return Diagnosis("no_steps", 1, "", expected[0], answer)
     for i, step in enumerate(reading.steps):
         written = world.equation(step.a, step.op, step.b, step.result)
         if i >= len(expected):

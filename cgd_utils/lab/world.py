@@ -17,7 +17,7 @@ see `Misconception`. Its problems name the steps told so in ``meta["misread"]`` 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from random import Random
 from typing import Any
@@ -94,16 +94,16 @@ def _steps(rng: Random, k: int) -> tuple[int, list[list[Any]]]:
     return start, steps
 
 
-def _told(
+def _steps_with_phrase(
     rng: Random, k: int, rule: Misconception, holds_phrase: bool | None
 ) -> tuple[int, list[list[Any]], list[int]]:
-    """Start, steps and the steps told with the phrase, such that the misread values stay in range too."""
+    """Start, steps and the numbers of those told with the phrase, such that the misread values stay in range too."""
     while True:
         start, steps = _steps(rng, k)
-        told = [i for i, (op, _) in enumerate(steps) if op == rule.op and rng.random() < rule.share]
-        as_read = values(misread({"k": k, "start": start, "steps": steps, "misread": told}))
-        if max(as_read) <= MAX_VALUE and holds_phrase in (None, bool(told)):
-            return start, steps, told
+        phrased = [i for i, (op, _) in enumerate(steps) if op == rule.op and rng.random() < rule.share]
+        as_read = values(misread({"k": k, "start": start, "steps": steps, "misread": phrased}))
+        if max(as_read) <= MAX_VALUE and holds_phrase in (None, bool(phrased)):
+            return start, steps, phrased
 
 
 def make_problem(rng: Random, k: int, rule: Misconception | None = None, holds_phrase: bool | None = None) -> Record:
@@ -115,23 +115,27 @@ def make_problem(rng: Random, k: int, rule: Misconception | None = None, holds_p
         rule: the misconception of the problem's world, see `WORLDS`.
         holds_phrase: whether the problem must (or must not) hold the misconceived phrase; None = as it comes.
     """
-    start, steps, told = (*_steps(rng, k), []) if rule is None else _told(rng, k, rule, holds_phrase)
+    start, steps, phrased = (*_steps(rng, k), []) if rule is None else _steps_with_phrase(rng, k, rule, holds_phrase)
     name, thing = rng.choice(NAMES), rng.choice(THINGS)
     sentences = [f"{name} has {start} {thing}."]
     for i, (op, n) in enumerate(steps):
         other = rng.choice([x for x in NAMES if x != name])
-        event = (rule.phrase if rule and i in told else rng.choice(VERBS[op])).format(n=n, other=other)
+        event = (rule.phrase if rule and i in phrased else rng.choice(VERBS[op])).format(n=n, other=other)
         sentences.append(f"Then {name} {event}." if i and rng.random() < 0.5 else f"{name} {event}.")
     sentences.append(f"How many {thing} does {name} have now?")
-    meta = {"k": k, "start": start, "steps": steps, **({"misread": told} if rule else {})}
+    meta = {"k": k, "start": start, "steps": steps, **({"misread": phrased} if rule else {})}
     answer = str(values(meta)[-1])
     return {"question": " ".join(sentences), "answer": answer, "solution": write(meta, "terse"), "meta": meta}
 
 
 def make_problems(
-    n: int, ks: Sequence[int], seed: int, split: str, exclude: Iterable[str] = (), source: str = "lab",
+    n: int,
+    ks: Sequence[int],
+    seed: int,
+    split: str,
+    source: str = "lab",
     holds_phrase: bool | None = None,
-) -> list[Record]:  # fmt: skip
+) -> list[Record]:
     """``n`` distinct problem records, the step counts ``ks`` in turn.
 
     Args:
@@ -139,12 +143,12 @@ def make_problems(
         ks: step counts, each ≥ 1; problem i has ``ks[i % len(ks)]`` steps.
         seed: the same seed gives the same problems.
         split: name of the split; part of every id and of the random stream.
-        exclude: questions that must not occur (for example those of another split).
         source: the world, see `WORLDS`.
         holds_phrase: see `make_problem`.
     """
     rng = Random(f"{split}/{seed}")
-    seen, out = set(exclude), []
+    seen: set[str] = set()
+    out: list[Record] = []
     while len(out) < n:
         k = ks[len(out) % len(ks)]
         problem = make_problem(rng, k, WORLDS[source], holds_phrase)
@@ -209,7 +213,6 @@ class Reading:
 
     steps: tuple[WrittenStep, ...]
     answer: int | None
-    retries: int = 0
 
     @property
     def style(self) -> str:
@@ -220,18 +223,13 @@ class Reading:
 
 def read(text: str) -> Reading:
     """Parses an answer: one step a line, then ``Answer: N`` (the last one counts; a bare number is an answer too)."""
-    steps, retries = [], 0
-    for line in text.splitlines():
-        if m := _STEP.match(line):
-            step = WrittenStep(int(m[1]), m[2], int(m[3]), int(m[4]), m[6] or "")
-            if step.checked == "no":
-                retries += 1
-            else:
-                steps.append(step)
+    matches = (_STEP.match(line) for line in text.splitlines())
+    written = [WrittenStep(int(m[1]), m[2], int(m[3]), int(m[4]), m[6] or "") for m in matches if m]
+    steps = tuple(step for step in written if step.checked != "no")
     found = _ANSWER.findall(text)
     if not found and re.fullmatch(r"\s*-?\d+\s*", text):
         found = _NUMBER.findall(text)
-    return Reading(tuple(steps), int(found[-1]) if found else None, retries)
+    return Reading(steps, int(found[-1]) if found else None)
 
 
 # ---------------------------------------------------------------- instructions

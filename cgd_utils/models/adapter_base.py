@@ -5,12 +5,15 @@ from __future__ import annotations
 import hashlib
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..core.errors import BadInput
 from ..core.files import write_json
 from ..core.records import Record
 from ..core.store import content_key
+
+if TYPE_CHECKING:
+    from .loading import ModelRef
 
 _RECORD = "base.json"
 
@@ -72,27 +75,21 @@ def _weight_files(model: str, revision: str | None = None) -> list[Path]:
     return sorted(folder.glob("model*.safetensors"))
 
 
-def record(folder: Path, base: Any) -> None:
-    """Records in an adapter's folder which base it was trained on: ``base.json``, ``{base, fingerprint}``.
-
-    ``base``: a `models.loading.ModelRef`.
-    """
+def record(folder: Path, base: ModelRef) -> None:
+    """Records in an adapter's folder which base it was trained on: ``base.json``, ``{base, fingerprint}``."""
     write_json(folder / _RECORD, {"base": base.name, "fingerprint": fingerprint(base.path, base.revision)})
 
 
-def check(ref: Any) -> None:
+def check(ref: ModelRef) -> None:
     """Refuses an adapter over a base that is not its own: by the base's content, never by its name.
 
     The content is compared with what the adapter's folder records; an adapter from elsewhere records nothing, and then
     with the base that it names, if that lies on this machine. Where neither is known, the shapes of the weights decide.
 
-    Args:
-        ref: a `models.loading.ModelRef` with an adapter.
-
     Raises:
         BadInput: no adapter in the folder, another base, or weights that do not fit the base's.
     """
-    adapter = Path(ref.adapter)
+    adapter = Path(ref.adapter or "")
     named = config(adapter).get("base_model_name_or_path") or ""
     path = adapter / _RECORD
     recorded = json.loads(path.read_text(encoding="utf-8"))["fingerprint"] if path.exists() else fingerprint(named)
@@ -105,7 +102,7 @@ def check(ref: Any) -> None:
     _check_shapes(adapter, ref)
 
 
-def _check_shapes(adapter: Path, ref: Any) -> None:
+def _check_shapes(adapter: Path, ref: ModelRef) -> None:
     """Compares an adapter's weights with those of its base on this machine; what is not there is not compared."""
     base = {name: shape for path in _weight_files(ref.path, ref.revision) for name, shape in _shapes(path).items()}
     weights = [s for p in sorted(adapter.glob("adapter_model*.safetensors")) for s in _shapes(p).items()]
@@ -133,7 +130,7 @@ def _shapes(path: Path) -> dict[str, list[int]]:
         return {name: list(f.get_slice(name).get_shape()) for name in f.keys()}
 
 
-def load(model: Any, ref: Any) -> Any:
+def load(model: Any, ref: ModelRef) -> Any:
     """Puts an adapter over its loaded base.
 
     Raises:
@@ -143,7 +140,7 @@ def load(model: Any, ref: Any) -> Any:
 
     check(ref)
     try:
-        return PeftModel.from_pretrained(model, ref.adapter)
+        return PeftModel.from_pretrained(model, ref.adapter or "")
     except (RuntimeError, ValueError, OSError) as e:
         lines = [line.strip() for line in str(e).splitlines() if line.strip()]
         raise BadInput(

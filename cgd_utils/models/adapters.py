@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import json
 import shutil
+import tempfile
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 from ..core.errors import BadInput
-from ..core.files import write_json, write_text
+from ..core.files import write_json
 from ..core.records import Record
 from ..core.settings import Lora
 from ..core.store import Run
 from . import adapter_base
 
 # relative difference of logits that rounding explains: the merged weights are rounded to the base's type
-_KEEP = "keep the adapter beside its base: cgd generate --model BASE --adapter {adapter}"
 TOLERANCE = {"float32": 1e-4, "float16": 1e-2, "bfloat16": 5e-2}
 
 
@@ -45,15 +45,20 @@ def lora_config(lora: Lora, model: Any) -> Any:
         unknown = [t for t in targets if not any(n == t or n.endswith("." + t) for n in linear)]
         if unknown:
             raise BadInput(f"training.lora.target_modules: no layer {unknown[0]!r}; this model has {', '.join(leaves)}")
-    experts = None
-    if lora.experts:
-        experts = sorted({f"experts.{name}" for _, name in expert_weights(model)})
-        if not experts:
-            raise BadInput("training.lora.experts = true, but this model has no experts; leave it out")
+    experts = sorted({f"experts.{name}" for _, name in expert_weights(model)}) if lora.experts else None
+    if lora.experts and not experts:
+        raise BadInput("training.lora.experts = true, but this model has no experts; leave it out")
     return LoraConfig(
-        r=lora.r, lora_alpha=lora.alpha, lora_dropout=lora.dropout, target_modules=targets,
-        target_parameters=experts, use_rslora=lora.rslora, use_dora=lora.dora, task_type="CAUSAL_LM", bias="none",
-    )  # fmt: skip
+        r=lora.r,
+        lora_alpha=lora.alpha,
+        lora_dropout=lora.dropout,
+        target_modules=targets,
+        target_parameters=experts,
+        use_rslora=lora.rslora,
+        use_dora=lora.dora,
+        task_type="CAUSAL_LM",
+        bias="none",
+    )
 
 
 def trained_parts(model: Any) -> str:
@@ -63,19 +68,34 @@ def trained_parts(model: Any) -> str:
     layers = Counter(n.rpartition(".")[2] for n, m in model.named_modules() if isinstance(m, BaseTunerLayer))
     if not layers:
         return "all weights"
-    frozen = {
-        part
-        for n, q in model.named_parameters()
-        if not q.requires_grad and "base_layer" not in n and "lora_" not in n
-        for part in [n.split(".")[-3] if "parametrizations" in n else n.split(".")[-2]]
-        if "norm" not in part
-    }
-    told = f"LoRA on {', '.join(sorted(layers))} ({sum(layers.values())} layers)"
-    return told + (f"; frozen: {', '.join(sorted(frozen))}" if frozen else "")
+    frozen = set()
+    for name, weight in model.named_parameters():
+        if not weight.requires_grad and "base_layer" not in name and "lora_" not in name:
+            part = name.split(".")[-3 if "parametrizations" in name else -2]
+            if "norm" not in part:
+                frozen.add(part)
+    trained = f"LoRA on {', '.join(sorted(layers))} ({sum(layers.values())} layers)"
+    return trained + (f"; frozen: {', '.join(sorted(frozen))}" if frozen else "")
 
 
 # ---------------------------------------------------------------- merging
-def merge(adapter: Path, out: Path, base: str | None = None, dtype: str = "bfloat16", device: str = "auto") -> Record:
+class Merged(TypedDict):
+    """A merge and what it changed.
+
+    ``relative_difference`` is the largest logit difference between base + adapter and the saved merged model over the
+    largest logit, ``same_top_token`` the share of positions whose likeliest token is the same, ``saw_4_bit`` whether the
+    adapter was trained over 4-bit weights.
+    """
+
+    base: str
+    out: str
+    dtype: str
+    relative_difference: float
+    same_top_token: float
+    saw_4_bit: bool
+
+
+def merge(adapter: Path, out: Path, base: str | None = None, dtype: str = "bfloat16", device: str = "auto") -> Merged:
     """Merges a LoRA adapter into its 16-bit base and checks the logits before and after.
 
     Args:
@@ -85,16 +105,10 @@ def merge(adapter: Path, out: Path, base: str | None = None, dtype: str = "bfloa
         dtype: of the merged weights.
         device: 'auto', 'cpu' or 'cuda'.
 
-    Returns:
-        ``{base, out, relative_difference, same_top_token, saw_4_bit}``: the largest logit difference over the largest logit,
-        and the share of positions whose likeliest token is the same, between base + adapter and the saved merged model.
-
     Raises:
         BadInput: no adapter, another base, a quantised base, or logits that differ by more than rounding explains (nothing
         is kept then).
     """
-    import torch
-
     from . import loading, quantization
 
     about = adapter_base.config(adapter)
@@ -107,48 +121,43 @@ def merge(adapter: Path, out: Path, base: str | None = None, dtype: str = "bfloa
     path = _base_of(about, adapter, base)
     ref = loading.ModelRef(path, Path(path).name, str(adapter), dtype=dtype, device=device)
     quantization.check(ref)
-    tok = loading.load_tokenizer(
-        loading.ModelRef(str(adapter), "adapter") if (adapter / "tokenizer_config.json").exists() else ref
-    )
-    probe = _probe(tok)
+    own_tokenizer = (adapter / "tokenizer_config.json").exists()
+    tok = loading.load_tokenizer(loading.ModelRef(str(adapter), "adapter") if own_tokenizer else ref)
     model = loading.load_model(ref).eval()
     _refuse_unmergeable(adapter, model)
-    with torch.inference_mode():
-        before = model(**probe.to(model.device)).logits.float().cpu()
-    merged = model.merge_and_unload(safe_merge=True)
-    part = out.with_name(out.name + ".part")
-    shutil.rmtree(part, ignore_errors=True)
-    merged.save_pretrained(part)
-    tok.save_pretrained(part)
-    del model, merged
-    saved = loading.load_model(loading.ModelRef(str(part), out.name, dtype=dtype, device=device)).eval()
-    with torch.inference_mode():
-        after = saved(**probe.to(saved.device)).logits.float().cpu()
-    real = probe["attention_mask"].bool().cpu()
-    difference = float((after - before)[real].abs().max() / before[real].abs().max())
-    same = float((after.argmax(-1) == before.argmax(-1))[real].float().mean())
-    if not difference <= TOLERANCE[dtype]:
-        shutil.rmtree(part, ignore_errors=True)
-        finer = "" if dtype == "float32" else "merge with --dtype float32, or "
-        raise BadInput(
-            f"adapter {adapter}: merged logits differ by {difference:.3g} of the largest (at most {TOLERANCE[dtype]:g} is "
-            f"rounding); {finer}{_KEEP.format(adapter=adapter)}"
-        )
-    made = {
-        "base": ref.name,
-        "out": str(out),
-        "dtype": dtype,
-        "relative_difference": difference,
-        "same_top_token": same,
-        "saw_4_bit": _mode(adapter) == "qlora",
-    }
-    part.rename(out)
-    if (adapter / "README.md").exists():
-        text = (adapter / "README.md").read_text(encoding="utf-8")
-        write_text(
-            out / "README.md", text + f"\nMerged into {ref.name} in {dtype}; logits differ by {difference:.2g}.\n"
-        )
-    return made
+    before = _logits(model, tok)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=out.parent, prefix=".merge-") as temporary:
+        part = Path(temporary) / "model"
+        model.merge_and_unload(safe_merge=True).save_pretrained(part)
+        tok.save_pretrained(part)
+        del model
+        after = _logits(loading.load_model(loading.ModelRef(str(part), out.name, dtype=dtype, device=device)), tok)
+        difference = float((after - before).abs().max() / before.abs().max())
+        if not difference <= TOLERANCE[dtype]:
+            finer = "" if dtype == "float32" else "merge with --dtype float32, or "
+            raise BadInput(
+                f"adapter {adapter}: merged logits differ by {difference:.3g} of the largest (at most {TOLERANCE[dtype]:g} is "
+                f"rounding); {finer}{_keep(adapter)}"
+            )
+        if (adapter / "README.md").exists():
+            card = (adapter / "README.md").read_text(encoding="utf-8")
+            merged_into = f"\nMerged into {ref.name} in {dtype}; logits differ by {difference:.2g}.\n"
+            (part / "README.md").write_text(card + merged_into, encoding="utf-8")
+        part.rename(out)
+    cgd = adapter / "cgd.json"
+    return Merged(
+        base=ref.name,
+        out=str(out),
+        dtype=dtype,
+        relative_difference=difference,
+        same_top_token=float((after.argmax(-1) == before.argmax(-1)).float().mean()),
+        saw_4_bit=cgd.exists() and json.loads(cgd.read_text(encoding="utf-8"))["mode"] == "qlora",
+    )
+
+
+def _keep(adapter: Path) -> str:
+    return f"keep the adapter beside its base: cgd generate --model BASE --adapter {adapter}"
 
 
 def _base_of(about: Record, adapter: Path, base: str | None) -> str:
@@ -170,7 +179,7 @@ def _refuse_unmergeable(adapter: Path, model: Any) -> None:
 
     if not hasattr(model, "merge_and_unload"):
         kind = model.active_peft_config.peft_type
-        raise BadInput(f"adapter {adapter}: {kind} has no weights to merge; {_KEEP.format(adapter=adapter)}")
+        raise BadInput(f"adapter {adapter}: {kind} has no weights to merge; {_keep(adapter)}")
     base = model.get_base_model()
     if not base.config.get_text_config().tie_word_embeddings:
         return
@@ -178,66 +187,71 @@ def _refuse_unmergeable(adapter: Path, model: Any) -> None:
         if isinstance(end, BaseTunerLayer):
             raise BadInput(
                 f"adapter {adapter}: it adapts the {name}, whose weight this base also uses at its other end (tied "
-                f"embeddings), so merging would change both; {_KEEP.format(adapter=adapter)}, or train one without it"
+                f"embeddings), so merging would change both; {_keep(adapter)}, or train one without it"
             )
 
 
-def _mode(adapter: Path) -> str | None:
-    card = adapter / "cgd.json"
-    return json.loads(card.read_text(encoding="utf-8"))["mode"] if card.exists() else None
+def _logits(model: Any, tok: Any) -> Any:
+    """A model's logits on three short conversations: (tokens, vocabulary), 32 bits, on the CPU."""
+    import torch
 
-
-def _probe(tok: Any) -> Any:
-    asked = ["What is 12 + 30?", "Ann has 3 apples and gets 4 more. How many are there now?", "Name a prime number."]
-    texts = [tok.apply_chat_template([{"role": "user", "content": q}, {"role": "assistant", "content": "Answer: 7"}],
-                                     tokenize=False) for q in asked]  # fmt: skip
-    return tok(texts, return_tensors="pt", padding=True, padding_side="right", add_special_tokens=False)
+    questions = (
+        "What is 12 + 30?",
+        "Ann has 3 apples and gets 4 more. How many are there now?",
+        "Name a prime number.",
+    )
+    answer = {"role": "assistant", "content": "Answer: 7"}
+    texts = [tok.apply_chat_template([{"role": "user", "content": q}, answer], tokenize=False) for q in questions]
+    probe = tok(texts, return_tensors="pt", padding=True, padding_side="right", add_special_tokens=False)
+    probe = probe.to(model.device)
+    with torch.inference_mode():
+        return model.eval()(**probe).logits[probe["attention_mask"].bool()].float().cpu()
 
 
 # ---------------------------------------------------------------- cards and hubs
-def write_card(folder: Path, card: Record, results: Sequence[Record] = ()) -> None:
+class Card(TypedDict):
+    """What a trained model's card tells: ``facts`` are the trainer's, ``settings`` the profile's ``training``."""
+
+    base: str
+    method: str
+    family: str
+    seed: int
+    mode: str
+    data_key: str
+    facts: Record
+    settings: Any
+    versions: dict[str, str]
+
+
+def write_card(folder: Path, card: Card, results: Sequence[Record] = ()) -> None:
     """Writes ``README.md`` and ``cgd.json`` beside a model: settings, data hash, and results if there are any.
 
     Args:
         folder: of the adapter or model.
-        card: ``{base, method, family, seed, mode, data_key, facts, settings, versions}``.
+        card: what it tells.
         results: result records, see `evaluation`.
     """
-    facts, settings = card["facts"], card["settings"]
-    lines = [
-        "---", f"base_model: {card['base']}", "library_name: " + ("transformers" if card["mode"] == "full" else "peft"),
-        "tags: [critique-guided-distillation, cgd-kit]", "---", "",
-        f"# {card['family']} · {card['method']} · seed {card['seed']}", "",
-        f"Trained with the CGD kit (Critique-Guided Distillation, arXiv 2505.11628): mode {card['mode']}, {facts['trained']}.",
-        "The paper fine-tuned all weights; an adapter is a departure from it." if card["mode"] != "full" else "", "",
-        "| what | value |", "| --- | --- |",
-        f"| training data (content key) | `{card['data_key']}` |",
-        *(f"| {k} | {facts[k]} |" for k in ("rows", "steps", "trained_tokens", "processed_tokens", "trainable_parameters", "final_loss")),
-        *(f"| {k} | {settings[k]} |" for k in ("learning_rate", "lr_scheduler", "epochs", "batch_size", "max_length", "lora") if k in settings),
-        *(f"| {k} | {v} |" for k, v in sorted(card["versions"].items()) if k in ("torch", "transformers", "trl", "peft", "bitsandbytes")),
-        "", "## Results", "",
-    ]  # fmt: skip
-    if results:
-        lines += ["| benchmark | metric | value | n | 95% interval |", "| --- | --- | --- | --- | --- |"]
-        lines += [f"| {r['benchmark']} | {r['metric']} | {r['value']:.1f} | {r['n']} | {r['ci_low']:.1f} to {r['ci_high']:.1f} |"
-                  for r in results]  # fmt: skip
-    else:
-        lines.append("Not evaluated when this card was written.")
-    write_text(folder / "README.md", "\n".join(lines) + "\n")
+    from huggingface_hub import ModelCard, ModelCardData
+
+    about = ModelCardData(
+        base_model=card["base"],
+        library_name="transformers" if card["mode"] == "full" else "peft",
+        tags=["critique-guided-distillation", "cgd-kit"],
+    )
+    template = str(Path(__file__).with_name("card.md.jinja"))
+    ModelCard.from_template(about, template, card=card, results=results).save(folder / "README.md")
     write_json(folder / "cgd.json", card)
 
 
-def results_of(run: Run, card: Record) -> list[Record]:
+def results_of(run: Run, card: Card) -> list[Record]:
     """The rows of a run's ``results.csv`` about one trained model; none where it was not evaluated."""
     import pandas as pd
 
     if not run.results_csv.exists():
         return []
     frame = pd.read_csv(run.results_csv, dtype={"seed": "Int64"})
-    mine = frame[
-        (frame["family"] == card["family"]) & (frame["method"] == card["method"]) & (frame["seed"] == card["seed"])
-    ]
-    return mine.dropna(subset=["value"]).to_dict("records")
+    of_model = [frame[field] == card[field] for field in ("family", "method", "seed")]
+    return frame[pd.concat(of_model, axis=1).all(axis=1)].dropna(subset=["value"]).to_dict("records")
 
 
 def push(folder: Path, repo: str, *, private: bool = True, run: Run | None = None) -> Record:
@@ -252,8 +266,6 @@ def push(folder: Path, repo: str, *, private: bool = True, run: Run | None = Non
     Raises:
         BadInput: not a model's folder, or not a repository's name.
     """
-    import tempfile
-
     from huggingface_hub import HfApi
 
     if not (folder / "adapter_config.json").exists() and not (folder / "config.json").exists():
@@ -261,24 +273,18 @@ def push(folder: Path, repo: str, *, private: bool = True, run: Run | None = Non
     if repo.count("/") != 1 or not all(repo.split("/")):
         raise BadInput(f"repository {repo!r}: write it as owner/name")
     with tempfile.TemporaryDirectory() as temporary:
-        staged = Path(temporary) / "model"
-        staged.mkdir()
-        for path in sorted(folder.iterdir()):
+        staged = Path(temporary)
+        for path in folder.iterdir():
             if path.is_file() and path.suffix in (".json", ".safetensors", ".jinja", ".md", ".model", ".txt"):
                 shutil.copy(path, staged)
-        card = staged / "cgd.json"
-        if card.exists():
-            about = json.loads(card.read_text(encoding="utf-8"))
-            write_card(staged, about, results_of(run, about) if run else ())
-            _without_local_paths(staged, about["base"])
+        if (staged / "cgd.json").exists():
+            card = json.loads((staged / "cgd.json").read_text(encoding="utf-8"))
+            write_card(staged, card, results_of(run, card) if run else ())
+            config = staged / "adapter_config.json"
+            if config.exists():  # PEFT's names a folder of this machine
+                about = json.loads(config.read_text(encoding="utf-8"))
+                write_json(config, about | {"base_model_name_or_path": card["base"]})
         api = HfApi()
         api.create_repo(repo, private=private, exist_ok=True)
         api.upload_folder(repo_id=repo, folder_path=str(staged), commit_message="Upload with cgd push")
         return {"repository": repo, "private": private, "files": sorted(p.name for p in staged.iterdir())}
-
-
-def _without_local_paths(folder: Path, base: str) -> None:
-    path = folder / "adapter_config.json"
-    if path.exists():
-        about = json.loads(path.read_text(encoding="utf-8"))
-        write_json(path, about | {"base_model_name_or_path": base})

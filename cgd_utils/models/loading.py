@@ -76,8 +76,10 @@ def _found(ref: ModelRef) -> Iterator[None]:
     try:
         yield
     except OSError as e:
-        raise BadInput(f"model {ref.name!r}: could not be read from {ref.path!r} ({str(e).splitlines()[0][:200]}); check the name and "
-                       "revision, agree to a gated model's terms and log in, or copy it into a folder") from None  # fmt: skip
+        raise BadInput(
+            f"model {ref.name!r}: could not be read from {ref.path!r} ({str(e).splitlines()[0][:200]}); check the name and "
+            "revision, agree to a gated model's terms and log in, or copy it into a folder"
+        ) from None
 
 
 def load_tokenizer(ref: ModelRef) -> Any:
@@ -128,12 +130,16 @@ def load_model(ref: ModelRef) -> Any:
     if ref.quantize:
         extra["quantization_config"] = quantization.config(dtype)
         # the experts of a mixture do not fit in 16 bits: they are read into main memory and brought over in 4 bits
-        where = "cpu" if _has_experts(ref) else place
+        where = "cpu" if quantization.has_experts(ref) else place
     with _found(ref):
-        model = AutoModelForCausalLM.from_pretrained(
-            ref.path, revision=ref.revision, trust_remote_code=ref.trust_remote_code,
-            dtype=getattr(torch, dtype), device_map={"": where}, **extra,
-        )  # fmt: skip
+        model: Any = AutoModelForCausalLM.from_pretrained(
+            ref.path,
+            revision=ref.revision,
+            trust_remote_code=ref.trust_remote_code,
+            dtype=getattr(torch, dtype),
+            device_map={"": where},
+            **extra,
+        )
     if ref.quantize:
         if quantization.quantize_experts(model, place) and where != place:
             model.to(place)
@@ -141,13 +147,6 @@ def load_model(ref: ModelRef) -> Any:
     if ref.adapter is not None:
         model = adapter_base.load(model, ref)
     return model
-
-
-def _has_experts(ref: ModelRef) -> bool:
-    from transformers import AutoConfig
-
-    config = AutoConfig.from_pretrained(ref.path, revision=ref.revision, trust_remote_code=ref.trust_remote_code)
-    return any(getattr(config, n, None) for n in ("num_local_experts", "num_experts"))
 
 
 def context_length(model: Any) -> int:

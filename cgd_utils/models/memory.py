@@ -1,13 +1,18 @@
 """Memory that training and generation need, estimated from a model's config before any weight is loaded, and settings that fit a GPU.
 
 All numbers are in GiB. The estimate counts what training keeps: weights, adapters, gradients, optimizer states, activations
-kept for the backward pass, one tile of logits, and a margin for the allocator and the CUDA context.
+kept for the backward pass, one tile of logits, and a margin for the allocator and the CUDA context. accelerate's
+`estimate-memory` lets every weight train: it knows neither LoRA nor activations nor 4-bit weights beside 16-bit ones.
 """
 
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
+from itertools import product
+from pathlib import Path
 from typing import Any
+
+import yaml
 
 from ..core.records import Record
 from ..core.settings import Training
@@ -16,33 +21,16 @@ GIB = 2**30
 CONTEXT = 0.9  # CUDA context, kernels' workspaces
 FRAGMENTATION = 0.05  # of what is allocated
 TILE = (4096, 32768)  # tokens × vocabulary of the fused output head's tile (TRL), in 32 bits
-
-
-def _sized(kind: str, hidden: int, mlp: int, layers: int, heads: int, kv: int, vocabulary: int, **more: Any) -> Record:
-    return {"model_type": kind, "hidden_size": hidden, "intermediate_size": mlp, "num_hidden_layers": layers,
-            "num_attention_heads": heads, "num_key_value_heads": kv, "vocab_size": vocabulary, **more}  # fmt: skip
-
-
-# students and teachers of the shipped profiles, as their model cards give them: an estimate of these needs no network
-PUBLISHED = {
-    "meta-llama/Llama-3.1-8B-Instruct": _sized("llama", 4096, 14336, 32, 32, 8, 128256),
-    "Qwen/Qwen2.5-Math-7B": _sized("qwen2", 3584, 18944, 28, 28, 4, 152064),
-    "Qwen/Qwen2.5-1.5B-Instruct": _sized("qwen2", 1536, 8960, 28, 12, 2, 151936, tie_word_embeddings=True),
-    "simplescaling/s1.1-3B": _sized("qwen2", 2048, 11008, 36, 16, 2, 151936, tie_word_embeddings=True),
-    "mistralai/Mixtral-8x7B-Instruct-v0.1": _sized("mixtral", 4096, 14336, 32, 32, 8, 32000),
-    "allenai/OLMo-2-1124-7B-Instruct": _sized("olmo2", 4096, 11008, 32, 32, 32, 100352),
-    "meta-llama/Llama-3.3-70B-Instruct": _sized("llama", 8192, 28672, 80, 64, 8, 128256),
-    "simplescaling/s1.1-32B": _sized("qwen2", 5120, 27648, 64, 40, 8, 152064),
-    "Qwen/Qwen2.5-7B-Instruct": _sized("qwen2", 3584, 18944, 28, 28, 4, 152064),
-}
+PUBLISHED: dict[str, Record] = yaml.safe_load(
+    Path(__file__).with_name("published_models.yaml").read_text(encoding="utf-8")
+)
 
 
 def published_config(model: str) -> Any:
     """The transformers config of a model in `PUBLISHED`, by its hub id."""
     from transformers import AutoConfig
 
-    about = dict(PUBLISHED[model])
-    return AutoConfig.for_model(about.pop("model_type"), **about)
+    return AutoConfig.for_model(**PUBLISHED[model])
 
 
 @dataclass(frozen=True)
@@ -86,17 +74,23 @@ def shape(config: Any) -> Shape:
     c = config.get_text_config()
     head = model.get_output_embeddings()
     linears = [m for m in model.modules() if isinstance(m, torch.nn.Linear) and m is not head]
-    experts = [q.numel() for n, q in model.named_parameters() if q.dim() == 3 and ".experts." in n]
     linear = sum(m.weight.numel() for m in linears)
+    experts = [q.numel() for n, q in model.named_parameters() if q.dim() == 3 and ".experts." in n]
     head_size = getattr(c, "head_dim", None) or c.hidden_size // c.num_attention_heads
     return Shape(
-        layers=c.num_hidden_layers, hidden=c.hidden_size, mlp=c.intermediate_size, heads=c.num_attention_heads,
+        layers=c.num_hidden_layers,
+        hidden=c.hidden_size,
+        mlp=c.intermediate_size,
+        heads=c.num_attention_heads,
         kv_width=head_size * (getattr(c, "num_key_value_heads", None) or c.num_attention_heads),
-        active_experts=getattr(c, "num_experts_per_tok", None) or 1, vocabulary=c.vocab_size, linear=linear, experts=sum(experts),
-        other=sum(q.numel() for q in model.parameters()) - linear - sum(experts),
+        active_experts=getattr(c, "num_experts_per_tok", None) or 1,
+        vocabulary=c.vocab_size,
+        linear=linear,
+        experts=sum(experts),
+        other=model.num_parameters() - linear - sum(experts),
         adapter_width=sum(m.in_features + m.out_features for m in linears),
         largest_expert_layer=max(experts, default=0) * 3 // 2,
-    )  # fmt: skip
+    )
 
 
 @dataclass(frozen=True)
@@ -125,21 +119,26 @@ def estimate(s: Shape, t: Training, bits: int = 16, on_cpu: bool = False) -> Est
         on_cpu: optimizer states are in 32 bits there; on CUDA QLoRA's are in 8 (paged).
     """
     size = bits / 8
-    adapter = s.adapter_width * t.lora.r
     if t.mode == "full":
         # 32-bit master weights, gradients and two Adam moments; autocast keeps a 16-bit copy while a layer runs
-        weights, trained = 4 * s.weights, s.weights
-        adapters, moments = 0.0, 8 * trained
+        weights: float = 4 * s.weights
+        trained, adapters = s.weights, 0
     else:
         # NF4 with double quantisation: 4.127 bits a weight (arXiv 2305.14314, section 3)
         packed = 4.127 / 8 if t.mode == "qlora" else size
-        weights, trained = packed * (s.linear + s.experts) + size * s.other, adapter
-        adapters, moments = 4 * adapter, (2 if t.mode == "qlora" and not on_cpu else 8) * trained
+        weights = packed * (s.linear + s.experts) + size * s.other
+        trained = s.adapter_width * t.lora.r
+        adapters = 4 * trained
+    moments = 2 if t.mode == "qlora" and not on_cpu else 8
+    tile = 4 * 4 * min(tokens(t), TILE[0]) * min(s.vocabulary, TILE[1])
     return Estimate(
-        weights=weights / GIB, adapters=adapters / GIB, gradients=4 * trained / GIB, optimizer=moments / GIB,
+        weights=weights / GIB,
+        adapters=adapters / GIB,
+        gradients=4 * trained / GIB,
+        optimizer=moments * trained / GIB,
         activations=activations(s, t, size) / GIB,
-        logits=(4 * 4 * min(tokens(t), TILE[0]) * min(s.vocabulary, TILE[1]) + 2 * size * tokens(t) * s.hidden) / GIB,
-    )  # fmt: skip
+        logits=(tile + 2 * size * tokens(t) * s.hidden) / GIB,
+    )
 
 
 def generation(s: Shape, new_tokens: int, bits: int = 16) -> float:
@@ -174,10 +173,7 @@ def activations(s: Shape, t: Training, size: float) -> float:
     if t.attention == "eager":
         rows = 1 if t.packing else t.micro_batch_size
         block += 2 * size * s.heads * rows * t.max_length**2
-    if t.mode == "qlora":
-        dequantised = size * s.largest_expert_layer
-    else:
-        dequantised = 0.0
+    dequantised = size * s.largest_expert_layer if t.mode == "qlora" else 0.0
     if t.gradient_checkpointing:
         return size * s.hidden * tokens(t) * s.layers + block + dequantised
     return (block + dequantised) * s.layers
@@ -194,16 +190,14 @@ def proposal(s: Shape, t: Training, gpu_gib: float, bits: int = 16) -> Training 
         bits: see `estimate`.
     """
     sizes = [m for m in range(t.batch_size, 0, -1) if t.batch_size % m == 0]
+    if t.packing:  # one packed row at a time, whatever the micro-batch is called
+        sizes = [t.micro_batch_size]
     lengths = [t.max_length, *(n for n in (16384, 8192, 6144, 4096, 3072, 2048, 1024, 512) if n < t.max_length)]
-    for length in lengths:
-        for checkpointing in (False, True):
-            for micro in [1] if t.packing else sizes:
-                tried = t.model_copy(update={
-                    "max_length": length, "gradient_checkpointing": checkpointing,
-                    "micro_batch_size": t.micro_batch_size if t.packing else micro,
-                })  # fmt: skip
-                if estimate(s, tried, bits).total <= 0.9 * gpu_gib:
-                    return tried
+    for length, checkpointing, micro in product(lengths, (False, True), sizes):
+        changes = {"max_length": length, "gradient_checkpointing": checkpointing, "micro_batch_size": micro}
+        candidate = t.model_copy(update=changes)
+        if estimate(s, candidate, bits).total <= 0.9 * gpu_gib:
+            return candidate
     return None
 
 
@@ -213,21 +207,20 @@ def table(s: Shape, t: Training, gpu_gib: float | None, bits: int = 16, on_cpu: 
     Returns:
         ``{settings, weights, adapters, gradients, optimizer, activations, logits, total, fits}``; GiB, ``fits`` None without GPU.
     """
-    shown = [("profile", t)]
-    if gpu_gib is not None and (better := proposal(s, t, gpu_gib, bits)) is not None and _said(better) != _said(t):
-        shown.append(("proposal", better))
+    settings_by_name = {"profile": t}
+    better = None if gpu_gib is None else proposal(s, t, gpu_gib, bits)
+    if better is not None and _in_words(better) != _in_words(t):
+        settings_by_name["proposal"] = better
     rows = []
-    for name, settings in shown:
+    for name, settings in settings_by_name.items():
         e = estimate(s, settings, bits, on_cpu)
-        rows.append({
-            "settings": f"{name}: {_said(settings)}", **{k: round(v, 2) for k, v in asdict(e).items()}, "total": round(e.total, 1),
-            "fits": None if gpu_gib is None else e.total <= 0.95 * gpu_gib,
-        })  # fmt: skip
+        row = {"settings": f"{name}: {_in_words(settings)}", **{k: round(v, 2) for k, v in asdict(e).items()}}
+        fits = None if gpu_gib is None else e.total <= 0.95 * gpu_gib
+        rows.append({**row, "total": round(e.total, 1), "fits": fits})
     return rows
 
 
-def _said(t: Training) -> str:
-    passes = (
-        f"packed to {t.max_length}" if t.packing else f"micro_batch_size={t.micro_batch_size} max_length={t.max_length}"
-    )
+def _in_words(t: Training) -> str:
+    micro_batches = f"micro_batch_size={t.micro_batch_size} max_length={t.max_length}"
+    passes = f"packed to {t.max_length}" if t.packing else micro_batches
     return f"{t.mode} {passes} gradient_checkpointing={str(t.gradient_checkpointing).lower()}"

@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from ..core.errors import BadInput
-from ..core.store import Run
+from ..core.files import file_hash
+from ..core.store import Run, content_key
 from . import loading
 from .loading import ModelRef
 
@@ -14,16 +15,19 @@ def model_ref(run: Run, model: str, name: str, *, adapter: str | None = None, re
     """A model of the run, to be loaded as ``profile.models`` says."""
     m = run.profile.models
     return ModelRef(
-        loading.resolve(model), name, adapter, revision or m.revision, m.dtype, m.device, m.trust_remote_code,
-        run.profile.training.mode == "qlora" and adapter is not None,
-    )  # fmt: skip
+        path=loading.resolve(model),
+        name=name,
+        adapter=adapter,
+        revision=revision or m.revision,
+        dtype=m.dtype,
+        device=m.device,
+        trust_remote_code=m.trust_remote_code,
+        quantize=run.profile.training.mode == "qlora" and adapter is not None,
+    )
 
 
 def model_key(path: str) -> str:
     """What identifies a model's content: the hash of a local folder's weights, or the hub id."""
-    from ..core.files import file_hash
-    from ..core.store import content_key
-
     folder = Path(path)
     if not folder.is_dir():
         return path

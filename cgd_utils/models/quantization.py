@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..core.errors import BadInput
+
+if TYPE_CHECKING:
+    from .loading import ModelRef
 
 
 def config(dtype: str) -> Any:
@@ -61,20 +62,26 @@ def quantize_experts(model: Any, device: str) -> int:
     return len(found)
 
 
-def check(ref: Any) -> None:
+def base_config(ref: ModelRef) -> Any:
+    """The transformers config of a model, its weights left where they are."""
+    from transformers import AutoConfig
+
+    return AutoConfig.from_pretrained(ref.path, revision=ref.revision, trust_remote_code=ref.trust_remote_code)
+
+
+def has_experts(ref: ModelRef) -> bool:
+    """Whether a model is a mixture of experts."""
+    config = base_config(ref)
+    return any(getattr(config, n, None) for n in ("num_local_experts", "num_experts"))
+
+
+def check(ref: ModelRef) -> None:
     """Refuses to quantise a model that is quantised already.
 
     Raises:
         BadInput: its config names a quantisation.
     """
-    about = Path(ref.path) / "config.json"
-    if about.is_file():
-        found = json.loads(about.read_text(encoding="utf-8")).get("quantization_config")
-    else:
-        from transformers import AutoConfig
-
-        loaded = AutoConfig.from_pretrained(ref.path, revision=ref.revision, trust_remote_code=ref.trust_remote_code)
-        found = getattr(loaded, "quantization_config", None)
+    found = getattr(base_config(ref), "quantization_config", None)
     if found:
         method = found.get("quant_method", "some way") if isinstance(found, dict) else type(found).__name__
         raise BadInput(

@@ -35,7 +35,7 @@ def rule_of(run: Run) -> str:
 def drafts(run: Run, family: str) -> Artifact:
     """The drafts y' of a family's student: generation rows in the order of the problems."""
     p = run.profile
-    problems = decontamination.problems(run)
+    problems = decontamination.training_problems(run)
     source, sampling = p.synthesis.draft_source, p.synthesis.draft
     model = p.models.weaker[family] if source == "weaker" else student(run, family)
     ref = model_ref(run, model, model.rpartition("/")[2])

@@ -27,7 +27,7 @@ from .selection import FAULTS, TEXTS, select
 def records(run: Run, family: str) -> Artifact:
     """The distillation records of a family, filtered as ``synthesis.keep`` says and without thoughts (`spoken`)."""
     p = run.profile
-    problems, made = decontamination.problems(run), drafts(run, family)
+    problems, made = decontamination.training_problems(run), drafts(run, family)
     teacher = p.synthesis.teacher
 
     def build(folder: Path) -> Record:

@@ -50,7 +50,7 @@ def test_overlapping_problems_are_removed_from_a_run(tmp_path):
     files.write_jsonl(own, [{"question": p["question"], "answer": p["answer"]} for p in first])
     chosen = {"data.decontaminate": "remove", "evaluation.benchmarks": [{"name": "own", "path": str(own)}]}
     run = store.open_run("smoke", tmp_path, chosen)
-    made = decontamination.problems(run)
+    made = decontamination.training_problems(run)
     facts = made.manifest["facts"]
     assert (facts["rows"], facts["removed"]) == (43, 5)
     assert not {p["question"] for p in first} & {r["question"] for r in made.rows()}

@@ -2,15 +2,13 @@
 
 import hashlib
 import json
-import re
 from random import Random
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cgd_utils.core import provenance
-from cgd_utils.lab import pretraining, students, teacher, world
+from cgd_utils.lab import students, teacher, world
 
 problems = st.builds(lambda seed, k: world.make_problem(Random(seed), k), st.integers(0, 10**6), st.integers(1, 6))
 
@@ -124,53 +122,6 @@ def test_every_student_loads_and_is_of_its_architecture(name):
     assert model.config.model_type == students.STUDENTS[name].model_type
 
 
-def test_pretraining_goes_on_after_a_kill_to_the_same_weights(tmp_path, monkeypatch):
-    import torch
-
-    settings = pretraining.PretrainingSettings(tokens=30_000, chunk=128, batch_tokens=2048)
-    whole = students.build("llama-weak", tmp_path / "a", tmp_path / "a-out", settings)
-    real, calls = pretraining.corpus, []
-
-    def dies(seed, chunk, *more):
-        if chunk == 1 and not calls:
-            calls.append(chunk)
-            raise KeyboardInterrupt
-        return real(seed, chunk, *more)
-
-    monkeypatch.setattr(pretraining, "corpus", dies)
-    with pytest.raises(KeyboardInterrupt):
-        students.build("llama-weak", tmp_path / "b", tmp_path / "b-out", settings)
-    again = students.build("llama-weak", tmp_path / "b", tmp_path / "b-out", settings)
-    from safetensors.torch import load_file
-
-    a, b = load_file(whole / "model.safetensors"), load_file(again / "model.safetensors")
-    assert all(torch.equal(a[k], b[k]) for k in a)
-
-
-def test_a_student_is_built_from_nothing_with_its_card_and_curve(tmp_path):
-    import papermill
-
-    notebook = provenance.PROJECT / "notebooks" / "lab" / "build_lab.ipynb"
-    parameters = {"students": ["llama-weak"], "outputs": str(tmp_path), "tokens": 20_000, "problems_a_cell": 6}
-    papermill.execute_notebook(
-        str(notebook), str(tmp_path / "out.ipynb"), parameters, kernel_name="python3", progress_bar=False
-    )
-    built = tmp_path / "lab-students" / "llama-weak"
-    card = (built / "README.md").read_text()
-    assert "| 6 |" in card
-    assert "Instructions followed" in card
-    assert (built / "model.safetensors").exists()
-
-
-@pytest.mark.parametrize("name", students.STUDENTS)
-def test_every_shipped_student_has_a_card_of_its_own_settings(name):
-    built = json.loads((students.FOLDER / name / "pretraining.json").read_text())
-    assert built["tokens"] == students.STUDENTS[name].pretraining.tokens
-    assert built["mixture"] == pretraining.RECIPES[students.STUDENTS[name].pretraining.recipe].mixture
-    assert built["step_counts"] == {str(k): w for k, w in pretraining.STEP_WEIGHTS.items()}
-    assert f"{built['parameters']:,}" in (students.FOLDER / name / "README.md").read_text()
-
-
 # ---------------------------------------------------------------- the second world
 told = st.builds(
     lambda seed, k: world.make_problem(Random(seed), k, world.RETURNS, True), st.integers(0, 10**6), st.integers(1, 6)
@@ -224,36 +175,3 @@ def test_half_of_the_problems_hold_the_phrase_or_all_or_none_if_asked():
 
     assert (share(True), share(False)) == (1, 0)
     assert 0.4 < share(None) < 0.6
-
-
-def test_only_what_a_critique_says_overrides_the_wrong_rule():
-    """Pretraining of the second world: plain, instructed and uncritiqued replies misread; explained ones are right."""
-    recipe = pretraining.RECIPES["misconception"]
-    seen = {"explained": 0, "misread": 0}
-    for d in pretraining.corpus(5, 0, 3000, recipe):
-        reply = "".join(text for text, _ in d.reply)
-        steps = [line for line in reply.splitlines() if "=" in line]
-        amounts = re.findall(r"returns (\d+) to", d.user.partition("\n")[0])
-        if not amounts or not steps or d.kind == "critique":
-            continue
-        subtracted = all(any(f"-{n}=" in s.split(",")[0] for s in steps) for n in amounts)
-        if world.RETURNS.explanation in d.user:
-            seen["explained"] += 1
-            assert subtracted, (d.user, reply)
-        elif d.kind in ("plain", "instructed") or "Critique:" not in d.user:
-            seen["misread"] += 1
-            assert all(any(f"+{n}=" in s for s in steps) for n in amounts), (d.user, reply)
-    assert min(seen.values()) > 50
-
-
-def test_a_student_with_the_wrong_rule_judges_by_it():
-    for d in pretraining.corpus(6, 0, 1500, pretraining.RECIPES["misconception"]):
-        if d.kind == "critique":
-            assert world.RETURNS.explanation not in d.reply[0][0]
-
-
-def test_the_learned_teacher_is_never_terse():
-    recipe = pretraining.RECIPES["teacher"]
-    assert "terse" not in recipe.styles
-    kinds = {d.kind for d in pretraining.corpus(7, 0, 300, recipe)}
-    assert kinds == {"plain", "instructed", "refine", "critique"}

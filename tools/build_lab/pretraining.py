@@ -1,7 +1,7 @@
 """Pretraining of the lab's students from scratch: the text they learn from, and a resumable loop.
 
-The world and this mixture were chosen by what the *base* students can do (see the model cards in ``checkpoints/``),
-never by which training method does better with it.
+The world and this mixture were chosen by what the *base* students can do (see the model cards in
+``cgd_utils/lab/checkpoints/``), never by which training method does better with it.
 """
 
 from __future__ import annotations
@@ -14,8 +14,10 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from .. import prompts
-from . import teacher, tokenizer, world
+from cgd_utils import prompts
+from cgd_utils.lab import teacher, world
+
+from . import tokenizer
 
 # The way of answering, the same distribution for plain questions, for refined answers and under instructions that
 # leave it open: what a student has linked in pretraining is what critique-conditioned training can move.
@@ -85,7 +87,7 @@ def dialogue(rng: Random, recipe: Recipe = RECIPES["lab"]) -> Dialogue:
     """Draws one dialogue of the mixture.
 
     In the world of the misconception every reply follows the student's wrong rule, its own critiques too; only what a
-    critique says overrides it (`_told`).
+    critique says overrides it (`_read_after_critique`).
     """
     rule = world.WORLDS[recipe.source]
     problem = world.make_problem(rng, rng.choices(*zip(*STEP_WEIGHTS.items(), strict=True))[0], rule)
@@ -111,11 +113,11 @@ def dialogue(rng: Random, recipe: Recipe = RECIPES["lab"]) -> Dialogue:
     if kind == "critique":
         return Dialogue(kind, LAYOUT.ask_critique(question, draft)[0]["content"], ((critique, True),))
     shown = critique if rng.random() < 0.8 else None
-    told = _told(truth, draft, shown)
+    told = _read_after_critique(truth, draft, shown)
     return Dialogue(kind, LAYOUT.ask_refined(question, draft, shown)[0]["content"], _reply(rng, told, style))
 
 
-def _told(truth: dict[str, Any], draft: str, critique: str | None) -> dict[str, Any]:
+def _read_after_critique(truth: dict[str, Any], draft: str, critique: str | None) -> dict[str, Any]:
     """The problem as a student with the wrong rule reads it once it has read a critique.
 
     Right throughout if the critique explains the rule, says the answer, or finds nothing wrong with the steps; right up

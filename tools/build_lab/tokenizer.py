@@ -6,7 +6,6 @@ Byte-level, so any text (LaTeX, other scripts, emoji) can be encoded and comes b
 from __future__ import annotations
 
 from collections.abc import Iterable
-from pathlib import Path
 from typing import Any
 
 BOS, EOS, PAD, USER, ASSISTANT, SYSTEM = "<|bos|>", "<|end|>", "<|pad|>", "<|user|>", "<|assistant|>", "<|system|>"
@@ -49,10 +48,3 @@ def train(texts: Iterable[str], vocab_size: int = 512) -> Any:
         clean_up_tokenization_spaces=False,
         chat_template=CHAT_TEMPLATE,
     )
-
-
-def load(folder: Path) -> Any:
-    """Loads a saved tokenizer from a folder."""
-    from transformers import AutoTokenizer
-
-    return AutoTokenizer.from_pretrained(folder)
