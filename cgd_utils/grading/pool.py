@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import TimeoutError
 from concurrent.futures.process import BrokenProcessPool
@@ -22,6 +23,7 @@ from .rules import Verdict
 
 START_S = 120  # to load sympy on a busy machine
 PATIENCE = 6  # how far the wall clock is stretched for a worker that is kept from the processor
+WAITING_PER_WORKER = 50  # tasks handed out ahead; pebble looks through all of them ten times a second
 MEMORY_BYTES = 2 * 1024**3
 TIMED_OUT: Verdict = (None, "timeout")
 
@@ -69,17 +71,25 @@ def judge_all(
     def ask(i: int) -> ProcessFuture[Verdict]:
         return pool.schedule(_judge, (*tasks[i], timeout_s), timeout=wall_s)
 
+    def settle(i: int, asked: ProcessFuture[Verdict]) -> None:
+        try:
+            verdicts[i] = asked.result()
+        except TimeoutError:
+            pass
+        except ProcessExpired as death:
+            if death.exitcode != -getattr(signal, "SIGPROF", 0):  # of memory: once more in a fresh process
+                with suppress(TimeoutError, ProcessExpired):
+                    verdicts[i] = ask(i).result()
+        done()
+
+    waiting: deque[tuple[int, ProcessFuture[Verdict]]] = deque()
     try:
-        for i, asked in [(i, ask(i)) for i in order]:
-            try:
-                verdicts[i] = asked.result()
-            except TimeoutError:
-                pass
-            except ProcessExpired as death:
-                if death.exitcode != -getattr(signal, "SIGPROF", 0):  # of memory: once more in a fresh process
-                    with suppress(TimeoutError, ProcessExpired):
-                        verdicts[i] = ask(i).result()
-            done()
+        for i in order:
+            waiting.append((i, ask(i)))
+            if len(waiting) > WAITING_PER_WORKER * workers:
+                settle(*waiting.popleft())
+        while waiting:
+            settle(*waiting.popleft())
     except BrokenProcessPool:
         raise RuntimeError(f"a grading worker did not start – try `{sys.executable} -c 'import math_verify'`") from None
     finally:  # also at Ctrl-C

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from fractions import Fraction
 from typing import NamedTuple
 
-from . import arithmetic, formulas, kinds, notation, phrases
+from . import formulas, kinds, notation, phrases
 from .formulas import Unparsable
 from .kinds import Listing, Number
 from .values import within_tolerance
@@ -260,13 +260,9 @@ def _same_assignment(pair: _Pair) -> bool | None:
     return None
 
 
-def _visibly_different(pair: _Pair) -> bool | None:
-    return False if arithmetic.differ(pair.gold, pair.answer) else None
-
-
 JUDGES_OF_TEXT = (_same_text, _same_quantity, _same_but_for_a_condition)
 JUDGES = (_same_notation, _same_time, _same_number, _same_words, _same_choice, _not_the_same_text, _same_in_base)
-JUDGES += (_same_union, _same_grid, _same_list, _same_assignment, _visibly_different)
+JUDGES += (_same_union, _same_grid, _same_list, _same_assignment)
 
 
 def _as_a_number(gold: str, answer: str) -> Number | None:
