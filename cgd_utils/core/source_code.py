@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import ast
 import hashlib
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
@@ -178,9 +179,12 @@ class _Reader(ast.NodeTransformer):
         return out
 
     def visit_Constant(self, node: ast.Constant) -> ast.AST:
-        """A text that names a module, or a module's file, starts it as a program."""
+        """A text that names a module, or a module's file, starts it as a program; one of a table beside it reads that."""
         if not isinstance(node.value, str):
             return node
+        if self.module.path is not None and re.fullmatch(r"[\w-]+\.(?:yaml|csv|tsv)", node.value):
+            table = self.module.path.with_name(node.value)
+            return ast.Constant(hashlib.sha256(table.read_bytes()).hexdigest() if table.is_file() else node.value)
         module = self.code.files.get(node.value, node.value if node.value in self.code.modules else None)
         if module is None or module == self.code.package:
             return node

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import ast
 import codeop
+import csv
 import json
 import os
+import platform
 import re
 import secrets
 import subprocess
@@ -21,7 +23,7 @@ import warnings
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
@@ -31,6 +33,8 @@ from ..core.records import Record
 from . import thoughts
 
 _WORKER = Path(__file__).with_name("sandbox.py")
+_SYSCALLS = Path(__file__).with_name("syscalls.csv")
+STATUS = {"passed": "ok", "failed": "ok"}  # the tests said right or wrong; any other status is a limit's
 _FENCE = re.compile(r"`{3,}(?:py\w*)?|^[ \t]*~{3,}.*$", re.IGNORECASE | re.MULTILINE)
 # a fence that opens after words or closes after code; `>` before it is a quotation's
 _SHARED_LINE = re.compile(r"(?<=[^\s`>])[ \t]*(`{3,}[\w+.-]*)[ \t]*$", re.MULTILINE)
@@ -66,23 +70,20 @@ def run(program: str, limits: Limits = Limits()) -> Outcome:
             "evaluation.execute_code: the sandbox needs Linux (Landlock, seccomp); run this benchmark in a Linux container"
         )
     token = secrets.token_hex(16)
-    task = {
-        "program": program,
-        "memory_mib": limits.memory_mib,
-        "cpu_s": limits.cpu_s,
-        "readable": _readable(),
-        "token": token,
-    }
+    task = {"program": program, "readable": _readable(), "denied": _denied(), "token": token, **asdict(limits)}
     ours, theirs = os.pipe()
     with tempfile.TemporaryDirectory() as folder, os.fdopen(ours, "rb") as answer:
-        # the worker finds its result pipe as descriptor 3
-        command = [sys.executable, "-I", "-S", "-c", f"import os;os.dup2({theirs}, 3, inheritable=True) if {theirs} != 3 else 0;"
-                   f"os.close({theirs}) if {theirs} != 3 else 0;import runpy;runpy.run_path({str(_WORKER)!r}, run_name='__main__')"]  # fmt: skip
         try:
             process = subprocess.Popen(
-                command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=folder, env={},
-                pass_fds=(theirs,), start_new_session=True,
-            )  # fmt: skip
+                [sys.executable, "-I", "-S", str(_WORKER), str(theirs)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                cwd=folder,
+                env={},
+                pass_fds=(theirs,),
+                start_new_session=True,
+            )
         finally:
             os.close(theirs)
         try:
@@ -91,23 +92,33 @@ def run(program: str, limits: Limits = Limits()) -> Outcome:
             process.kill()
             process.communicate()
             return Outcome("timeout", f"{limits.wall_s:g} s")
-        told = answer.read(600).decode(errors="replace")
-    if told.startswith("isolation: ") and process.returncode == 97:
+        reply = answer.read(600).decode(errors="replace")
+    if reply.startswith("isolation: ") and process.returncode == 97:
         raise BadInput(
-            f"evaluation.execute_code: this machine cannot isolate the code ({told[11:]}); a Linux kernel of 5.13 or newer can"
+            f"evaluation.execute_code: this machine cannot isolate the code ({reply[11:]}); a Linux kernel of 5.13 or "
+            "newer can"
         )
-    if process.returncode == 0 and told == token:
+    if process.returncode == 0 and reply == token:
         return Outcome("passed")
     if process.returncode < 0:
         return Outcome("killed", f"signal {-process.returncode}")
-    return Outcome("failed", told.replace(token, "") or "it ended before its tests did")
+    return Outcome("failed", reply.replace(token, "") or "it ended before its tests did")
 
 
 def _readable() -> list[str]:
     """What a program may read: the standard library, the shared libraries it loads, and harmless devices."""
     paths = sysconfig.get_paths()
-    return [paths["stdlib"], paths["platstdlib"], str(Path(sys.base_prefix) / "lib"), "/lib", "/lib64", "/usr/lib", "/usr/lib64",
-            "/usr/share/zoneinfo", "/dev/null", "/dev/urandom", "/etc/ld.so.cache"]  # fmt: skip
+    libraries = [paths["stdlib"], paths["platstdlib"], str(Path(sys.base_prefix) / "lib")]
+    libraries += ["/lib", "/lib64", "/usr/lib", "/usr/lib64", "/etc/ld.so.cache"]
+    return [*libraries, "/usr/share/zoneinfo", "/dev/null", "/dev/urandom"]
+
+
+@cache
+def _denied() -> list[int]:
+    """Numbers of the system calls that a program may not make on this machine; none where it is not known."""
+    with _SYSCALLS.open(encoding="utf-8") as table:
+        rows = list(csv.DictReader(table))
+    return [int(row[platform.machine()]) for row in rows if row.get(platform.machine())]
 
 
 def program_of(problem: Record, text: str) -> str:
@@ -290,5 +301,7 @@ def grade(pairs: Sequence[tuple[Record, str]], limits: Limits = Limits(), worker
     programs = [program_of(problem, text) for problem, text in pairs]
     with ThreadPoolExecutor(workers or os.cpu_count()) as pool:
         outcomes = pool.map(lambda program: run(program, limits), programs)
-        return [{"correct": o.status == "passed", "status": "ok" if o.status in ("passed", "failed") else o.status,
-                 "detail": o.detail} for o in outcomes]  # fmt: skip
+        return [
+            {"correct": o.status == "passed", "status": STATUS.get(o.status, o.status), "detail": o.detail}
+            for o in outcomes
+        ]

@@ -128,8 +128,9 @@ def _anchored(text: str) -> str | None:
         answer = _HEDGE.sub("", answer, count=1) if _HEDGE.match(answer) else answer
         if _DENIED.match(answer):
             continue
-        if not _OPEN_BOX.search(answer) and (answer := _trim(answer)):  # that box is empty or cut off
-            return answer
+        # an open box is empty or cut off
+        if not _OPEN_BOX.search(answer) and (trimmed := _trim(answer)):
+            return trimmed
     return None
 
 

@@ -40,10 +40,11 @@ def judge(gold: str, answer: str, rule: str) -> bool:
             raise Unparsable(side)
     if any(isinstance(side, Set) for side in sides):
         sides = [_as_set(side) for side in sides]
-    decided = None if "%" in gold + answer else same(*sides, rule)
+    expected, actual = sides
+    decided = None if "%" in gold + answer else same(expected, actual, rule)
     if decided is not None:
         return decided
-    return verify(*sides, timeout_seconds=None, allow_set_relation_comp=True)
+    return verify(expected, actual, timeout_seconds=None, allow_set_relation_comp=True)
 
 
 @lru_cache(maxsize=4096)

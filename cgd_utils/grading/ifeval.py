@@ -13,7 +13,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import asdict
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -54,18 +53,12 @@ def pairs(
     """
     if not examples:
         raise BadInput(f"{data}: no rows")
+    _require_fields(data, "IFEval", examples, ("key", "prompt", "instruction_id_list", "kwargs"))
+    _require_fields(answers, "response", responses, ("prompt", "response"))
     for i, e in enumerate(examples, 1):
-        missing = [f for f in ("key", "prompt", "instruction_id_list", "kwargs") if f not in e]
-        if missing:
-            raise BadInput(
-                f"{data}, row {i}: no field {missing[0]!r}; IFEval rows have key, prompt, instruction_id_list, kwargs"
-            )
         if not len(e["instruction_id_list"] or []) == len(e["kwargs"] or []) > 0:
             raise BadInput(f"{data}, row {i}: instruction_id_list and kwargs must have the same length, at least 1")
     for i, r in enumerate(responses, 1):
-        missing = [f for f in ("prompt", "response") if f not in r]
-        if missing:
-            raise BadInput(f"{answers}, row {i}: no field {missing[0]!r}; response rows have prompt and response")
         if not isinstance(r["response"], str | None):
             raise BadInput(f"{answers}, row {i}: response is {type(r['response']).__name__}, not text")
     for name, rows, field in ((data, examples, "key"), (data, examples, "prompt"), (answers, responses, "prompt")):
@@ -73,12 +66,20 @@ def pairs(
         if twice:
             raise BadInput(f"{name}: {field} {_short(twice[0])} occurs more than once")
     texts = {r["prompt"]: r["response"] or "" for r in responses}
-    asked = {e["prompt"] for e in examples}
-    for what, gone, where in (("has no response", [e["prompt"] for e in examples if e["prompt"] not in texts], answers),
-                              ("is not among the prompts", [p for p in texts if p not in asked], data)):  # fmt: skip
+    asked = {e["prompt"]: e for e in examples}
+    for what, gone, where in (
+        ("has no response", asked.keys() - texts, answers),
+        ("is not among the prompts", texts.keys() - asked, data),
+    ):
         if gone:
-            raise BadInput(f"prompt {_short(gone[0])} {what} in {where} ({len(gone)} such prompts)")
+            raise BadInput(f"prompt {_short(min(gone))} {what} in {where} ({len(gone)} such prompts)")
     return [(e, texts[e["prompt"]]) for e in examples]
+
+
+def _require_fields(where: Any, kind: str, rows: Sequence[Record], fields: Sequence[str]) -> None:
+    for i, row in enumerate(rows, 1):
+        if missing := [f for f in fields if f not in row]:
+            raise BadInput(f"{where}, row {i}: no field {missing[0]!r}; {kind} rows have {', '.join(fields)}")
 
 
 def score(joined: Sequence[tuple[Record, str]], workers: int | None = None) -> list[Record]:
@@ -114,30 +115,24 @@ def _verdicts(pair: tuple[Record, str]) -> Record:
     example, text = pair
     langdetect.DetectorFactory.seed = 0
     parts = thoughts.split(text)
-    given = utils.InputExample(
-        example["key"], example["instruction_id_list"], example["prompt"], [k or {} for k in example["kwargs"]]
-    )
+    kwargs = [k or {} for k in example["kwargs"]]
+    task = utils.InputExample(example["key"], example["instruction_id_list"], example["prompt"], kwargs)
     try:
-        verdicts = {end: _checked(given, said) for end, said in (("", parts.answer), (AS_IT_STANDS, text))}
+        verdicts = _checked(task, parts.answer, "") | _checked(task, text, AS_IT_STANDS)
     except (TypeError, ValueError, KeyError) as e:
         raise BadInput(f"key {example['key']}: its check refuses the kwargs {example['kwargs']}: {e}") from None
     kind = "none" if parts.answer == text else "finished" if parts.finished else "unfinished"
-    return {
-        "key": example["key"],
-        "prompt": example["prompt"],
-        **{f"{how}{end}": found[how] for end, found in verdicts.items() for how in found},
-        "thought": kind,
-    }
+    return {"key": example["key"], "prompt": example["prompt"], **verdicts, "thought": kind}
 
 
-def _checked(given: Any, text: str) -> dict[str, list[bool]]:
-    """Strict and loose verdicts on one text."""
+def _checked(task: Any, text: str, ending: str) -> dict[str, list[bool]]:
+    """Strict and loose verdicts on one text, under names with that ending."""
     from lm_eval.tasks.ifeval import instructions_registry, utils
 
     instructions_registry.INSTRUCTION_DICT["keywords:letter_frequency"] = _sign_counter()
-    strict = utils.test_instruction_following_strict(given, text).follow_instruction_list
-    loose = utils.test_instruction_following_loose(given, text).follow_instruction_list
-    return {"strict": [bool(v) for v in strict], "loose": [bool(v) for v in loose]}
+    strict = utils.test_instruction_following_strict(task, text).follow_instruction_list
+    loose = utils.test_instruction_following_loose(task, text).follow_instruction_list
+    return {f"strict{ending}": list(map(bool, strict)), f"loose{ending}": list(map(bool, loose))}
 
 
 @cache
@@ -149,11 +144,13 @@ def _sign_counter() -> type:
     """
     from lm_eval.tasks.ifeval.instructions import LetterFrequencyChecker
 
-    class SignCounter(LetterFrequencyChecker):
+    class SignCounter(LetterFrequencyChecker):  # type: ignore[misc]
+        _letter: str
+
         def build_description(self, *, letter: str | None = None, **more: Any) -> str:
-            told = super().build_description(letter=letter, **more)
+            description: str = super().build_description(letter=letter, **more)
             self._letter = (letter or "").strip().lower() or self._letter
-            return told
+            return description
 
     return SignCounter
 
@@ -168,14 +165,11 @@ def summary(rows: Sequence[Record], level: float = 0.95) -> Record:
     """
     out: Record = {}
     for how in HOW:
-        for unit, right in (
-            ("prompt", [all(r[how]) for r in rows]),
-            ("instruction", [v for r in rows for v in r[how]]),
-        ):
-            i = asdict(statistics.wilson(sum(right), len(right), level))
-            out[f"{unit}_{how}"] = {
-                "value": 100 * i["estimate"], "ci_low": 100 * i["low"], "ci_high": 100 * i["high"], "n": len(right)
-            }  # fmt: skip
+        units = {"prompt": [all(r[how]) for r in rows], "instruction": [v for r in rows for v in r[how]]}
+        for unit, right in units.items():
+            share = statistics.wilson(sum(right), len(right), level)
+            ends = {"value": share.estimate, "ci_low": share.low, "ci_high": share.high}
+            out[f"{unit}_{how}"] = {name: 100 * end for name, end in ends.items()} | {"n": len(right)}
     kinds = Counter(r["thought"] for r in rows)
     return {**out, "thoughts": {kind: kinds[kind] for kind in ("none", "finished", "unfinished")}}
 
@@ -187,22 +181,17 @@ def require_library() -> None:
         BadInput: one is missing, with the command that gets it.
     """
     try:
-        import immutabledict  # noqa: F401
-        import langdetect  # noqa: F401
         import nltk
-    except ImportError as e:
-        raise BadInput(f"IFEval needs {e.name}: pip install 'cgd-kit[eval]'") from None
-    try:
-        nltk.data.find("tokenizers/punkt_tab/english")
-    except LookupError:
-        raise BadInput(
-            "IFEval needs NLTK's punkt_tab data, which is not here: run `python -m nltk.downloader punkt_tab`, or set NLTK_DATA to a "
-            "folder that holds tokenizers/punkt_tab"
-        ) from None
-    try:
+
+        nltk.data.find("tokenizers/punkt_tab/english")  # before lm-eval's module, which would fetch it
         import lm_eval.tasks.ifeval.utils  # noqa: F401
     except ImportError as e:
         raise BadInput(f"IFEval needs {e.name}: pip install 'cgd-kit[eval]'") from None
+    except LookupError:
+        raise BadInput(
+            "IFEval needs NLTK's punkt_tab data, which is not here: run `python -m nltk.downloader punkt_tab`, or set "
+            "NLTK_DATA to a folder that holds tokenizers/punkt_tab"
+        ) from None
 
 
 def _short(text: Any) -> str:

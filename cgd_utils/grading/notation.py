@@ -7,150 +7,80 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Callable
 from functools import lru_cache
+from pathlib import Path
+
+import yaml
 
 from .phrases import with_digits
 
-_SPELLED = r"""
-− -    – -    × \times    · \cdot    ÷ /    π \pi    ∞ \infty    ° ^\circ    ≤ \le    ≥ \ge    ≠ \ne    ∪ \cup
-∩ \cap    ∈ \in    ± \pm    √ \sqrt    ≈ \approx    ∅ \emptyset    ∛ \sqrt[3]    ⟨ (    ⟩ )    … \ldots
-ℝ \mathbb{R}    ℤ \mathbb{Z}    ∨ \lor    ∧ \land    ∂ \partial    ’ '    ′ '    ″ ''    。 .    、 ,
-"""  # a symbol and its LaTeX
-_SYMBOLS = {
-    ord(mark): f"{latex} " if latex[0] == "\\" else latex
-    for mark, latex in zip(*[iter(_SPELLED.split())] * 2, strict=True)
-}
+Replacement = str | Callable[[re.Match[str]], str]
+
+_TABLES = yaml.load(Path(__file__).with_name("notation.yaml").read_bytes(), Loader=yaml.CSafeLoader)
+_SYMBOLS = {ord(mark): f"{latex} " if latex[0] == "\\" else latex for mark, latex in _TABLES["symbols"].items()}
 _SYMBOLS |= dict.fromkeys(map(ord, "€£¥₹\u200b\ufeff"), "") | dict.fromkeys(map(ord, "\u00a0\u2009\u202f\0~"), " ")
 _SYMBOLS |= {c: chr(c - 0xFEE0) for c in range(0xFF01, 0xFF5F)}  # full-width forms
 _SUPERSCRIPTS, _SUBSCRIPTS = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻ⁿ", "0123456789+-n"), str.maketrans("₀₁₂₃₄₅₆₇₈₉", "0123456789")
-_UNICODE = [
+_UNICODE: list[tuple[re.Pattern[str], Replacement]] = [
     (re.compile("[⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻ⁿ]+"), lambda m: f"^{{{m[0].translate(_SUPERSCRIPTS)}}}"),
     (re.compile("[₀₁₂₃₄₅₆₇₈₉]+"), lambda m: f"_{{{m[0].translate(_SUBSCRIPTS)}}}"),
     (re.compile("[¼-¾⅐-⅞]"), lambda m: "\\frac{{{}}}{{{}}}".format(*unicodedata.normalize("NFKC", m[0]).split("⁄"))),
     (re.compile(r"(\\sqrt(?:\[3\])?) +(\d+|[A-Za-z])"), r"\1{\2}"),  # √10: in LaTeX the root of 1
 ]
 _WORD_BASES = {w: i for i, w in enumerate("two three four five six seven eight nine ten eleven twelve".split(), 2)}
-_SCALES = {w: f"\\times 10^{{{n}}}" for w, n in (("thousand", 3), ("million", 6), ("billion", 9), ("trillion", 12))}
-_SYNONYMS = dict(
-    pair.split(":")
-    for pair in "tg:tan ctg:cot cotg:cot arctg:arctan arcctg:arccot cosec:csc sen:sin asin:arcsin acos:arccos "
-    "atan:arctan lg:log lb:log_{2} sh:sinh ch:cosh sech:cosh^{0-1} csch:sinh^{0-1} coth:tanh^{0-1}".split()
-)
-_PLAIN = "(?:arc|a)?(?:sin|cos|tan)h?|(?:arc)?(?:cot|csc)|ln|log|lg|exp|sqrt"
-_OPERATOR = (  # \operatorname{arctan}, \mathrm{arctan}, \arctg, arctan(2)
-    rf"\\operatorname\*?\s*\{{\s*({_PLAIN}|sec|max|min|gcd|lcm|{'|'.join(_SYNONYMS)})\s*\}}"
-    rf"|\\text\s*\{{\s*({_PLAIN})\s*\}}|\\({'|'.join(_SYNONYMS)})(?![A-Za-z])"
-    rf"|(?<![A-Za-z\\])({_PLAIN})(?=\s*[(\d\\]|\s+[a-z]\b)"
-)
-_DEGREES = (
-    r"(\d+(?:\.\d+)?|)\s*"
-    r"(?:\^\s*(?:\{\s*\\circ\s*\}|\\circ)|\\degree(?![A-Za-z])|\\text\s*\{\s*degrees?\s*\}(?=\s*[)}]))"
-)
+_SCALES, _SYNONYMS = _TABLES["scales"], _TABLES["synonyms"]
 _OPENS_ANGLE = re.compile(r"\\(?:sin|cos|tan|cot|sec|csc)(?![A-Za-z])(?!\s*\^\s*\{?\s*-)[^=,]*$")
 _INEQUALITY = re.compile(r"[<>]|\\[lg]e(?![A-Za-z])|\\ne(?![A-Za-z])")
-_REWRITES = [
-    (re.compile(pattern), replacement)
-    for pattern, replacement in [
-        (r"\\!\s*", ""),  # 10,\!080
-        (r"\{,\}", ","),
-        (r"(?<!\\)\\[,;: ]|\\q?quad(?![A-Za-z])", " "),
-        (r"\\\$|\$|\\text(?:dollar|euro|sterling)(?![A-Za-z])|\\(?:pounds|euro)(?![A-Za-z])|(?<!\\)\\[()\[\]]", ""),
-        (r"\\[lr]angle(?![A-Za-z])", lambda m: "(" if m[0][1] == "l" else ")"),
-        (r"\\(?:left|right)\s*\.|\\(?:left|right|[bB]igg?[lr]?)(?![A-Za-z])", ""),
-        (r"\\(?:displaystyle|textstyle|limits)(?![A-Za-z])|\\#", ""),
-        (r"\\[dtc]frac(?![A-Za-z])", r"\\frac"),
-        (r"\\(?:mbox|textrm|textnormal|textbf|textit|mathrm|mathbf)\s*\{", r"\\text{"),
-        (r"\\(?:text|mathrm|rm)\s+([A-Za-z])(?![A-Za-z])", r"\\text{\1}"),
-        (
-            r"\\(?:boldsymbol|bm)\s*\{([^{}]*)\}"
-            r"|\\(?:text|math(?:sf|it|tt|bb)|textup|texttt|underline)\s*\{([-+\d.,/ ]*)\}",
-            r"\1\2",
-        ),
-        (r"\{\s*\\rm\s+", r"\\text{"),
-        (r"\\(?:bf|color\s*\{\w+\})(?![A-Za-z])\s*", ""),
-        (
-            r"_\s*(?:\{((?:[^{}]|\{[^{}]*\})+)\}|(\\text\s*\{[^{}]*\}))",
-            lambda m: f"_{{{_plain_subscript(m[1] or m[2])}}}",
-        ),
-        (r"\\(?:text|operatorname)\s*\{\s*([ei])\s*\}(?!\s*_)", r" \1 "),  # upright
-        (r"^\s*\\text\s*\{([^{}]*\d[^{}]*)\}\s*$", r"\1"),  # \text{18 eggs}
-        (r"^\s*\\text\s*\{[^{}]*[:=]\s*\}", ""),  # \text{Answer: }
-        (
-            r"^\s*(?:\\approx|\\sim|\\text\s*\{\s*(?:about|approximately)\s*\}"
-            r"|(?:[Aa]bout|[Aa]pproximately|[Rr]oughly)\s)\s*",
-            "",
-        ),
-        (r"\\leq(?:slant)?(?![A-Za-z])|\\leqq(?![A-Za-z])", r"\\le "),
-        (r"\\geq(?:slant)?(?![A-Za-z])|\\geqq(?![A-Za-z])", r"\\ge "),
-        (r"\\lbrace(?![A-Za-z])", r"\\{"),
-        (r"\\rbrace(?![A-Za-z])", r"\\}"),
-        (r"_\s*\{?\s*\\odot\s*\}?", "_{o}"),  # math-verify does not read the sun
-        (r"\\varnothing(?![A-Za-z])|^\s*\\\{\s*\\\}\s*$", r"\\emptyset"),
-        (
-            r"(?<=\d)\s*(?:\^?\s*\{?\s*(?:\\text)?\s*\{?\s*(?:st|nd|rd|th)\s*\}\}?|(?:st|nd|rd|th))(?![A-Za-z])",
-            "",
-        ),  # ordinals
-        (
-            r"(?<![\d.:])(\d{1,2}(?::\d\d)?)\s*(?:\\text\s*\{)?\s*([AaPp])\.?\s?[Mm](?![A-Za-z])\.?\s*\}?",
-            lambda m: f"{m[1]}{m[2].lower()}m",
-        ),
-        (r"\\text\s*\{\s*(" + "|".join(_SCALES) + r")s?\b", lambda m: f"{_SCALES[m[1]]}\\text{{"),
-        (r"(?<=\d) ?(" + "|".join(_SCALES) + r")s?\b", lambda m: _SCALES[m[1]]),
-        (r"\\text\s*\{\s*\}", ""),
-        (r"(?<=\d)\s*(?:\.{3,}|\\[lc]?dots)\s*$", r"\\ldots"),
-        (
-            r"\s*(?:\\pmod\s*(?:\{[^{}]*\}|\d)|\(\s*\\?(?:text\s*\{)?\s*mod\b[^()]*\))\s*$",
-            "",
-        ),  # the modulus is in the question
-        (r"(?<!\\)\\\s*$", ""),  # a space cut off
-        (r"\\%|\s*\\text\{\s*(?:percent|per cent|%)\s*\}|\s*\b[Pp]er ?cent\b", "%"),
-        (r"\\lt(?![A-Za-z])", "<"),
-        (r"\\gt(?![A-Za-z])", ">"),
-        (r"\\(?:vee|wedge)(?![A-Za-z])", lambda m: r"\lor " if m[0] == r"\vee" else r"\land "),
-        (
-            r"\s*,?\s*(?:\\text\{\s*,?\s*(and|or)\s*\}|(?<![A-Za-z\\{])(and|or)(?![A-Za-z]))\s*",
-            lambda m: _joint(m, m[1] or m[2]),
-        ),
-        (r"^\\\{\s*[a-z]\s*(?:\\in\s*\\mathbb\{R\}\s*)?(?:\\mid|\||:)\s*([^{}]*)\\\}$", r"\1"),  # \{x \mid x > 2\}
-        (r"\^\s*-\s*(\d+|[A-Za-z]|\\[A-Za-z]+)", r"^{-\1}"),
-        (r"(?<![\w.])(\d+\.?\d*|\.\d+)[eE]([+-]?\d+)(?![\w.])", r"\1\\times 10^{\2}"),
-        (r"\\(frac|binom)\s*(\d)\s*(\d)(?!\d)", r"\\\1{\2}{\3}"),
-        (r"\\sqrt\s*(\d)(?!\d)", r"\\sqrt{\1}"),
-        (r"\*\*", "^"),
-        (r"(\d)\.(?!\d)(?=[^\s\\])", r"\1"),  # 1./3
-        (r"(?<![A-Za-z\\])(?:np|numpy|math|sympy)\.(?=[a-z])", ""),
-        (_OPERATOR, lambda m: _operator(m, m[m.lastindex])),
-        (_DEGREES, lambda m: _angle(m, m[1])),
-        (r"(?<![A-Za-z\\])(?<!\\text\{)(?:\*\s*)?pi(?![A-Za-z])", r"\\pi "),
-        (r"\\text\s*\{\s*[Ii]nfinity\s*\}|(?<![A-Za-z\\{])[Ii]nf(?:inity)?(?![A-Za-z])", r"\\infty "),
-        (r"(?<![A-Za-z\\])([eE])_", r"\\text{\1}_"),  # alone it is Euler's number, which takes no subscript
-    ]
-]
 
 
-def _plain_subscript(subscript: str) -> str:
-    r"""``\text {max}`` → ``max``; a word that names a base → its number."""
-    word = re.sub(r"\\(?:text|operatorname|math(?:it|sf|cal))(?![A-Za-z])|[{}\s]|\\(?=max|min|inf|sup)", "", subscript)
-    return str(_WORD_BASES.get(word, word))
+def _subscript(found: re.Match[str]) -> str:
+    r"""``_{\text {max}}`` → ``_{max}``; a word that names a base → its number."""
+    macros = r"\\(?:text|operatorname|math(?:it|sf|cal))(?![A-Za-z])|[{}\s]|\\(?=max|min|inf|sup)"
+    word = re.sub(macros, "", found[1] or found[2])
+    return f"_{{{_WORD_BASES.get(word, word)}}}"
 
 
-def _operator(found: re.Match, name: str) -> str:
+def _operator(found: re.Match[str]) -> str:
+    name = found[found.lastindex or 0]
     return f"\\{_SYNONYMS.get(name, name)}" + " " * found.string[found.end() : found.end() + 1].isalnum()
 
 
-def _angle(found: re.Match, degrees: str) -> str:
+def _angle(found: re.Match[str]) -> str:
     """Degrees in radians inside a function; elsewhere they are a unit, which is set aside."""
+    degrees = found[1]
     inside = degrees and _OPENS_ANGLE.search(found.string, 0, found.start())
     return rf"\frac{{{degrees}\pi}}{{180}}" if inside else degrees
 
 
-def _joint(joined: re.Match, word: str) -> str:
+def _joint(found: re.Match[str]) -> str:
     """Answers joined by "and" and "or" are a list; inequalities are a condition."""
-    if _INEQUALITY.search(joined.string):
-        return r" \lor " if word == "or" else r" \land "
+    if _INEQUALITY.search(found.string):
+        return r" \lor " if "or" in (found[1], found[2]) else r" \land "
     return ", "
 
 
+def _read_rewrites() -> list[tuple[re.Pattern[str], Replacement]]:
+    """The table's rewrites; those that look at what they found are worked out here."""
+    worked_out: dict[str, Replacement] = {
+        "=subscript": _subscript,
+        "=operator": _operator,
+        "=angle": _angle,
+        "=joint": _joint,
+        "=time": lambda found: f"{found[1]}{found[2].lower()}m",
+        "=scale": lambda found: _SCALES[found[1]],
+        "=scale_in_text": lambda found: f"{_SCALES[found[1]]}\\text{{",
+    }
+    named = {"<FUNCTION>": _TABLES["functions"], "<SCALE>": "|".join(_SCALES), "<SYNONYM>": "|".join(_SYNONYMS)}
+    rewrites = []
+    for pattern, replacement in _TABLES["rewrites"]:
+        for name, words in named.items():
+            pattern = pattern.replace(name, words)
+        rewrites.append((re.compile(pattern), worked_out.get(replacement, replacement)))
+    return rewrites
+
+
+_REWRITES = _read_rewrites()
 _PIECE = r"\\text\s*\{(?:[^{}]|\{[^{}]*\})*\}(?:\s*\^\s*(?:-?\d|\{-?\d\}))?"
 _TEXT_UNIT = re.compile(
     rf"(?<=[\d}}\s)%])\s*(?:\\frac\s*\{{\s*{_PIECE}\s*\}}\s*\{{\s*{_PIECE}\s*\}}|(?:\\mu\s*)?{_PIECE})"

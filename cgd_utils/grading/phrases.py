@@ -35,7 +35,9 @@ _NUMBER = re.compile(
 def with_digits(answer: str) -> str:
     r"""``one hundred and five apples`` → ``105 apples``, ``\text{two thirds}`` → ``\text{2/3}``."""
     m = _NUMBER.match(answer) if answer[:1].isalpha() or answer[:1] in "\\ " else None
-    value = _number(re.split(r"[\s-]+", m["number"].lower())) if m else None
+    if not m:
+        return answer
+    value = _number(re.split(r"[\s-]+", m["number"].lower()))
     if value is None or (m["part"] and (value == 1) == bool(m["parts"])):  # twenty third is no fraction
         return answer
     digits = f"{value}/{_PARTS[m['part'].lower()]}" if m["part"] else f"{value} 1/2" if m["half"] else str(value)
@@ -150,7 +152,7 @@ def quantity(answer: str) -> tuple[str, Fraction, int] | None:
         end = m.end()
     if end < len(text) or len({dimension for dimension, _ in parts}) != 1:
         return None
-    return parts[0][0], sum(size for _, size in parts), len(parts)
+    return parts[0][0], sum((size for _, size in parts), Fraction()), len(parts)
 
 
 _OPPOSITE = {"yes": "no", "true": "false", "correct": "incorrect"} | {"untrue": "true", "incorrect": "correct"}

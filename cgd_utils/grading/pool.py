@@ -1,123 +1,50 @@
-"""Killable processes around math-verify.
+"""Killable processes around math-verify: pebble's pool, in which a task that overruns its time ends with its process.
 
-Each worker is a plain child process (`worker`) that is handed one comparison at a time. One that overruns its wall
-clock is killed, the comparison is recorded as ``timeout`` and a fresh worker takes its place. On a machine so busy that
-the worker has not had its time in processor seconds yet, the clock is stretched up to `PATIENCE` times, so that a verdict
-does not depend on what else runs. Children are started with `subprocess` and not with multiprocessing: nothing of the parent is inherited or imported again, be it CUDA, threads, a
-notebook or a script without ``if __name__ == "__main__"``.
+Processes are spawned: nothing of the parent is inherited, be it CUDA, threads or a notebook.
 """
 
 from __future__ import annotations
 
-import json
 import os
-import subprocess
+import signal
 import sys
-import threading
-import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from concurrent.futures import TimeoutError
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
-from pathlib import Path
+from multiprocessing.context import SpawnContext, SpawnProcess
+from types import ModuleType
 
+from pebble import ProcessExpired, ProcessFuture, ProcessPool
+
+from . import rules
 from .rules import Verdict
 
-START_S = 120.0  # to load sympy on a busy machine
+START_S = 120  # to load sympy on a busy machine
 PATIENCE = 6  # how far the wall clock is stretched for a worker that is kept from the processor
+WAITING_PER_WORKER = 50  # tasks handed out ahead; pebble looks through all of them ten times a second
+MEMORY_BYTES = 2 * 1024**3
 TIMED_OUT: Verdict = (None, "timeout")
 
 Task = tuple[str, str, str]  # gold, answer, rule
 
 
-class _Worker:
-    """One child process; `ask` blocks, `overdue` and `kill` are for another thread."""
+class _Process(SpawnProcess):
+    """A process that does not import the parent's main module: pebble and multiprocessing do, and a script without
+    ``if __name__ == "__main__"`` would start over in it."""
 
-    def __init__(self, timeout_s: float):
-        self.timeout_s = timeout_s
-        self.process: subprocess.Popen | None = None
-        self.deadline = float("inf")
-        self.spent = 0.0  # processor seconds when the task was handed over
-
-    def ask(self, task: Task) -> Verdict:
-        for _ in range(2):
-            self._start()
-            self.spent = self._cpu_s()
-            due = self.deadline = time.monotonic() + self.timeout_s
-            reply = self._exchange(json.dumps(task))
-            self.deadline = float("inf")
-            if reply:
-                correct, status = json.loads(reply)
-                return correct, status
-            self.close()
-            if time.monotonic() >= due:
-                break
-            # it died early: of memory, or the clock struck just as the previous reply came. Once more, to be sure.
-        return TIMED_OUT
-
-    def overdue(self) -> bool:
-        late = time.monotonic() - self.deadline
-        if late < 0:
-            return False
-        return late >= (PATIENCE - 1) * self.timeout_s or self._cpu_s() - self.spent >= 0.9 * self.timeout_s
-
-    def _cpu_s(self) -> float:
-        """Processor seconds of the child so far; infinite if they are not to be had."""
-        import psutil
-
-        process = self.process
+    def start(self) -> None:
+        main = sys.modules["__main__"]
+        sys.modules["__main__"] = ModuleType("__main__")
         try:
-            return sum(psutil.Process(process.pid).cpu_times()[:2]) if process else float("inf")
-        except psutil.Error:
-            return float("inf")
+            super().start()
+        finally:
+            sys.modules["__main__"] = main
 
-    def kill(self, process: subprocess.Popen | None = None) -> None:
-        """Kills that process, which may not be this worker's any more, or the present one."""
-        process = process or self.process
-        if process is not None and process.poll() is None:
-            process.kill()
 
-    def close(self) -> None:
-        self.kill()
-        process, self.process = self.process, None
-        if process is not None:
-            process.wait()
-            for pipe in (process.stdin, process.stdout):
-                with suppress(OSError):  # unwritten input of a dead process
-                    pipe.close()
-
-    def _start(self) -> None:
-        if self.process is not None:
-            return
-        root = str(Path(__file__).resolve().parents[2])
-        path = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "cgd_utils.grading.worker", str(self.timeout_s)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            env={**os.environ, "PYTHONPATH": path},
-            encoding="utf-8",
-            errors="surrogatepass",
-        )
-        self.deadline = time.monotonic() + START_S
-        greeting = self._exchange(None)
-        self.deadline = float("inf")
-        if greeting.strip() != '"ready"':
-            self.close()
-            why = greeting.strip() or "it ended without a word"
-            raise RuntimeError(
-                f"a grading worker did not start: {why} – try `{sys.executable} -m cgd_utils.grading.worker 5`"
-            )
-
-    def _exchange(self, line: str | None) -> str:
-        """Writes a line, reads a line; '' if the process is gone."""
-        try:
-            if line is not None:
-                self.process.stdin.write(line + "\n")
-                self.process.stdin.flush()
-            return self.process.stdout.readline()
-        except (OSError, ValueError):
-            return ""
+class _Context(SpawnContext):
+    Process = _Process
 
 
 def judge_all(
@@ -126,59 +53,89 @@ def judge_all(
     """Verdicts of (gold, answer, rule) tasks, in their order.
 
     Args:
-        tasks: what to compare. Neighbours with the same gold go to the same worker, which has parsed it already.
+        tasks: what to compare. They are handed out by gold: a worker keeps what it has parsed.
         workers: number of processes.
-        timeout_s: wall clock in seconds for each task; one that overruns it is killed and is ``(None, "timeout")``.
+        timeout_s: seconds for each task. They are counted on the processor, so that a verdict does not depend on what
+            else runs; the wall clock may show `PATIENCE` times as many. A task that overruns is ``(None, "timeout")``.
         done: called after each task.
 
     Raises:
         RuntimeError: if a worker cannot be started at all.
     """
+    order = sorted(range(len(tasks)), key=lambda i: tasks[i][0])
     verdicts: list[Verdict] = [TIMED_OUT] * len(tasks)
-    batches = _batches(tasks, max(1, min(32, len(tasks) // (4 * workers))))
-    crew = [_Worker(timeout_s) for _ in range(min(workers, len(batches)))]
-    failures: list[BaseException] = []
+    pool = ProcessPool(min(workers, len(tasks)), initializer=_begin, context=_Context())
+    # only POSIX counts processor seconds
+    wall_s = timeout_s * PATIENCE if hasattr(signal, "setitimer") else timeout_s
 
-    def serve(worker: _Worker) -> None:
+    def ask(i: int) -> ProcessFuture[Verdict]:
+        return pool.schedule(_judge, (*tasks[i], timeout_s), timeout=wall_s)
+
+    def settle(i: int, asked: ProcessFuture[Verdict]) -> None:
         try:
-            while not failures:
-                try:
-                    batch = batches.popleft()
-                except IndexError:
-                    return
-                for i in batch:
-                    verdicts[i] = worker.ask(tasks[i])
-                    done()
-                    if failures:
-                        return
-        except BaseException as error:
-            failures.append(error)
+            verdicts[i] = asked.result()
+        except TimeoutError:
+            pass
+        except ProcessExpired as death:
+            if death.exitcode != -getattr(signal, "SIGPROF", 0):  # of memory: once more in a fresh process
+                with suppress(TimeoutError, ProcessExpired):
+                    verdicts[i] = ask(i).result()
+        done()
 
-    threads = [threading.Thread(target=serve, args=(w,), daemon=True) for w in crew]
+    waiting: deque[tuple[int, ProcessFuture[Verdict]]] = deque()
     try:
-        for thread in threads:
-            thread.start()
-        while any(thread.is_alive() for thread in threads):
-            for worker in crew:
-                process = worker.process
-                if worker.overdue():
-                    worker.kill(process)
-            next((t for t in threads if t.is_alive()), threads[0]).join(0.02)
-    except BaseException as error:  # Ctrl-C: let the threads end, then pass it on
-        failures.append(error)
-        raise
-    finally:
-        for worker in crew:
-            worker.kill()
-        for thread in threads:
-            thread.join(5)
-        for worker in crew:
-            worker.close()
-    if failures:
-        raise failures[0]
+        for i in order:
+            waiting.append((i, ask(i)))
+            if len(waiting) > WAITING_PER_WORKER * workers:
+                settle(*waiting.popleft())
+        while waiting:
+            settle(*waiting.popleft())
+    except BrokenProcessPool:
+        raise RuntimeError(f"a grading worker did not start – try `{sys.executable} -c 'import math_verify'`") from None
+    finally:  # also at Ctrl-C
+        pool.stop()
+        pool.join()
     return verdicts
 
 
-def _batches(tasks: Sequence[Task], size: int) -> deque[list[int]]:
-    order = sorted(range(len(tasks)), key=lambda i: tasks[i][0])
-    return deque(order[i : i + size] for i in range(0, len(order), size))
+def _begin() -> None:
+    """Makes a new worker ready, outside of the tasks' time."""
+    with suppress(AttributeError):  # Windows has no alarm
+        signal.alarm(START_S)
+    _limit_memory()
+    rules.judge(r"\sin x", r"\cos x", "math")  # loads sympy and the parser's tables
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for stream in (1, 2):  # libraries print what they do not understand
+        os.dup2(nowhere, stream)
+    with suppress(AttributeError):
+        signal.alarm(0)
+
+
+def _judge(gold: str, answer: str, rule: str, timeout_s: float) -> Verdict:
+    """`rules.judge` in a worker, which the system ends after so many processor seconds, whatever C code it is in."""
+    _limit_processor(timeout_s)
+    try:
+        return rules.judge(gold, answer, rule)
+    except MemoryError:  # what is left of the address space may not do for the next task
+        os._exit(1)
+    except Exception:  # sympy raises anything on malformed input
+        return False, "unparsable"
+    finally:
+        _limit_processor(0)
+
+
+def _limit_processor(seconds: float) -> None:
+    with suppress(AttributeError):
+        signal.setitimer(signal.ITIMER_PROF, seconds)
+
+
+def _limit_memory() -> None:
+    try:
+        import resource
+    except ImportError:  # Windows: the wall clock alone must do
+        return
+    for limit, value in ((resource.RLIMIT_AS, MEMORY_BYTES), (resource.RLIMIT_CORE, 0)):
+        _, hard = resource.getrlimit(limit)
+        ceiling = value if hard == resource.RLIM_INFINITY else min(value, hard)
+        with suppress(ValueError, OSError):  # macOS refuses RLIMIT_AS
+            resource.setrlimit(limit, (ceiling, hard))

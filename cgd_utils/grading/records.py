@@ -6,12 +6,14 @@ import json
 import os
 import re
 import sys
-import tempfile
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
+from ..core.files import atomic
+from ..core.progress import bar
 from .extraction import extract
 from .rules import Verdict, check_rule, quick
 
@@ -45,13 +47,17 @@ def grade(
     Raises:
         ValueError: unknown rule, a row without a column, an empty gold, a text that is no string, a row given twice.
     """
+    _check_settings(rule, workers, timeout_s)
+    checked = _checked((f"row {i}", row) for i, row in enumerate(rows, 1))
+    return _grade(list(checked), rule, workers, timeout_s, progress)
+
+
+def _check_settings(rule: str, workers: int | None, timeout_s: float = 5.0) -> None:
     check_rule(rule)
     if workers is not None and workers < 1:
         raise ValueError(f"workers = {workers} – must be at least 1, or None for as many as the work needs")
     if not timeout_s > 0:
         raise ValueError(f"timeout_s = {timeout_s} – must be > 0")
-    checked = _checked((f"row {i}", row) for i, row in enumerate(rows, 1))
-    return _grade(list(checked), rule, workers, timeout_s, progress)
 
 
 def _grade(rows: list[dict], rule: str, workers: int | None, timeout_s: float, progress: bool) -> list[dict]:
@@ -70,7 +76,9 @@ def _grade(rows: list[dict], rule: str, workers: int | None, timeout_s: float, p
     _ask_math_verify(verdicts, rule, workers, timeout_s, progress)
     for score in scores:
         answer = score["extracted"]
-        score["correct"], score["status"] = (False, "no_answer") if answer is None else verdicts[score["gold"], answer]
+        verdict = (False, "no_answer") if answer is None else verdicts[score["gold"], answer]
+        assert verdict is not None
+        score["correct"], score["status"] = verdict
     return scores
 
 
@@ -83,13 +91,8 @@ def _ask_math_verify(verdicts: dict, rule: str, workers: int | None, timeout_s: 
     if workers is None:
         workers = min(os.cpu_count() or 1, 8, 1 + len(open_pairs) // PAIRS_PER_WORKER)
     tasks = [(gold, answer, rule) for gold, answer in open_pairs]
-    if progress:
-        from ..core.progress import bar
-
-        with bar(total=len(tasks), desc="grading", unit="answer", mininterval=1) as shown:
-            done = judge_all(tasks, workers, timeout_s, lambda: shown.update())
-    else:
-        done = judge_all(tasks, workers, timeout_s)
+    with bar(total=len(tasks), desc="grading", unit="answer", mininterval=1) if progress else nullcontext() as shown:
+        done = judge_all(tasks, workers, timeout_s, shown.update if shown else lambda: None)
     verdicts.update(zip(open_pairs, done, strict=True))
 
 
@@ -144,9 +147,7 @@ def grade_file(path: str | Path, out: str | Path, rule: str = "math", workers: i
         ValueError: unknown rule; invalid JSON, a missing column, an empty gold or a repeated row, with the line.
     """
     path, out = Path(path), Path(out)
-    check_rule(rule)
-    if workers is not None and workers < 1:
-        raise ValueError(f"workers = {workers} – must be at least 1, or None for as many as the work needs")
+    _check_settings(rule, workers)
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file – give a JSONL file of rows with id, gold and text")
     if not out.absolute().parent.is_dir():
@@ -155,7 +156,8 @@ def grade_file(path: str | Path, out: str | Path, rule: str = "math", workers: i
         why = "is a folder" if out.is_dir() else "is the input too"
         raise ValueError(f"{out}: {why} – choose another name for the scores")
     scores = _grade(list(_checked(_read(path))), rule, workers, timeout_s=5.0, progress=sys.stderr.isatty())
-    _write(out, scores)
+    with atomic(out) as temporary, temporary.open("w", encoding="utf-8") as file:
+        file.writelines(map(_line, scores))
     return summary(scores)
 
 
@@ -172,23 +174,20 @@ def summary(scores: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def _read(path: Path) -> Iterator[tuple[str, Any]]:
-    with path.open(encoding="utf-8-sig", errors="strict") as lines:
-        for i, line in enumerate(_decoded(path, lines), 1):
-            if not line.strip():
-                continue
-            try:
-                yield f"{path} line {i}", json.loads(line)
-            except json.JSONDecodeError as error:
-                raise ValueError(f"{path} line {i}: no valid JSON ({error}) – each line must be one object") from None
-
-
-def _decoded(path: Path, lines: Iterable[str]) -> Iterator[str]:
+    """Rows and where they stand; `core.files.read_jsonl` does not say of a valid row in which line it is."""
     try:
-        yield from lines
+        lines = path.read_text(encoding="utf-8-sig").split("\n")
     except UnicodeDecodeError as error:
         raise ValueError(
             f"{path}: not UTF-8 ({error.reason} in {error.object[error.start :][:1]!r}) – save it as UTF-8"
         ) from None
+    for i, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        try:
+            yield f"{path} line {i}", json.loads(line)
+        except json.JSONDecodeError as error:
+            raise ValueError(f"{path} line {i}: no valid JSON ({error}) – each line must be one object") from None
 
 
 def _line(score: dict[str, Any]) -> str:
@@ -197,17 +196,6 @@ def _line(score: dict[str, Any]) -> str:
     if not text.isascii() and re.search("[\x85\u2028\u2029\ud800-\udfff]", text):
         text = json.dumps(score)
     return text + "\n"
-
-
-def _write(out: Path, scores: list[dict[str, Any]]) -> None:
-    handle, temporary = tempfile.mkstemp(dir=out.absolute().parent, prefix=f".{out.name}.", suffix=".part")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.writelines(map(_line, scores))
-        Path(temporary).replace(out)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
 
 
 def disagreements(

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from fractions import Fraction
 from typing import NamedTuple
 
-from . import arithmetic, formulas, kinds, notation, phrases
+from . import formulas, kinds, notation, phrases
 from .formulas import Unparsable
 from .kinds import Listing, Number
 from .values import within_tolerance
@@ -91,7 +91,10 @@ def _equal(pair: _Pair) -> bool:
     return pair.last(pair) if verdict is None else verdict
 
 
-def _first_of(judges: Iterable[Callable[[_Pair], bool | None]], pair: _Pair) -> bool | None:
+Judge = Callable[[_Pair], bool | None]
+
+
+def _first_of(judges: Iterable[Judge], pair: _Pair) -> bool | None:
     return next((verdict for judge in judges if (verdict := judge(pair)) is not None), None)
 
 
@@ -260,13 +263,11 @@ def _same_assignment(pair: _Pair) -> bool | None:
     return None
 
 
-def _visibly_different(pair: _Pair) -> bool | None:
-    return False if arithmetic.differ(pair.gold, pair.answer) else None
-
-
-JUDGES_OF_TEXT = (_same_text, _same_quantity, _same_but_for_a_condition)
-JUDGES = (_same_notation, _same_time, _same_number, _same_words, _same_choice, _not_the_same_text, _same_in_base)
-JUDGES += (_same_union, _same_grid, _same_list, _same_assignment, _visibly_different)
+JUDGES_OF_TEXT: tuple[Judge, ...] = (_same_text, _same_quantity, _same_but_for_a_condition)
+JUDGES: tuple[Judge, ...] = (
+    *(_same_notation, _same_time, _same_number, _same_words, _same_choice, _not_the_same_text),
+    *(_same_in_base, _same_union, _same_grid, _same_list, _same_assignment),
+)
 
 
 def _as_a_number(gold: str, answer: str) -> Number | None:

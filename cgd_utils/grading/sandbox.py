@@ -1,8 +1,9 @@
-"""Runs one untrusted program: started by `code_execution` as ``python -I -S sandbox.py``, it locks itself in, then obeys.
+"""Runs one untrusted program: started by `code_execution` as ``python -I -S sandbox.py PIPE``, it locks itself in.
 
-Reads one JSON line ``{program, memory_mib, cpu_s, readable, token}`` from stdin; writes the token to its result pipe only after the
-whole program ran. Linux only: resource limits, Landlock (no file but the standard library can be opened, none written) and a seccomp
-filter (no process, thread, socket, signal or exec). Nothing here is imported by the package.
+Reads one JSON line ``{program, memory_mib, cpu_s, readable, denied, token}`` from stdin; writes the token to its result
+pipe, a descriptor, only after the whole program ran. Linux only: resource limits, Landlock (no file but the standard
+library can be opened, none written) and a seccomp filter (no process, thread, socket, signal or exec: `syscalls.csv`).
+Nothing here is imported by the package.
 """
 
 import ctypes
@@ -19,18 +20,6 @@ PR_SET_NO_NEW_PRIVS, PR_SET_SECCOMP, SECCOMP_MODE_FILTER = 38, 22, 2
 LANDLOCK_CREATE, LANDLOCK_ADD, LANDLOCK_RESTRICT = 444, 445, 446
 LANDLOCK_READ = (1 << 2) | (1 << 3)  # read files, list folders
 ISOLATION_FAILED = 97
-# syscalls that answer EPERM: (x86-64, aarch64), None where the architecture lacks one
-DENIED = {
-    "clone": (56, 220), "fork": (57, None), "vfork": (58, None), "clone3": (435, 435), "execve": (59, 221), "execveat": (322, 281),
-    "socket": (41, 198), "socketpair": (53, 199), "connect": (42, 203), "bind": (49, 200), "kill": (62, 129), "tkill": (200, 130),
-    "tgkill": (234, 131), "rt_sigqueueinfo": (129, 138), "pidfd_open": (434, 434), "pidfd_send_signal": (424, 424),
-    "ptrace": (101, 117), "process_vm_readv": (310, 270), "process_vm_writev": (311, 271), "setrlimit": (160, 164),
-    "prlimit64": (302, 261), "unshare": (272, 97), "setns": (308, 268), "mount": (165, 40), "bpf": (321, 280),
-    "io_uring_setup": (425, 425), "memfd_create": (319, 279), "shmget": (29, 194), "userfaultfd": (323, 282), "keyctl": (250, 219),
-    "perf_event_open": (298, 241), "open_by_handle_at": (304, 265), "reboot": (169, 142), "chroot": (161, 51), "chmod": (90, None),
-    "fchmod": (91, 52), "fchmodat": (268, 53), "chown": (92, None), "fchown": (93, 55), "fchownat": (260, 54), "utimensat": (280, 88),
-    "setpriority": (141, 140), "sched_setaffinity": (203, 122), "mq_open": (240, 180), "semget": (64, 190), "msgget": (68, 186),
-}  # fmt: skip
 
 
 class Instruction(ctypes.Structure):
@@ -41,10 +30,9 @@ class Filter(ctypes.Structure):
     _fields_ = [("len", ctypes.c_ushort), ("filter", ctypes.POINTER(Instruction))]
 
 
-def deny_syscalls():
+def deny_syscalls(numbers):
     """Classic BPF: another architecture is killed, a denied syscall answers EPERM, the rest is allowed."""
-    column, audit = {"x86_64": (0, 0xC000003E), "aarch64": (1, 0xC00000B7)}[platform.machine()]
-    numbers = [n[column] for n in DENIED.values() if n[column] is not None]
+    audit = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}[platform.machine()]
     load, equal, at_least, leave = 0x20, 0x15, 0x35, 0x06
     allow, eperm, kill = 0x7FFF0000, 0x00050001, 0x80000000
     program = [(load, 0, 0, 4), (equal, 1, 0, audit), (leave, 0, 0, kill), (load, 0, 0, 0)]
@@ -82,16 +70,15 @@ def checked(result, what):
 
 def main():
     task = json.loads(sys.stdin.readline())
-    result = os.dup(3)
-    os.close(3)
+    result = int(sys.argv.pop())
     try:
         size = task["memory_mib"] << 20
-        for limit, value in ((resource.RLIMIT_AS, size), (resource.RLIMIT_CPU, task["cpu_s"]), (resource.RLIMIT_FSIZE, 0),
-                             (resource.RLIMIT_NOFILE, 32), (resource.RLIMIT_CORE, 0)):  # fmt: skip
+        limits = [(resource.RLIMIT_AS, size), (resource.RLIMIT_CPU, task["cpu_s"]), (resource.RLIMIT_FSIZE, 0)]
+        for limit, value in (*limits, (resource.RLIMIT_NOFILE, 32), (resource.RLIMIT_CORE, 0)):
             resource.setrlimit(limit, (value, value))
         checked(LIBC.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), "no_new_privs")
         deny_files(task["readable"])
-        deny_syscalls()
+        deny_syscalls(task["denied"])
     except (OSError, KeyError, ValueError) as e:
         os.write(result, f"isolation: {e}"[:500].encode())
         os._exit(ISOLATION_FAILED)

@@ -1,4 +1,4 @@
-"""The thoughts of reasoning models: every way that models mark them, and a text without them.
+"""The thoughts of reasoning models: every way that models mark them (`thoughts.yaml`), and a text without them.
 
 A thought is what a model writes for itself before it answers. It is no part of the answer: it is neither graded nor
 trained on.
@@ -9,61 +9,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
-# Names of tags: `<think>` is DeepSeek-R1's, Qwen3's, GLM-4.5's and most others'; `<thought>` is EXAONE Deep's; the
-# rest are what models are prompted or trained to write (GRPO recipes, Reflection-70B).
-NAMES = (
-    "think",
-    "thinking",
-    "thoughts?",
-    "reasoning",
-    "reflection",
-    "scratchpad",
-    "analysis",
-    "inner_(?:monologue|thoughts?)",
-)
-# Opening and closing mark as regular expressions, in any case; NAME stands for each of `NAMES`. Some thoughts are
-# closed by the mark that opens the answer.
-MARKS = (
-    # with a prefix: <seed:think> (Seed-OSS), <mm:think> (MiniMax-M3)
-    (r"<(?:\w+[:_])?NAME(?:\s[^<>]*(?<!/))?>", r"</(?:\w+[:_])?NAME\s*>"),
-    # Magistral; in small letters it would be a placeholder, such as [thinking]
-    (r"(?-i:\[THINK(?:ING)?\])", r"(?-i:\[/THINK(?:ING)?\])"),
-    # Kimi-VL, Kimi-Dev
-    ("◁NAME▷", "◁/NAME▷"),
-    # OpenThinker, Sky-T1: <|begin_of_thought|>; Command A Reasoning: <|START_THINKING|>
-    (
-        r"<\|(?:(?:begin|start)_(?:of_)?)?NAME(?:_(?:begin|start))?\|>",
-        r"<\|(?:/|end_?(?:of_)?)NAME\|>|</\|NAME\|>|<\|NAME_end\|>|<\|begin_of_solution\|>|<\|START_RESPONSE\|>",
-    ),
-    # gpt-oss: <|end|> ends a message and another thought may follow; the answer is the message on the final channel
-    (
-        r"(?:<\|start\|>assistant)?<\|channel\|>\s*(?:analysis|commentary)\b[^<]*",
-        r"(?:<\|start\|>assistant)?<\|channel\|>\s*final\b[^<]*(?:<\|constrain\|>[^<]*)?<\|message\|>",
-    ),
-    # Gemma 4
-    (r"<\|channel>\s*\w*", r"<channel\|>"),
-    # MedGemma
-    (r"<unused94>(?:thought\b)?", r"<unused95>"),
-    # Apertus
-    (r"<\|inner_prefix\|>", r"<\|inner_suffix\|>"),
-    # s1
-    (r"<\|im_start\|>think\b", r"<\|im_start\|>answer\b"),
-)
-# The same without special tokens, which engines leave out of a text, and marks that are words: they count at a text's
-# beginning alone.
-BARE = (
-    # s1
-    (r"think\n", r"^answer\s*?(?:\n|\Z)"),
-    # gpt-oss
-    (r"(?:assistant)?(?:analysis|commentary)(?=[A-Za-z\d\"'(])", r"assistantfinal"),
-    # Granite 3.2
-    (r"here(?:['’]s| is) my thought process:", r"here(?:['’]s| is) my response:"),
-)
-# what may stand around a thought and the answer that follows it
-_WRAPPING = re.compile(
-    r"<\|(?:message|constrain|end|return|call|im_end|begin_of_solution|end_of_solution|START_RESPONSE|END_RESPONSE)\|>"
-)
+import yaml
+
+_TABLES = yaml.load(Path(__file__).with_name("thoughts.yaml").read_bytes(), Loader=yaml.CSafeLoader)
+_WRAPPING = re.compile(_TABLES["wrapping"])
 
 
 @dataclass(frozen=True)
@@ -149,9 +100,9 @@ def _marks(text: str) -> Iterator[tuple[bool, str, re.Match[str]]]:
 
 def _compiled() -> re.Pattern[str]:
     parts = []
-    for row, marks in enumerate(MARKS):
-        for n, name in enumerate(NAMES if "NAME" in marks[0] else ("",)):
-            opening, closing = (m.replace("NAME", name) for m in marks)
+    for row, marks in enumerate(_TABLES["marks"]):
+        for n, name in enumerate(_TABLES["names"] if "NAME" in marks["opening"] else [""]):
+            opening, closing = (marks[end].replace("NAME", name) for end in ("opening", "closing"))
             parts += [f"(?P<o{row}_{n}>{opening})", f"(?P<c{row}_{n}>{closing})"]
     # the look-ahead spares the alternatives at every other character
     return re.compile(r"(?=[<\[◁])(?:" + "|".join(parts) + ")", re.IGNORECASE)
@@ -160,7 +111,7 @@ def _compiled() -> re.Pattern[str]:
 _MARK = _compiled()
 # gpt-oss writes a mark of several tokens: what stands around one of them
 _AROUND = (("", ""), ("", "analysis"), ("", "assistant<|channel|>analysis"), ("<|channel|>final", ""))
-_BARE = tuple(
-    (re.compile(rf"\s*{opening}", re.IGNORECASE), re.compile(closing, re.IGNORECASE | re.MULTILINE))
-    for opening, closing in BARE
-)
+_BARE = [
+    (re.compile(rf"\s*{bare['opening']}", re.IGNORECASE), re.compile(bare["closing"], re.IGNORECASE | re.MULTILINE))
+    for bare in _TABLES["bare"]
+]

@@ -63,7 +63,9 @@ class _Pair:
         self.plain = {s.name for formula in formulas for s in formula.free_symbols}
         self.imaginary = "i" in self.plain
         self.decimal = False
-        self.positive, self.whole, self.signed = set(), set(), set()
+        self.positive: set[str] = set()
+        self.whole: set[str] = set()
+        self.signed: set[str] = set()
         roots: list[list[Any]] = [[], []]
         for formula, under in zip(formulas, roots, strict=True):
             for part in preorder_traversal(formula):

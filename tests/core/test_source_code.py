@@ -27,6 +27,7 @@ BUILDERS = [
 ]
 SOURCE = SourceCode(PACKAGE)
 MODULES = sorted(m for m in SOURCE.modules if SOURCE.modules[m].definitions)
+KEPT = (".py", ".yaml", ".csv", ".tsv")
 
 
 def versions(code, rename=lambda m: m):
@@ -36,7 +37,7 @@ def versions(code, rename=lambda m: m):
 @pytest.fixture
 def copy(tmp_path):
     folder = tmp_path / PACKAGE.name
-    shutil.copytree(PACKAGE, folder, ignore=lambda d, names: [n for n in names if "." in n and not n.endswith(".py")])
+    shutil.copytree(PACKAGE, folder, ignore=lambda d, names: [n for n in names if "." in n and not n.endswith(KEPT)])
     return folder
 
 
@@ -109,10 +110,17 @@ def test_a_changed_token_makes_stale_what_reaches_it_and_nothing_else(module):
             assert changed_modules(earlier, after[builder].modules) == [module.removeprefix("cgd_utils.")]
 
 
+def test_a_table_that_code_reads_counts_as_code(copy):
+    table = copy / "grading" / "notation.yaml"
+    table.write_text(table.read_text(encoding="utf-8") + "# a remark\n", encoding="utf-8")
+    changed = {f for (_, f), version in versions(SourceCode(copy)).items() if version not in versions(SOURCE).values()}
+    assert "scores" in changed
+
+
 def test_an_added_definition_that_nothing_reaches_changes_no_key(copy):
     for path in copy.rglob("*.py"):
         path.write_text(path.read_text(encoding="utf-8") + "\n\ndef nobody_calls_this():\n    return 1\n", "utf-8")
-    changed, whole_modules = versions(SourceCode(copy)), {"vllm_worker", "worker", "sandbox"}
+    changed, whole_modules = versions(SourceCode(copy)), {"vllm_worker", "sandbox"}
     for builder, version in versions(SOURCE).items():
         # a worker that is started as a program counts as a whole
         started = {m.rpartition(".")[2] for m in SOURCE.version(*builder).modules} & whole_modules
