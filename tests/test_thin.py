@@ -15,7 +15,6 @@ ROOMS = {
     "analysis": 1160,
     "app": 1780,
     "core": 2500,
-    "course": 550,
     "data": 930,
     "engines": 1650,
     "evaluation": 850,
