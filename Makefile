@@ -21,7 +21,7 @@ $(STAMP): requirements.lock pyproject.toml
 reproduce: setup
 	$(BIN)/python -m cgd_utils run --profile $(PROFILE)
 
-# the tables and figures of a full run become outputs/reference/$(PROFILE), and the README's table is theirs
+# tables, figures and executed notebooks (as pages) of a full run become outputs/reference/$(PROFILE), and the README's table is theirs
 reference: reproduce
 	$(BIN)/python tools/refresh_reference.py $(PROFILE)
 

@@ -206,11 +206,13 @@ def grade(
 
 @command("cgd report --profile lab")
 def report(this: Any) -> Result:
-    """The HTML report and claims.csv of a finished run."""
-    from .app import report
+    """What the executed notebook 07 shows, as one HTML page."""
+    from .app import chain, report
 
-    made = {"report": str(report.write(this)), "claims": str(this.folder / "claims.csv")}
-    return Result([made], made)
+    written = {"report": str(report.write(this)), "claims": str(this.folder / "claims.csv")}
+    last = chain.status(this)[-1]
+    note = f"made of an older {last['stage']} ({last['why']}); anew: {this.command()}" if last["why"] else ""
+    return Result([written], written, note=note)
 
 
 @command("cgd generate --model lab:llama --prompts prompts.jsonl --out answers.jsonl")

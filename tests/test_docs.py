@@ -27,7 +27,7 @@ ELSEWHERE = {
     r"\.venv/bin/pre-commit install": "changes the clone's git hooks",
     r"\.venv/bin/python tests/refresh_docs\.py": "test_the_profiles_page_is_in_step",
     r"\.venv/bin/python tests/benchmarks/": "measures speed; takes minutes",
-    r"\.venv/bin/python -m cgd_utils\.course": "tests/course/test_course.py::test_the_student_version_is_in_step",
+    r"\.venv/bin/python notebooks/course/course_lab\.py": "tests/course/test_course.py::test_the_student_version_is_in_step",
     r"torchrun ": "tests/training/test_trainer.py::test_two_processes_train_as_one",
     r"cgd merge-adapter ": "tests/models/test_adapters.py::test_a_merged_model_answers_as_base_and_adapter",
     r"papermill notebooks/": "tests/app/test_chain.py::test_a_notebook_runs_by_papermill_alone_from_any_folder",

@@ -84,8 +84,8 @@ def test_a_profile_passes_the_whole_chain(name, tmp_path, monkeypatch):
     }  # fmt: skip
     overrides["training.micro_batch_size"] = min(2, p.training.micro_batch_size)
     run = store.open_run(name, tmp_path, overrides)
-    for stage in chain.STAGES:
-        run_cells(stage.name, {"profile": name, "outputs": str(tmp_path), "overrides": overrides})
+    for notebook in chain.NAMES:
+        run_cells(notebook, {"profile": name, "outputs": str(tmp_path), "overrides": overrides})
     results = pd.read_csv(run.results_csv)
     assert set(results["method"]) == {"base", *p.training.methods}
     assert set(results["benchmark"]) >= set(p.evaluation.benchmarks)

@@ -16,7 +16,7 @@ from cgd_utils.core.provenance import PACKAGE, PROJECT
 
 # rooms in the order of the data: a room imports from those before it, and from its own modules
 ROOMS = """
-core prompts methods grading lab data models engines synthesis training evaluation reporting ablations analysis paper app course
+core prompts methods grading lab data models engines synthesis training evaluation reporting ablations analysis paper app
 __main__
 """.split()
 

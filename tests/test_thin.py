@@ -15,20 +15,19 @@ ROOMS = {
     "analysis": 1160,
     "app": 1780,
     "core": 2500,
-    "course": 550,
-    "data": 910,
+    "data": 930,
     "engines": 1650,
     "evaluation": 850,
     "grading": 3280,
-    "lab": 570,
-    "models": 1270,
+    "lab": 1300,
+    "models": 1290,
     "paper": 1200,
     "reporting": 1070,
     "synthesis": 480,
     "training": 1430,
 }
-AT_THE_ROOT = 745
-FORMATTER_OFF = 133
+AT_THE_ROOT = 760
+FORMATTER_OFF = 158
 MODULE = 350
 LONGER = {
     "__main__.py",

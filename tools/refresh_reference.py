@@ -1,19 +1,102 @@
 """Copies a finished run to outputs/reference/<profile> and its main table into the README: ``make reference PROFILE=…``."""
 
+import base64
+import io
 import json
+import shutil
 import sys
 
+import nbformat
 import pandas as pd
+from PIL import Image
 
 from cgd_utils.app import chain, report
-from cgd_utils.core import files, profile_files, provenance, statistics, store
+from cgd_utils.core import errors, files, profile_files, provenance, statistics, store
 from cgd_utils.data import benchmarks
 from cgd_utils.methods import display_name
-from cgd_utils.paper import claims
+from cgd_utils.paper import claims, summary
 from cgd_utils.reporting import result_rows, summaries, tables
 
 REFERENCE = provenance.PROJECT / "outputs" / "reference"
 README = provenance.PROJECT / "README.md"
+LARGEST = 2**20  # bytes of a rendered notebook
+WIDTHS = (900, 600, 400, 250)  # pixels of its pictures, tried until it is small enough
+
+
+def keep_reference(run, folder, command):
+    """Copies tables, figures, results and notebooks of a finished run to ``folder``, with a manifest that says how they were made.
+
+    Raises:
+        BadInput: a stage of the run is not done.
+    """
+    open_stages = [r["stage"] for r in chain.status(run) if r["state"] != "done"]
+    if open_stages:
+        raise errors.BadInput(f"run {run.profile.name!r} is not finished ({', '.join(open_stages)}): run it first")
+    shutil.rmtree(folder, ignore_errors=True)
+    for place in (run.tables, run.figures):
+        shutil.copytree(place, folder / place.name)
+    for name in ("results.csv", "analyses.csv", "claims.csv"):
+        shutil.copy(run.folder / name, folder)
+    render_notebooks(run, folder / "notebooks")
+    manifests = [chain.manifest(run, name) for name in chain.NAMES]
+    about = {
+        "command": command,
+        "profile": run.profile.model_dump(mode="json"),
+        "environment": provenance.environment(),
+        "wall_seconds": {m["stage"]: m.get("longest_wall_seconds", m["wall_seconds"]) for m in manifests},
+        "work_seconds": work_seconds(run),
+        "keys": {m["stage"]: m["key"] for m in manifests},
+        "outputs": {p.relative_to(folder).as_posix(): files.file_hash(p) for p in sorted(folder.rglob("*.*"))},
+    }
+    files.write_json(folder / "manifest.json", about)
+
+
+def work_seconds(run):
+    """Seconds that artifacts took to make, by kind, whenever they were made: a notebook that runs again loads them."""
+    seconds = {}
+    for path in sorted((run.folder / "artifacts").glob(f"*/*/{store.MANIFEST}")):
+        kind = path.parents[1].name
+        seconds[kind] = round(seconds.get(kind, 0) + json.loads(path.read_text("utf-8")).get("wall_seconds", 0), 1)
+    return seconds
+
+
+def render_notebooks(run, folder):
+    """Writes each executed notebook to ``folder`` as an HTML page with its code, smaller than `LARGEST`.
+
+    Raises:
+        BadInput: a page is larger even with the smallest pictures.
+    """
+    for name in chain.NAMES:
+        for width in WIDTHS:
+            notebook = nbformat.read(chain.executed_copy(run, name), as_version=4)
+            shrink_pictures(notebook, width)
+            page = report.page(notebook, name, with_code=True)
+            if len(page.encode()) < LARGEST:
+                files.write_text(folder / f"{name}.html", page)
+                break
+        else:
+            raise errors.BadInput(f"{name}: {len(page.encode()):,} bytes as a page, more than {LARGEST:,}")
+
+
+def shrink_pictures(notebook, width):
+    """Takes the pictures of a notebook down to 64 colours and ``width`` pixels at most."""
+    outputs = [o for cell in notebook.cells for o in cell.get("outputs", [])]
+    for data in [o.data for o in outputs if "image/png" in o.get("data", {})]:
+        picture = Image.open(io.BytesIO(base64.b64decode(data["image/png"]))).convert("RGB")
+        picture.thumbnail((width, 4 * width))
+        small = io.BytesIO()
+        picture.quantize(64).save(small, "PNG", optimize=True)
+        data["image/png"] = base64.b64encode(small.getvalue()).decode()
+
+
+def fill_readme(text, name, block):
+    """``text`` with the lines between ``<!-- name -->`` and ``<!-- end name -->`` replaced by ``block``."""
+    start, end = f"<!-- {name} -->", f"<!-- end {name} -->"
+    before, _, rest = text.partition(start)
+    _, found, after = rest.partition(end)
+    if not found:
+        raise ValueError(f"README: no place {start} … {end}")
+    return f"{before}{start}\n{block.strip()}\n{end}{after}"
 
 
 def value(row):
@@ -61,7 +144,7 @@ def verdict_sentences(run):
     results = result_rows.read_results(run)
     made = claims.claims(results, run.profile, summaries.read(run))
     table = result_rows.headline(results, run.profile.evaluation.headline, run.profile.evaluation.level)
-    return "\n".join(f"- {s}" for s in report.summary(run, results, table, made) if s.startswith("Of the"))
+    return "\n".join(f"- {s}" for s in summary.sentences(run, results, table, made) if s.startswith("Of the"))
 
 
 def overview():
@@ -94,7 +177,7 @@ def overview():
 def main(name):
     run = store.open_run(name)
     command = "make reproduce" if name == "lab" else f"make reproduce PROFILE={name}"
-    chain.keep_reference(run, REFERENCE / name, command)
+    keep_reference(run, REFERENCE / name, command)
     files.write_text(REFERENCE / "README.md", overview())
     if run.profile.data.source == "lab-misconception":
         block = phrase_table(run)
@@ -104,7 +187,7 @@ def main(name):
         block = (run.tables / "headline.md").read_text(encoding="utf-8")
     readme = README.read_text(encoding="utf-8")
     if f"<!-- {name} -->" in readme:
-        files.write_text(README, chain.fill_readme(readme, name, block))
+        files.write_text(README, fill_readme(readme, name, block))
 
 
 if __name__ == "__main__":

@@ -1,7 +1,8 @@
-"""The example explorer: one problem at a time, as widgets in a notebook and as plain HTML in the report.
+"""The example explorer: one problem at a time, as widgets in a notebook and as plain HTML where no kernel runs.
 
 Two sets of problems, so two views. A *training problem* has a draft, a critique and a refined answer, and no method is asked
-it again. A *benchmark question* has the answers of every method, and neither draft nor critique. All model text is escaped.
+it again. A *benchmark question* has the answers of every method, and neither draft nor critique. All model text is escaped;
+the pieces of HTML are the macros of ``explorer.html.j2``.
 """
 
 from __future__ import annotations
@@ -9,8 +10,10 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
+import jinja2
 from markupsafe import Markup, escape
 
 from ..core import files, store
@@ -23,16 +26,6 @@ from ..lab import teacher, world
 from ..methods import display_name
 
 ANY = "any"
-# `del` and `ins` are also struck through and underlined: no meaning hangs on a colour
-STYLE = """<style>
-.cgd-example{border-left:3px solid #bbb;padding-left:.8rem;margin:1rem 0}
-.cgd-example .text{white-space:pre-wrap;overflow-wrap:anywhere;max-height:24rem;overflow:auto;font:.85rem/1.45 ui-monospace,monospace;
-background:#f6f6f6;color:#222;padding:.5rem;margin:.15rem 0 .6rem}
-.cgd-example .label{opacity:.75;font-size:.85rem}.cgd-example p{margin:.3rem 0}
-.cgd-example ins,.cgd-example mark,.cgd-example del{color:#222;padding:0 .1em}
-.cgd-example ins{background:#cfe5f7}.cgd-example del{background:#fbe0c8}.cgd-example mark{background:#ffe680;outline:1px solid #b38600}
-@media print{.cgd-example .text{max-height:none}}
-</style>"""
 KINDS = {
     "arithmetic": "the arithmetic of step {step} is wrong; it must be {expected}",
     "operation": "step {step} takes the wrong operation; it must be {expected}",
@@ -44,6 +37,21 @@ KINDS = {
     "no_steps": "no step is shown and the answer is wrong; step 1 is {expected}",
     "no_answer": "no answer is given",
 }
+ABOUT_TRAINING = "Training problems. No method is asked them again; how the methods answer the benchmarks' questions is shown in 06_analyses."
+ABOUT_OUTCOMES = (
+    "Benchmark questions, with every method's answers over seeds; none was a training problem, so none has a draft or a critique. "
+    "Right and wrong mean: in more than half of a method's answers."
+)
+
+
+def _verdict(correct: bool | None) -> str:
+    return "not graded" if correct is None else "right" if correct else "wrong"
+
+
+_environment = jinja2.Environment(autoescape=True, loader=jinja2.FileSystemLoader(Path(__file__).parent))
+_environment.filters["verdict"] = _verdict
+_html: Any = _environment.get_template("explorer.html.j2").module
+STYLE = str(_html.style())
 
 
 # ---------------------------------------------------------------- texts as HTML
@@ -91,17 +99,17 @@ def marked(text: str, meta: Mapping[str, Any]) -> tuple[Markup, str]:
     return Markup("\n").join(lines), why
 
 
+# ---------------------------------------------------------------- examples as HTML
 def training_example(record: Record) -> Markup:
     """A distillation record as HTML: question, draft with its first wrong step, critique, refined answer with its changes."""
     draft, why = marked(record["draft"], record.get("meta") or {})
-    verdict = _verdict(record["draft_correct"]) + (f": {why}" if why else "")
-    refined = f"refined ŷ ({_verdict(record['refined_correct'])}); changes from the draft are marked"
-    return Markup('<div class="cgd-example"><p><b>{}</b> {} <span class="label">right answer: {}</span></p>{}{}{}</div>').format(
-        record["id"], record["question"], record["answer"],
-        _box(f"draft y′ ({verdict})", draft),
-        _box("critique c", record["critique"]),
-        _box(refined, changes(record["draft"], record["refined"])),
-    )  # fmt: skip
+    return _html.training_example(record, draft, why, changes(record["draft"], record["refined"]))
+
+
+def training_page(records: Sequence[Record], n: int = 6) -> Markup:
+    """``n`` records spread over all, those with a wrong draft first: the critique has something to say there."""
+    rows = sorted(records, key=lambda r: bool(r["draft_correct"]))
+    return Markup("").join(training_example(r) for r in _spread(rows, n))
 
 
 def benchmark_question(question: Record, limit: int = 0) -> Markup:
@@ -111,42 +119,47 @@ def benchmark_question(question: Record, limit: int = 0) -> Markup:
         question: a row of `outcomes`.
         limit: characters of an answer that are shown; 0 = all.
     """
-    shown = []
-    for method, answers in question["answers"].items():
+    methods = []
+    for method in question["answers"]:
         right, n = tally(question, method)
-        alike: dict[str, list[Record]] = {}
-        for a in answers:
-            alike.setdefault(a["text"], []).append(a)
-        boxes = [_answer(same, question, limit) for same in alike.values()]
-        head = Markup("<summary><b>{}</b>: right in {} of {}</summary>").format(display_name(method), right, n)
-        shown.append(
-            Markup("<details{}>{}{}</details>").format(Markup(" open" * (n == 1)), head, Markup("").join(boxes))
-        )
-    gold = f"right answer: {question['gold']}" if question["gold"] else "graded by a program: no single right answer"
-    return Markup('<div class="cgd-example"><p><b>{} {}</b> {} <span class="label">{}</span></p>{}</div>').format(
-        question["benchmark"], question["id"], question["question"], gold, Markup("").join(shown)
-    )
+        answers = _different_answers(question, method, limit)
+        methods.append({"name": display_name(method), "right": right, "n": n, "answers": answers})
+    return _html.benchmark_question(question, methods)
 
 
-def _answer(same: Sequence[Record], question: Record, limit: int) -> Markup:
-    first, text = same[0], same[0]["text"]
-    html, why = marked(text, {} if first["correct"] else question["meta"])
-    if limit and len(text) > limit:
-        html = Markup("{} … ({:,} more characters)").format(text[:limit], len(text) - limit)
-    seeds = sorted({a["seed"] for a in same if a["seed"] is not None})
-    label = _verdict(first["correct"]) + (f", {first['status']}" if first["status"] != "ok" else "")
-    label += (f", seed{'s' * (len(seeds) > 1)} {', '.join(map(str, seeds))}" if seeds else "") + (
-        f": {why}" if why else ""
-    )
-    return _box(label, html)
+def _different_answers(question: Record, method: str, limit: int) -> list[Record]:
+    """A method's answers to a question, equal texts together: ``{correct, status, seeds, text (HTML), why}``."""
+    alike: dict[str, list[Record]] = {}
+    for answer in question["answers"][method]:
+        alike.setdefault(answer["text"], []).append(answer)
+    out = []
+    for text, same in alike.items():
+        first = same[0]
+        html, why = marked(text, {} if first["correct"] else question["meta"])
+        if limit and len(text) > limit:
+            html = Markup("{} … ({:,} more characters)").format(text[:limit], len(text) - limit)
+        seeds = sorted({a["seed"] for a in same if a["seed"] is not None})
+        out.append({"correct": first["correct"], "status": first["status"], "seeds": seeds, "text": html, "why": why})
+    return out
 
 
-def _box(label: str, text: Any) -> Markup:
-    return Markup('<p class="label">{}</p><div class="text">{}</div>').format(label, text)
+def outcome_page(questions: Sequence[Record], n: int = 3, limit: int = 4000) -> Markup:
+    """For each contrast with CGD its count, and up to ``n`` of its questions to unfold; answers cut at ``limit`` characters."""
+    shown = [
+        {
+            "right": display_name(c["right"]),
+            "wrong": display_name(c["wrong"]),
+            "found": len(c["questions"]),
+            "shown": [benchmark_question(q, limit) for q in _spread(c["questions"], n)],
+        }
+        for c in contrasts(questions)
+    ]
+    return _html.outcome_page(ABOUT_OUTCOMES, shown, len(questions))
 
 
-def _verdict(correct: bool | None) -> str:
-    return "not graded" if correct is None else "right" if correct else "wrong"
+def _spread(rows: Sequence[Record], n: int) -> Sequence[Record]:
+    """``n`` rows at equal steps."""
+    return rows[:: max(1, len(rows) // n)][:n]
 
 
 # ---------------------------------------------------------------- outcomes
@@ -176,10 +189,17 @@ def outcomes(run: Run, family: str, methods: Sequence[str] = ()) -> list[Record]
     loaded = benchmarks.benchmarks(run)
     wanted = {b.name: b.version for b in loaded}
     rows = {
-        (b.name, q["id"]): {"benchmark": b.name, "id": q["id"], "question": q["question"], "gold": "" if b.rule in (None, "code") else q["answer"],
-                            "meta": q.get("meta") or {}, "answers": {m: [] for m in methods}}
-        for b in loaded for q in b.problems
-    }  # fmt: skip
+        (b.name, q["id"]): {
+            "benchmark": b.name,
+            "id": q["id"],
+            "question": q["question"],
+            "gold": "" if b.rule in (None, "code") else q["answer"],
+            "meta": q.get("meta") or {},
+            "answers": {m: [] for m in methods},
+        }
+        for b in loaded
+        for q in b.problems
+    }
     for e in sorted(entries, key=lambda e: -1 if e["seed"] is None else e["seed"]):
         for s, text in _scored(run, e) if e["method"] in methods else ():
             if e["questions"].get(s["benchmark"]) == wanted.get(s["benchmark"], ""):
@@ -213,42 +233,16 @@ def select(questions: Sequence[Record], right: str = ANY, wrong: str = ANY, benc
         k, n = tally(q, method) if method != ANY else (1, 1)
         return sign * (2 * k - n) > 0 or method == ANY
 
-    return [q for q in questions
-            if benchmark in (ANY, q["benchmark"]) and mostly(q, right, 1) and mostly(q, wrong, -1)]  # fmt: skip
+    asked = [q for q in questions if benchmark in (ANY, q["benchmark"])]
+    return [q for q in asked if mostly(q, right, 1) and mostly(q, wrong, -1)]
 
 
 def contrasts(questions: Sequence[Record], reference: str = "cgd") -> list[Record]:
     """For each other method, the questions that only one of the two gets right: rows ``{right, wrong, questions}``."""
     names = list(questions[0]["answers"]) if questions else []
-    pairs = [p for m in names if m != reference and reference in names for p in ((reference, m), (m, reference))]
+    others = [m for m in names if m != reference and reference in names]
+    pairs = [pair for m in others for pair in ((reference, m), (m, reference))]
     return [{"right": a, "wrong": b, "questions": select(questions, a, b)} for a, b in pairs]
-
-
-# ---------------------------------------------------------------- plain HTML
-def training_page(records: Sequence[Record], n: int = 6) -> Markup:
-    """``n`` records spread over all, those with a wrong draft first: the critique has something to say there."""
-    rows = sorted(records, key=lambda r: bool(r["draft_correct"]))
-    return Markup("").join(training_example(r) for r in rows[:: max(1, len(rows) // n)][:n])
-
-
-def outcome_page(questions: Sequence[Record], n: int = 3, limit: int = 4000) -> Markup:
-    """For each contrast with CGD its count, and up to ``n`` of its questions to unfold; answers cut at ``limit`` characters."""
-    out = Markup("<p>{}</p>").format(_ABOUT_OUTCOMES)
-    for c in contrasts(questions):
-        names = [display_name(c[side]) for side in ("right", "wrong")]
-        rows = c["questions"][:: max(1, len(c["questions"]) // n)][:n]
-        out += Markup("<details><summary>{} right, {} wrong: {} of {} questions{}</summary>{}</details>").format(
-            *names, len(c["questions"]), len(questions), f"; {len(rows)} are shown" if rows else "",
-            Markup("").join(benchmark_question(q, limit) for q in rows),
-        )  # fmt: skip
-    return out
-
-
-_ABOUT_TRAINING = "Training problems. No method is asked them again; how the methods answer the benchmarks' questions is shown in 06_analyses."
-_ABOUT_OUTCOMES = (
-    "Benchmark questions, with every method's answers over seeds; none was a training problem, so none has a draft or a critique. "
-    "Right and wrong mean: in more than half of a method's answers."
-)
 
 
 # ---------------------------------------------------------------- widgets
@@ -256,12 +250,18 @@ def browse_training(records: Sequence[Record]) -> None:
     """Shows records one at a time in a notebook, to be filtered by draft and by conclusion."""
 
     def found(draft: str, conclusion: str) -> list[Record]:
-        return [r for r in records
-                if draft in (ANY, _verdict(r["draft_correct"])) and conclusion in (ANY, r["conclusion"] or "none")]  # fmt: skip
+        drafted = [r for r in records if draft in (ANY, _verdict(r["draft_correct"]))]
+        return [r for r in drafted if conclusion in (ANY, r["conclusion"] or "none")]
 
-    options = [{k: k for k in (ANY, "right", "wrong", last)} for last in ("not graded", "none")]
-    filters = {"draft": ("draft", options[0], "wrong"), "conclusion": ("critique says", options[1], ANY)}
-    _browse(_ABOUT_TRAINING, filters, found, training_example, training_page(records, 3))
+    filters = {
+        "draft": ("draft", _options("right", "wrong", "not graded"), "wrong"),
+        "conclusion": ("critique says", _options("right", "wrong", "none"), ANY),
+    }
+    _browse(ABOUT_TRAINING, filters, found, training_example, training_page(records, 3))
+
+
+def _options(*values: str) -> dict[str, str]:
+    return {ANY: ANY} | {v: v for v in values}
 
 
 def browse_outcomes(questions: Sequence[Record]) -> None:
@@ -271,17 +271,18 @@ def browse_outcomes(questions: Sequence[Record]) -> None:
             "no benchmark question: the profile names only lm-eval's benchmarks, whose answers the kit does not index"
         )
         return
-    names = {ANY: ANY} | {display_name(m): m for m in questions[0]["answers"]}
-    sets = {ANY: ANY} | {b: b for b in dict.fromkeys(q["benchmark"] for q in questions)}
-    start = {m: m if m in names.values() else ANY for m in ("cgd", "sft")}
-    filters = {"right": ("right", names, start["cgd"]), "wrong": ("wrong", names, start["sft"]), "benchmark": ("benchmark", sets, ANY)}  # fmt: skip
-    _browse(
-        _ABOUT_OUTCOMES,
-        filters,
-        lambda **chosen: select(questions, **chosen),
-        benchmark_question,
-        outcome_page(questions),
-    )
+    methods = list(questions[0]["answers"])
+    names = {ANY: ANY} | {display_name(m): m for m in methods}
+    filters = {
+        "right": ("right", names, "cgd" if "cgd" in methods else ANY),
+        "wrong": ("wrong", names, "sft" if "sft" in methods else ANY),
+        "benchmark": ("benchmark", _options(*(q["benchmark"] for q in questions)), ANY),
+    }
+
+    def found(**chosen: str) -> list[Record]:
+        return select(questions, **chosen)
+
+    _browse(ABOUT_OUTCOMES, filters, found, benchmark_question, outcome_page(questions))
 
 
 def _browse(
@@ -294,21 +295,23 @@ def _browse(
     """Widgets over ``find`` and ``show``, and beneath them, folded, what can be read where no widget runs."""
     from IPython.display import HTML, display
 
-    fold = "<details{}><summary>Without widgets: some examples as plain HTML</summary>{}</details>"
     try:
         import ipywidgets as w
     except ImportError:
-        display(HTML(STYLE + fold.format(" open", plain)))
+        display(HTML(_html.without_widgets(plain, open=True)))
         return
-    chosen = {name: w.Dropdown(description=label, options=list(options.items()), value=start, style={"description_width": "initial"})
-              for name, (label, options, start) in filters.items()}  # fmt: skip
+    look = {"description_width": "initial"}
+    chosen = {
+        name: w.Dropdown(description=label, options=list(options.items()), value=start, style=look)
+        for name, (label, options, start) in filters.items()
+    }
     at = w.IntSlider(value=1, min=1, max=1, description="example", continuous_update=False)
-    count, page, found = w.Label(), w.HTML(), []
+    count, page = w.Label(), w.HTML()
+    found: list[Record] = []
 
     def draw(_: Any = None) -> None:
-        page.value = STYLE + (
-            str(show(found[at.value - 1])) if found else "<p>No example is like that: loosen a filter.</p>"
-        )
+        nothing = Markup("<p>No example is like that: loosen a filter.</p>")
+        page.value = STYLE + (show(found[at.value - 1]) if found else nothing)
 
     def refilter(_: Any = None) -> None:
         found[:] = find(**{name: box.value for name, box in chosen.items()})
@@ -320,9 +323,6 @@ def _browse(
         box.observe(refilter, "value")
     at.observe(draw, "value")
     refilter()
-    display(
-        w.VBox(
-            [w.HTML(about), w.HBox(list(chosen.values()), layout={"flex_flow": "row wrap"}), w.HBox([at, count]), page]
-        )
-    )
-    display(HTML(STYLE + fold.format("", plain)))
+    row_of_filters = w.HBox(list(chosen.values()), layout={"flex_flow": "row wrap"})
+    display(w.VBox([w.HTML(about), row_of_filters, w.HBox([at, count]), page]))
+    display(HTML(_html.without_widgets(plain, open=False)))

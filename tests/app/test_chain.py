@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from dataclasses import replace
 
 import pandas as pd
 import pytest
+import refresh_reference
 from conftest import CANARY
 
 from cgd_utils.__main__ import main
@@ -126,22 +128,26 @@ def test_a_dead_kernel_is_told_in_words(smoke_run, tmp_path, monkeypatch):
     monkeypatch.setattr(chain, "NOTEBOOKS", tmp_path)
     run = store.open_run("smoke", tmp_path)
     with pytest.raises(chain.StageFailed, match="kernel died"):
-        chain._execute(run, chain.STAGES[0], {"profile": "smoke", "outputs": str(tmp_path), "overrides": {}})
+        chain._execute(run, chain.NAMES[0], {"profile": "smoke", "outputs": str(tmp_path), "overrides": {}})
 
 
 def test_a_reference_copy_holds_what_the_readme_shows(smoke_run, tmp_path):
-    chain.keep_reference(smoke_run, tmp_path / "reference", "make reproduce PROFILE=smoke")
+    refresh_reference.keep_reference(smoke_run, tmp_path / "reference", "make reproduce PROFILE=smoke")
     manifest = json.loads((tmp_path / "reference" / "manifest.json").read_text())
     assert set(manifest["wall_seconds"]) == set(chain.NAMES)
     for name, digest in manifest["outputs"].items():
         assert files.file_hash(tmp_path / "reference" / name) == digest
-    text = chain.fill_readme("a\n<!-- t -->\nold\n<!-- end t -->\nb", "t", "new\n")
+    for name in chain.NAMES:
+        page = (tmp_path / "reference" / "notebooks" / f"{name}.html").read_text()
+        assert 'class="input"' in page and len(page.encode()) < refresh_reference.LARGEST
+        assert not re.search(r'<script|(?:src|href)="https?://', page)
+    text = refresh_reference.fill_readme("a\n<!-- t -->\nold\n<!-- end t -->\nb", "t", "new\n")
     assert text == "a\n<!-- t -->\nnew\n<!-- end t -->\nb"
 
 
 def test_an_unfinished_run_is_no_reference(tmp_path):
     with pytest.raises(errors.BadInput, match="not finished"):
-        chain.keep_reference(store.open_run("smoke", tmp_path), tmp_path / "reference", "")
+        refresh_reference.keep_reference(store.open_run("smoke", tmp_path), tmp_path / "reference", "")
 
 
 def test_the_time_of_the_run_that_computed_is_kept(smoke_run):

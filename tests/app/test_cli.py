@@ -207,7 +207,7 @@ def test_commands_that_only_look_leave_no_folder(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     for command in (["status"], ["status", "--cells"], ["run", "--dry-run"], ["check", "--json"], ["report"]):
         assert main([*command, "--profile", "smoke", "--outputs", "mine/runs"]) == (2 if command == ["report"] else 0)
-    assert f"--outputs {tmp_path / 'mine' / 'runs'} --to 04" in capsys.readouterr().err
+    assert f"cgd run --profile smoke --outputs {tmp_path / 'mine' / 'runs'}" in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
 
 

@@ -5,8 +5,10 @@ import re
 from dataclasses import dataclass, field
 from random import Random
 
+import exercises
 import numpy as np
 import pytest
+from course_lab import SOURCE, STUDENT, HandIn, collect, example, open_lab, seeds, student_version
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -14,8 +16,6 @@ from cgd_utils import methods
 from cgd_utils.core import statistics
 from cgd_utils.core.errors import BadInput
 from cgd_utils.core.files import write_json
-from cgd_utils.course import exercises
-from cgd_utils.course.lab import SOURCE, STUDENT, HandIn, collect, example, open_lab, seeds, student_version
 from cgd_utils.lab import teacher, world
 
 FOLDER = SOURCE.parent
@@ -25,7 +25,7 @@ N = 300  # records of a seat
 # ---------------------------------------------------------------- the notebooks
 def test_the_student_version_is_in_step():
     assert json.loads(STUDENT.read_text()) == student_version(json.loads(SOURCE.read_text())), (
-        "run: python -m cgd_utils.course"
+        "run: python notebooks/course/course_lab.py"
     )
 
 

@@ -204,7 +204,7 @@ def test_a_judges_ratings_stand_beside_the_printed_ones():
 
 
 def test_the_report_leaves_out_columns_without_a_number_of_the_kit():
-    from cgd_utils.app import report
+    from cgd_utils.paper import summary
 
-    made = report._measured(published_tables.webinstruct(kit(rows("math-500"))))
+    made = summary.measured_columns(published_tables.webinstruct(kit(rows("math-500"))))
     assert "math500 (kit)" in made and "amc23 (kit)" not in made

@@ -10,12 +10,12 @@ import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
-from .. import methods
-from ..ablations import grids
-from ..core import statistics
-from ..core.errors import BadInput
-from ..core.records import Record
-from ..lab.teacher import diagnose
+from cgd_utils import methods
+from cgd_utils.ablations import grids
+from cgd_utils.core import statistics
+from cgd_utils.core.errors import BadInput
+from cgd_utils.core.records import Record
+from cgd_utils.lab.teacher import diagnose
 
 if TYPE_CHECKING:
     import numpy as np
@@ -27,11 +27,17 @@ EXERCISES = ("reading", "trust", "inputs", "gain", "power", "design", "test")
 
 
 class Seat(Protocol):
-    """What a check looks at: `course.lab.Lab` has it."""
+    """What a check looks at: `course_lab.Lab` has it."""
 
-    records: list[Record]
-    example: Record
     said: Record
+
+    @property
+    def records(self) -> list[Record]:
+        """Distillation records."""
+
+    @property
+    def example(self) -> Record:
+        """The record that the seat reads."""
 
     def scores(self, *names: Any) -> dict[str, np.ndarray]:
         """Right (1) or wrong (0), one array (seeds, questions) a method."""
@@ -66,8 +72,10 @@ def blank(value: Any) -> bool:
 
 def flat(names: Sequence[Any]) -> list[str]:
     """Names and lists of names as one list, each once; blanks are left out."""
-    flat = [n for item in names for n in ([item] if isinstance(item, str) or item is ... else item)]
-    return list(dict.fromkeys(n for n in flat if not blank(n)))
+    single: list[Any] = []
+    for item in names:
+        single += [item] if isinstance(item, str) or item is ... else item
+    return list(dict.fromkeys(name for name in single if not blank(name)))
 
 
 def _number(value: Any) -> float:
@@ -178,7 +186,7 @@ def _gain(seat: Seat, difference: Any, low: Any, high: Any, shown: Any) -> str:
         if _near(100 * given[0], paired.difference, 0.05):
             return "difference: in percentage points, please, not as a share."
         return "difference: the mean of cgd's accuracies minus the mean of distilled_sft's, in points."
-    boot = statistics.hierarchical_bootstrap(right["cgd"], right["distilled_sft"])
+    boot = statistics.hierarchical_bootstrap(right["cgd"].tolist(), right["distilled_sft"].tolist())
     ends = [(paired.low, paired.high, 0.1), (100 * boot.low, 100 * boot.high, 0.7)]
     if not any(_near(given[1], lo, tol) and _near(given[2], hi, tol) for lo, hi, tol in ends):
         return (
@@ -258,11 +266,11 @@ def _p_value(given: float, a: np.ndarray, b: np.ndarray) -> str:
         return _near(given, q, max(0.005, 0.15 * q))
 
     paired = [
-        statistics.hierarchical_bootstrap(a, b).p,
-        statistics.paired_bootstrap(a.mean(axis=0), b.mean(axis=0)).p,
-        statistics.paired_difference(a.mean(axis=1), b.mean(axis=1)).p,
+        statistics.hierarchical_bootstrap(a.tolist(), b.tolist()),
+        statistics.paired_bootstrap(a.mean(axis=0), b.mean(axis=0)),
+        statistics.paired_difference(a.mean(axis=1), b.mean(axis=1)),
     ]
-    if any(map(is_, paired)):
+    if any(is_(test.p) for test in paired if isinstance(test, statistics.Test)):
         return ""
     if is_(statistics.independent_difference(a.sum(), a.size, b.sum(), b.size).p):
         return "that treats the answers as independent samples. All models answered the same questions: pair them."

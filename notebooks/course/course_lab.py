@@ -15,28 +15,27 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import exercises
+from exercises import EXERCISES, flat
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from .. import methods
-from ..ablations import cell_runs
-from ..core import files, provenance, statistics, store
-from ..core.errors import BadInput
-from ..core.provenance import PROJECT
-from ..core.records import Record
-from ..core.store import Run
-from ..data.benchmarks import benchmarks
-from ..evaluation import answering, results
-from ..lab.teacher import diagnose
-from ..reporting import explorer
-from ..synthesis import teaching
-from . import exercises
-from .exercises import EXERCISES, flat
+from cgd_utils import methods
+from cgd_utils.ablations import cell_runs
+from cgd_utils.core import files, provenance, statistics, store
+from cgd_utils.core.errors import BadInput
+from cgd_utils.core.records import Record
+from cgd_utils.core.store import Run
+from cgd_utils.data.benchmarks import benchmarks
+from cgd_utils.evaluation import answering, results
+from cgd_utils.lab.teacher import diagnose
+from cgd_utils.reporting import explorer
+from cgd_utils.synthesis import teaching
 
 if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
 
-SOURCE = PROJECT / "notebooks" / "course" / "what_do_critiques_teach_solutions.ipynb"
+SOURCE = Path(__file__).with_name("what_do_critiques_teach_solutions.ipynb")
 STUDENT = SOURCE.with_name("what_do_critiques_teach.ipynb")
 
 
@@ -209,7 +208,8 @@ def collect(folder: str | Path, level: float = 0.95) -> ClassResults:
         except (ValidationError, UnicodeDecodeError) as e:
             left_out[path.name] = "not a hand-in: " + " ".join(str(e).split())[:160]
     kinds = [store.content_key(s.questions, s.settings) for s in sheets.values()]
-    usual, taken = max(kinds, key=kinds.count, default=""), {}
+    usual = max(kinds, key=kinds.count, default="")
+    taken: dict[int, str] = {}
     for name, kind in zip(list(sheets), kinds, strict=True):
         if kind != usual:
             left_out[name] = "other settings or questions than most of the class"
@@ -259,7 +259,11 @@ def student_version(notebook: Record) -> Record:
 
 
 def write_student_version() -> Path:
-    """Writes the student's notebook from the solutions notebook; ``python -m cgd_utils.course`` does it."""
+    """Writes the student's notebook from the solutions notebook; ``python notebooks/course/course_lab.py`` does it."""
     made = student_version(json.loads(SOURCE.read_text(encoding="utf-8")))
     files.write_text(STUDENT, json.dumps(made, indent=1, ensure_ascii=False) + "\n")
     return STUDENT
+
+
+if __name__ == "__main__":
+    print(write_student_version())

@@ -1,1 +1,0 @@
-"""The course lab and its self-checking exercises."""
