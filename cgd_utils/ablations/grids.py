@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ..core.settings import Profile
@@ -75,9 +75,8 @@ class Grid:
         for c in self.cells:
             if c.method == method and c.x == x:
                 return c
-        raise KeyError(
-            f"{self.question} no cell of {method!r} at {x:g}; doses: {sorted({c.x for c in self.cells if c.x is not None})}"
-        )
+        doses = sorted({c.x for c in self.cells if c.x is not None})
+        raise KeyError(f"{self.question} no cell of {method!r} at {x:g}; doses: {doses}")
 
     def against(self, cell: Cell) -> str:
         """The cell that another is compared with: CGD at the same dose if the grid has several curves, else the reference."""
@@ -85,17 +84,6 @@ class Grid:
         if self.axis and len(curves) > 1 and cell.method != "cgd":
             return next((c.name for c in self.cells if c.method == "cgd" and c.x == cell.x), self.reference)
         return self.reference
-
-
-def _plain(*methods: str) -> tuple[Cell, ...]:
-    return tuple(Cell(m, m) for m in methods)
-
-
-def _doses(method: str, field: str, values: Sequence[Any], axis: str, line: str = "") -> tuple[Cell, ...]:
-    """A cell a value of one profile field."""
-    return tuple(
-        Cell(f"{method} [{axis} {v}]", method, lambda _, v=v: {field: v}, float(v), line or method) for v in values
-    )
 
 
 # The paper compares 1e-6 with 5e-6 (`published/table_lr_stability.csv`): the grid goes up and down by that ratio, and once further.
@@ -116,79 +104,112 @@ def scaled_rate(profile: Profile, factor: float) -> float:
     return float(f"{profile.training.learning_rate * factor:.10g}")
 
 
+def _plain(*methods: str) -> tuple[Cell, ...]:
+    return tuple(Cell(m, m) for m in methods)
+
+
+def _setting(method: str, what: str, fields: Changes, needs: str = "") -> Cell:
+    """A method under fixed values of profile fields."""
+    return Cell(f"{method} [{what}]", method, lambda _: fields, needs=needs)
+
+
+def _teacher(method: str, what: str, needs: str, **fields: Any) -> Cell:
+    return _setting(method, what, {f"synthesis.teacher.{k}": v for k, v in fields.items()}, needs)
+
+
+def _doses(method: str, field: str, values: Sequence[float], axis: str) -> tuple[Cell, ...]:
+    """A cell a value of one profile field."""
+    return tuple(replace(_setting(method, f"{axis} {v}", {field: v}), x=v, line=method) for v in values)
+
+
+def _shares(method: str, shares: Sequence[float]) -> tuple[Cell, ...]:
+    """A method with a parameter, at several of its values, on one curve with plain CGD."""
+    curve = (Cell(f"{method}({share})", f"{method}({share})", x=share, line=method) for share in shares)
+    return (Cell("cgd", "cgd", x=0.0, line=method), *curve)
+
+
 def _rate(method: str, factor: float) -> Cell:
     name = f"{method} [learning rate ×{factor:g}]"
     return Cell(name, method, lambda p: {"training.learning_rate": scaled_rate(p, factor)}, factor, method)
 
 
+def _rows_at(p: Profile, share: float) -> int:
+    """A share of the training rows, a batch at least."""
+    return max(p.training.batch_size, round((p.training.rows or p.data.rows) * share))
+
+
 def _rows(method: str, share: float) -> Cell:
+    name = f"{method} [{share:.0%} of the rows]"
+    return Cell(name, method, lambda p: {"training.rows": _rows_at(p, share)}, share, method)
+
+
+def _mode(what: str, mode: str, r: int = 0, needs: str = "") -> Cell:
+    """CGD with full weights or adapters of rank ``r``; adapters want a rate ten times as high."""
+    lora = {"training.lora.r": r, "training.lora.alpha": 2 * r} if r else {}
+
     def changes(p: Profile) -> Changes:
-        rows = p.training.rows or p.data.rows
-        return {"training.rows": max(p.training.batch_size, round(rows * share))}
-
-    return Cell(f"{method} [{share:.0%} of the rows]", method, changes, share, method)
-
-
-def _mode(name: str, needs: str = "", **fields: Any) -> Cell:
-    def changes(p: Profile) -> Changes:
-        is_full, wants_full = p.training.mode == "full", fields.get("training__mode") == "full"
-        # adapters want a rate ten times as high
+        is_full, wants_full = p.training.mode == "full", mode == "full"
         rate = p.training.learning_rate * (1 if is_full == wants_full else 10 if is_full else 0.1)
-        return {**{k.replace("__", "."): v for k, v in fields.items()}, "training.learning_rate": rate}
+        return {"training.mode": mode, **lora, "training.learning_rate": rate}
 
-    return Cell(f"cgd [{name}]", "cgd", changes, needs=needs)
-
-
-def _teacher(name: str, method: str = "cgd", needs: str = "", **fields: Any) -> Cell:
-    changes = {f"synthesis.teacher.{k}": v for k, v in fields.items()}
-    return Cell(f"{method} [{name}]", method, lambda _: changes, needs=needs)
+    return Cell(f"cgd [{what}]", "cgd", changes, needs=needs)
 
 
 def _light(p: Profile) -> Changes:
     """Half the rows at a third of the rate."""
-    rows = p.training.rows or p.data.rows
-    rate = scaled_rate(p, 1 / 3)
-    return {"training.rows": max(p.training.batch_size, rows // 2), "training.learning_rate": rate}
+    rows = max(p.training.batch_size, (p.training.rows or p.data.rows) // 2)
+    return {"training.rows": rows, "training.learning_rate": scaled_rate(p, 1 / 3)}
 
 
-def _drafts(source: str, needs: str) -> Cell:
-    return Cell(f"cgd [{source} drafts]", "cgd", lambda _: {"synthesis.draft_source": source}, needs=needs)
+def _own_answers(p: Profile) -> Changes:
+    """The student is its own teacher."""
+    return {"synthesis.teacher.kind": "model", "synthesis.teacher.model": next(iter(p.models.students.values()))}
 
 
 GRIDS: dict[str, Grid] = {
     "critique_content": Grid("Does the critique's content matter?", _plain(
         "cgd", "cgd_irrelevant", "cgd_generic", "cgd_random", "cgd_no_critique", "cgd_masked", "refined_sft")),
-    "critique_error_rate": Grid("How does the gain fall as critiques become wrong?", (
-        Cell("cgd", "cgd", x=0.0, line="cgd_noisy"),
-        *(Cell(f"cgd_noisy({p})", f"cgd_noisy({p})", x=p, line="cgd_noisy") for p in (0.25, 0.5, 0.75, 1.0))), "share of wrong critiques"),
-    "biased_critiques": Grid("What does one systematic bias do?", (*_plain("cgd"), Cell("cgd_biased", "cgd_biased", needs="lab problems"))),
-    "draft_mix": Grid("How many drafts should be right?", _doses(
-        "cgd", "training.right_share", (1.0, 0.75, 0.5, 0.25, 0.0), "right"), "share of right drafts, equal size", reference="cgd [right 0.5]"),
-    "draft_source": Grid("Where should flawed drafts come from?", (*_plain("cgd"), _drafts("weaker", "a weaker model"), _drafts("corrupted", "lab problems"))),
+    "critique_error_rate": Grid(
+        "How does the gain fall as critiques become wrong?", _shares("cgd_noisy", (0.25, 0.5, 0.75, 1.0)),
+        "share of wrong critiques"),
+    "biased_critiques": Grid("What does one systematic bias do?", (
+        *_plain("cgd"), Cell("cgd_biased", "cgd_biased", needs="lab problems"))),
+    "draft_mix": Grid(
+        "How many drafts should be right?", _doses("cgd", "training.right_share", (1.0, 0.75, 0.5, 0.25, 0.0), "right"),
+        "share of right drafts, equal size", reference="cgd [right 0.5]"),
+    "draft_source": Grid("Where should flawed drafts come from?", (
+        *_plain("cgd"),
+        _setting("cgd", "weaker drafts", {"synthesis.draft_source": "weaker"}, "a weaker model"),
+        _setting("cgd", "corrupted drafts", {"synthesis.draft_source": "corrupted"}, "lab problems"))),
     "answer_leakage": Grid("Does it matter whether the critique says the answer?", (
-        *_plain("cgd", "cgd_masked"), _teacher("every critique leaks", needs="the exact teacher", leakage=1.0),
-        _teacher("every critique leaks", "cgd_masked", "the exact teacher", leakage=1.0))),
-    "learning_rate": Grid("How sensitive is each method to the learning rate?", tuple(
-        _rate(m, f) for m in ("sft", "distilled_sft", "refined_sft", "cft", "cgd") for f in RATE_FACTORS), "learning rate, times the profile's", log=True),
-    "epochs": Grid("What does longer training do, and does the student drift?", tuple(
-        c for m in ("distilled_sft", "cgd") for c in _doses(m, "training.epochs", (1.0, 2.0, 4.0), "epochs")), "epochs", drifts=True),
-    "data_size": Grid("How much data does it take?", tuple(
-        _rows(m, s) for m in ("distilled_sft", "cgd") for s in (0.08, 0.25, 0.5, 1.0)), "share of the training rows"),
+        *_plain("cgd", "cgd_masked"),
+        _teacher("cgd", "every critique leaks", "the exact teacher", leakage=1.0),
+        _teacher("cgd_masked", "every critique leaks", "the exact teacher", leakage=1.0))),
+    "learning_rate": Grid(
+        "How sensitive is each method to the learning rate?",
+        tuple(_rate(m, f) for m in ("sft", "distilled_sft", "refined_sft", "cft", "cgd") for f in RATE_FACTORS),
+        "learning rate, times the profile's", log=True),
+    "epochs": Grid(
+        "What does longer training do, and does the student drift?",
+        tuple(c for m in ("distilled_sft", "cgd") for c in _doses(m, "training.epochs", (1.0, 2.0, 4.0), "epochs")),
+        "epochs", drifts=True),
+    "data_size": Grid(
+        "How much data does it take?",
+        tuple(_rows(m, s) for m in ("distilled_sft", "cgd") for s in (0.08, 0.25, 0.5, 1.0)),
+        "share of the training rows"),
     "teacher": Grid("Does a stronger teacher make a stronger student?", (
-        *_plain("cgd"), _teacher("teacher errs in 25%", needs="the exact teacher", error_rate=0.25),
-        _teacher("teacher errs in 50%", needs="the exact teacher", error_rate=0.5),
-        _teacher("learned teacher", needs="the first lab world", kind="model", model="lab:teacher"))),
-    "replay": Grid("Do plain rows in the mix help?", (
-        Cell("cgd", "cgd", x=0.0, line="cgd_replay"),
-        *(Cell(f"cgd_replay({r})", f"cgd_replay({r})", x=r, line="cgd_replay") for r in (0.25, 0.5, 0.75))), "share of plain rows"),
+        *_plain("cgd"),
+        _teacher("cgd", "teacher errs in 25%", "the exact teacher", error_rate=0.25),
+        _teacher("cgd", "teacher errs in 50%", "the exact teacher", error_rate=0.5),
+        _teacher("cgd", "learned teacher", "the first lab world", kind="model", model="lab:teacher"))),
+    "replay": Grid("Do plain rows in the mix help?", _shares("cgd_replay", (0.25, 0.5, 0.75)), "share of plain rows"),
     "adapters": Grid("Full fine-tuning, LoRA or QLoRA?", (
-        *_plain("cgd"), _mode("full", "an adapter", training__mode="full"), *(_mode(f"LoRA r={r}", training__mode="lora", training__lora__r=r, training__lora__alpha=2 * r) for r in (4, 16, 64)),
-        _mode("QLoRA r=16", training__mode="qlora", training__lora__r=16, training__lora__alpha=32))),
+        *_plain("cgd"), _mode("full", "full", needs="an adapter"),
+        *(_mode(f"LoRA r={r}", "lora", r) for r in (4, 16, 64)), _mode("QLoRA r=16", "qlora", 16))),
     "loss_on_critique": Grid("Should the critique be learnt too?", _plain("cgd", "cgd_joint")),
     "self_critique": Grid("Can the student's own critiques stand in for the teacher's?", (
-        *_plain("cgd"), _teacher("own critiques", critic="student"),
-        Cell("cgd [own critiques and answers]", "cgd", lambda p: {
-            "synthesis.teacher.kind": "model", "synthesis.teacher.model": next(iter(p.models.students.values()))}))),
+        *_plain("cgd"), _teacher("cgd", "own critiques", "", critic="student"),
+        Cell("cgd [own critiques and answers]", "cgd", _own_answers))),
     "second_round": Grid("Does a second, light round on fresh drafts of the trained student still gain?", (
         *_plain("cgd"), Cell("cgd [second round]", "cgd", _light, after="fresh"),
         Cell("cgd [same records again]", "cgd", _light, after="same"))),

@@ -12,7 +12,10 @@ from ..methods import colour, display_name
 from ..reporting import plots, result_rows, summaries, tables
 from .grids import Cell, Grid
 
-LENGTHS = ("tokens", "words", "lines")
+COLUMNS = (
+    "on cell x questions seeds mean sd ci_low ci_high over against difference difference_low difference_high "
+    "difference_over p p_holm"
+).split()
 DRIFT = {
     "instruction_following": "instructions followed (%)",
     "words": "words an answer",
@@ -20,6 +23,7 @@ DRIFT = {
     "critique_style": "answers that end as a critique (%)",
     "weight_distance": "distance of the weights to the base (%)",
 }
+BASE_LINE = {"color": "#777777", "lw": 1, "ls": ":"}
 
 
 def grid_table(
@@ -50,9 +54,7 @@ def grid_table(
     table = table.merge(found, on=["on", "cell"], how="left")
     table["against"] = table["cell"].map(compared).where(table["difference"].notna()).fillna("")
     table["p_holm"] = table.groupby("on", sort=False)["p"].transform(lambda p: statistics.holm(p.to_numpy(float)))
-    order = ["on", "cell", "x", "questions", "seeds", "mean", "sd", "ci_low", "ci_high", "over", "against", "difference",
-             "difference_low", "difference_high", "difference_over", "p", "p_holm"]  # fmt: skip
-    return table[order]
+    return table[COLUMNS]
 
 
 def base_values(results: pd.DataFrame, family: str, headline: Sequence[str] = ()) -> dict[str, float]:
@@ -69,12 +71,12 @@ def instructions(results: pd.DataFrame) -> list[str]:
 
 def printed(table: pd.DataFrame) -> pd.DataFrame:
     """A grid's table as people read it."""
-    return pd.DataFrame([
-        {"on": r["on"], "cell": r["cell"], "seeds": r["seeds"], "n": r["questions"],
-         "mean": statistics.told(r["mean"], r["ci_low"], r["ci_high"]), "intervals over": summaries.named([r["over"]], r["difference_over"]),
-         "difference": tables.difference_told(r), "p": tables.p_told(r["p"]), "p (Holm)": tables.p_told(r["p_holm"])}
-        for r in table.to_dict("records")
-    ])  # fmt: skip
+    rows = table.to_dict("records")
+    shown = table[["on", "cell", "seeds"]].assign(n=table["questions"])
+    shown["mean"] = [statistics.told(r["mean"], r["ci_low"], r["ci_high"]) for r in rows]
+    shown["intervals over"] = [summaries.named([r["over"]], r["difference_over"]) for r in rows]
+    shown["difference"] = [tables.difference_told(r) for r in rows]
+    return shown.assign(**{"p": table["p"].map(tables.p_told), "p (Holm)": table["p_holm"].map(tables.p_told)})
 
 
 def questions(table: pd.DataFrame) -> str:
@@ -103,24 +105,27 @@ def plot(table: pd.DataFrame, grid: Grid, cells: Sequence[Cell], family: str, ba
     plots.style()
     panels = list(dict.fromkeys(table["on"]))
     height = 3.6 if grid.axis else max(2.2, 0.42 * len(cells) + 1.5)
-    figure, axes = plt.subplots(1, len(panels), figsize=(4.4 * len(panels) + (0 if grid.axis else 1.6), height), squeeze=False,
-                                sharey=not grid.axis)  # fmt: skip
+    size = (4.4 * len(panels) + (0 if grid.axis else 1.6), height)
+    figure, axes = plt.subplots(1, len(panels), figsize=size, squeeze=False, sharey=not grid.axis)
     for ax, on in zip(axes[0], panels, strict=True):
-        mine = table[table["on"] == on].set_index("cell")
-        (_curves if grid.axis else _dots)(ax, mine, grid, cells)
-        if on in base:
-            (ax.axhline if grid.axis else ax.axvline)(base[on], color="#777777", lw=1, ls=":", label="base", zorder=0)
+        figures = table[table["on"] == on]
         name = "mean accuracy (%)" if on == "mean" else f"{on} (%)"
-        (ax.set_ylabel if grid.axis else ax.set_xlabel)(name)
+        if grid.axis:
+            lines = figures["cell"].map({c.name: c.line for c in cells})
+            _curves(ax, figures.assign(line=lines), grid.axis, grid.log)
+            ax.set_ylabel(name)
+        else:
+            _dots(ax, figures.set_index("cell"), cells)
+            ax.set_xlabel(name)
+        if on in base:
+            (ax.axhline if grid.axis else ax.axvline)(base[on], label="base", zorder=0, **BASE_LINE)
     if grid.axis and len({c.line for c in cells}) > 1:
         axes[0][-1].legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
-    seeds = sorted(set(table["seeds"]))
-    told = f"{seeds[0]}" if len(seeds) == 1 else f"{seeds[0]}–{seeds[-1]}"
+    least, most = table["seeds"].min(), table["seeds"].max()
+    seeds = f"{least}" if least == most else f"{least}–{most}"
     dotted = "; dotted: the untrained base" if base else ""
-    figure.suptitle(
-        f"{grid.question}\n{family}, {told} seeds, {_over(table)}; questions a seed: {questions(table)}{dotted}",
-        fontsize=9.5,
-    )
+    about = f"{family}, {seeds} seeds, {_over(table)}; questions a seed: {questions(table)}{dotted}"
+    figure.suptitle(f"{grid.question}\n{about}", fontsize=9.5)
     figure.tight_layout()
     return figure
 
@@ -130,30 +135,32 @@ def _over(table: pd.DataFrame) -> str:
 
 
 def _error(cells: pd.DataFrame) -> list[pd.Series]:
+    """Lengths of the bars below and above the means; none where there is no interval."""
     return [(cells["mean"] - cells["ci_low"]).fillna(0), (cells["ci_high"] - cells["mean"]).fillna(0)]
 
 
-def _curves(ax: Any, mine: pd.DataFrame, grid: Grid, cells: Sequence[Cell]) -> None:
-    for i, line in enumerate(dict.fromkeys(c.line for c in cells)):
-        names = [name for _, name in sorted((c.x, c.name) for c in cells if c.line == line and c.name in mine.index)]
-        points = mine.loc[names]
-        ax.errorbar(points["x"], points["mean"], yerr=_error(points), marker=plots.MARKERS[i % len(plots.MARKERS)],
-                    capsize=2, lw=1.4, ms=5, color=colour(line), label=display_name(line))  # fmt: skip
-    if grid.log:
+def _curves(ax: Any, figures: pd.DataFrame, axis: str, log: bool = False) -> None:
+    """A curve a value of ``line``, over the dose ``x``."""
+    for i, (line, points) in enumerate(figures.groupby("line", sort=False)):
+        points = points.sort_values("x")
+        look = {"marker": plots.MARKERS[i % len(plots.MARKERS)], "color": colour(line), "label": display_name(line)}
+        ax.errorbar(points["x"], points["mean"], yerr=_error(points), capsize=2, lw=1.4, ms=5, **look)
+    if log:
         ax.set_xscale("log")
-    ticks = sorted({c.x for c in cells if c.x is not None})
+    ticks = sorted(set(figures["x"]))
     ax.set_xticks(ticks, [f"{x:g}" for x in ticks])
     ax.minorticks_off()
-    ax.set_xlabel(grid.axis)
+    ax.set_xlabel(axis)
 
 
-def _dots(ax: Any, mine: pd.DataFrame, grid: Grid, cells: Sequence[Cell]) -> None:
-    shown = [c for c in cells if c.name in mine.index][::-1]
-    for y, c in enumerate(shown):
-        r = mine.loc[[c.name]]
-        ax.errorbar(r["mean"], [y], xerr=_error(r), fmt="o", capsize=3, color=colour(c.name))
-    ax.set_yticks(range(len(shown)), [display_name(c.name) for c in shown])
-    ax.set_ylim(-0.6, len(shown) - 0.4)
+def _dots(ax: Any, figures: pd.DataFrame, cells: Sequence[Cell]) -> None:
+    """A dot a cell, the first at the top."""
+    names = [c.name for c in cells if c.name in figures.index][::-1]
+    for y, name in enumerate(names):
+        figure = figures.loc[[name]]
+        ax.errorbar(figure["mean"], [y], xerr=_error(figure), fmt="o", capsize=3, color=colour(name))
+    ax.set_yticks(range(len(names)), [display_name(name) for name in names])
+    ax.set_ylim(-0.6, len(names) - 0.4)
 
 
 def drift_table(results: pd.DataFrame, family: str, cells: Sequence[Cell], level: float = 0.95) -> pd.DataFrame:
@@ -177,19 +184,14 @@ def plot_drift(table: pd.DataFrame, axis: str, family: str) -> Any:
     plots.style()
     shown = [m for m in DRIFT if m in set(table["measure"])]
     figure, axes = plt.subplots(1, len(shown), figsize=(3.1 * len(shown), 3.2), squeeze=False)
-    for ax, metric in zip(axes[0], shown, strict=True):
-        for i, (line, points) in enumerate(table[table["measure"] == metric].groupby("line", sort=False)):
-            points = points.sort_values("x")
-            ax.errorbar(points["x"], points["mean"], yerr=_error(points), capsize=2, ms=5, lw=1.4,
-                        marker=plots.MARKERS[i], color=colour(line), label=display_name(line))  # fmt: skip
-        base = table.loc[table["measure"] == metric, "base"].dropna()
+    for ax, measure in zip(axes[0], shown, strict=True):
+        figures = table[table["measure"] == measure]
+        _curves(ax, figures, axis)
+        base = figures["base"].dropna()
         if len(base):
-            ax.axhline(base.iloc[0], color="#777777", lw=1, ls=":")
-        ticks = sorted(set(table["x"]))
-        ax.set_xticks(ticks, [f"{x:g}" for x in ticks])
-        ax.set_xlabel(axis)
-        ax.set_title(DRIFT[metric], fontsize=8.5)
-    axes[0][-1].plot([], [], color="#777777", lw=1, ls=":", label="base")
+            ax.axhline(base.iloc[0], **BASE_LINE)
+        ax.set_title(DRIFT[measure], fontsize=8.5)
+    axes[0][-1].plot([], [], label="base", **BASE_LINE)
     axes[0][-1].legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
     figure.suptitle(f"{family}, {int(table['seeds'].max())} seeds, {_over(table)}; no draft was given", fontsize=9.5)
     figure.tight_layout()

@@ -1,4 +1,7 @@
-"""Pictures of what the analyses measured, and the forest plot: each takes rows of `reporting.summaries.over_seeds` or `reporting.result_rows.headline`."""
+"""Pictures of what the analyses measured, and the forest plot.
+
+Each takes one family's rows of `reporting.summaries.over_seeds`; `forest` takes rows of `reporting.result_rows.headline`.
+"""
 
 from __future__ import annotations
 
@@ -15,18 +18,20 @@ from . import failures, inference_time, internals
 # Tol's muted set; colour-blind safe
 MUTED = ("#DDCC77", "#CC6677", "#332288", "#88CCEE", "#117733", "#AA4499", "#44AA99", "#999933", "#882255")
 
-PART_COLOURS = dict(zip(internals.PARTS, ("#0072B2", "#E69F00", "#D55E00", "#BBBBBB", "#EEEEEE"), strict=True))
-
-PART_NAMES = dict(
-    zip(internals.PARTS, ("problem x", "draft y′", "critique c", "the answer ŷ itself", "template"), strict=True)
-)
+# part of the text -> its name and colour
+PARTS = {
+    internals.X: ("problem x", "#0072B2"),
+    internals.DRAFT: ("draft y′", "#E69F00"),
+    internals.CRITIQUE: ("critique c", "#D55E00"),
+    internals.TARGET: ("the answer ŷ itself", "#BBBBBB"),
+    internals.TEMPLATE: ("template", "#EEEEEE"),
+}
 
 
 def _error(cells: pd.DataFrame) -> list[pd.Series]:
-    return [
-        (cells["value"] - cells["ci_low"]).fillna(0).clip(lower=0),
-        (cells["ci_high"] - cells["value"]).fillna(0).clip(lower=0),
-    ]
+    """Lengths of the bars below and above the values; none where there is no interval."""
+    below, above = cells["value"] - cells["ci_low"], cells["ci_high"] - cells["value"]
+    return [half.fillna(0).clip(lower=0) for half in (below, above)]
 
 
 def _panels(n: int, width: float, height: float, legend: float = 1.9, **more: Any) -> tuple[Any, Any]:
@@ -34,73 +39,74 @@ def _panels(n: int, width: float, height: float, legend: float = 1.9, **more: An
     import matplotlib.pyplot as plt
 
     plots.style()
-    figure, panels = plt.subplots(
-        1, n, figsize=(width * n + legend, height), squeeze=False, layout="constrained", **more
-    )
+    size = (width * n + legend, height)
+    figure, panels = plt.subplots(1, n, figsize=size, squeeze=False, layout="constrained", **more)
     return figure, panels[0]
+
+
+def _legend(panels: Any) -> None:
+    panels[-1].legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
+
+
+def _curve(axes: Any, x: Any, cells: pd.DataFrame, i: int, method: str) -> None:
+    """The ``i``-th method's values over ``x``, with intervals."""
+    look = {"marker": plots.MARKERS[i], "color": colour(method), "label": display_name(method)}
+    axes.errorbar(x, cells["value"], yerr=_error(cells), ms=5, capsize=2, lw=1.2, **look)
 
 
 def uncertainty(rows: pd.DataFrame, family: str) -> Any:
     """NLL and entropy of ŷ's tokens under each condition, a line a model."""
     figure, panels = _panels(2, 4.2, 3.4)
     conditions = list(internals.CONDITIONS)
+    labels = [c.replace("'", "′").replace(", another c", ",\nanother c") for c in conditions]
     for axes, metric, name in zip(panels, ("nll", "entropy"), ("NLL", "entropy"), strict=True):
-        mine = rows[(rows["metric"] == metric) & (rows["family"] == family)]
-        methods = list(dict.fromkeys(mine["method"]))
-        for i, m in enumerate(methods):
-            cells = mine[mine["method"] == m].set_index("condition").reindex(conditions)
-            x = [j + (i - (len(methods) - 1) / 2) * 0.1 for j in range(len(conditions))]
-            axes.errorbar(x, cells["value"], yerr=_error(cells), marker=plots.MARKERS[i], ms=5, capsize=2, lw=1.2,
-                          color=colour(m), label=display_name(m))  # fmt: skip
-        axes.set_xticks(
-            range(len(conditions)), [c.replace("'", "′").replace(", another c", ",\nanother c") for c in conditions]
-        )
+        by_method = list(rows[rows["metric"] == metric].groupby("method", sort=False))
+        for i, (method, cells) in enumerate(by_method):
+            x = [j + (i - (len(by_method) - 1) / 2) * 0.1 for j in range(len(conditions))]
+            _curve(axes, x, cells.set_index("condition").reindex(conditions), i, method)
+        axes.set_xticks(range(len(conditions)), labels)
         axes.set_ylim(bottom=0)
         axes.set_xlabel("what is given")
         axes.set_ylabel(f"{name} of ŷ (nats a token)")
-    panels[-1].legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
+    _legend(panels)
     figure.suptitle(f"{family}: how uncertain is the refined answer?", fontsize=10)
     return figure
 
 
 def attention(rows: pd.DataFrame, family: str) -> Any:
     """Share of the attention of ŷ's tokens on each part, by layer: a panel a model."""
-    mine = rows[(rows["family"] == family) & rows["metric"].isin(internals.PARTS)]
-    methods = list(dict.fromkeys(mine["method"]))
-    figure, panels = _panels(len(methods), 3.0, 3.2, sharey=True)
-    for axes, m in zip(panels, methods, strict=True):
-        wide = mine[mine["method"] == m].pivot_table(index="condition", columns="metric", values="value", sort=False)
+    by_method = list(rows[rows["metric"].isin(internals.PARTS)].groupby("method", sort=False))
+    figure, panels = _panels(len(by_method), 3.0, 3.2, sharey=True)
+    for axes, (method, cells) in zip(panels, by_method, strict=True):
+        wide = cells.pivot_table(index="condition", columns="metric", values="value", sort=False)
         bottom = pd.Series(0.0, wide.index)
-        x = range(len(wide))
-        for part in internals.PARTS:
-            axes.bar(x, 100 * wide[part], bottom=100 * bottom, color=PART_COLOURS[part], edgecolor="#555555", lw=0.4,
-                     label=PART_NAMES[part])  # fmt: skip
+        for part, (name, shade) in PARTS.items():
+            look = {"color": shade, "edgecolor": "#555555", "lw": 0.4, "label": name}
+            axes.bar(range(len(wide)), 100 * wide[part], bottom=100 * bottom, **look)
             bottom += wide[part]
         step = max(1, len(wide) // 8)
-        axes.set_xticks(list(x)[::step], [str(summaries.layer_of(c)) for c in wide.index[::step]])
+        axes.set_xticks(range(0, len(wide), step), [str(summaries.layer_of(c)) for c in wide.index[::step]])
         axes.set_xlabel("layer")
-        axes.set_title(display_name(m), fontsize=10)
+        axes.set_title(display_name(method), fontsize=10)
         axes.grid(False)
     panels[0].set_ylabel("attention from ŷ's tokens (%)")
-    panels[-1].legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
+    _legend(panels)
     figure.suptitle(f"{family}: where do the tokens of ŷ look?", fontsize=10)
     return figure
 
 
 def drift(rows: pd.DataFrame, family: str) -> Any:
     """Cosine between a tuned model's mean hidden state of the question and the base's, by layer."""
-    mine = rows[(rows["family"] == family) & (rows["metric"] == "cosine")]
     figure, panels = _panels(1, 5.0, 3.2)
-    for i, (m, cells) in enumerate(mine.groupby("method", sort=False)):
-        layers = cells["condition"].map(summaries.layer_of)
-        panels[0].errorbar(layers, cells["value"], yerr=_error(cells), marker=plots.MARKERS[i], ms=5, capsize=2, lw=1.2,
-                           color=colour(m), label=display_name(m))  # fmt: skip
-    panels[0].set_xlabel("layer (0 = embeddings)")
-    panels[0].set_ylabel("cosine to the base")
-    panels[0].ticklabel_format(axis="y", useOffset=False)
-    panels[0].xaxis.get_major_locator().set_params(integer=True)
-    panels[0].legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
-    panels[0].set_title(f"{family}: hidden states of the plain question after training", fontsize=10)
+    axes = panels[0]
+    for i, (method, cells) in enumerate(rows[rows["metric"] == "cosine"].groupby("method", sort=False)):
+        _curve(axes, cells["condition"].map(summaries.layer_of), cells, i, method)
+    axes.set_xlabel("layer (0 = embeddings)")
+    axes.set_ylabel("cosine to the base")
+    axes.ticklabel_format(axis="y", useOffset=False)
+    axes.xaxis.get_major_locator().set_params(integer=True)
+    _legend(panels)
+    axes.set_title(f"{family}: hidden states of the plain question after training", fontsize=10)
     return figure
 
 
@@ -119,20 +125,20 @@ def dots(
     groups = list(rows.groupby(panel, sort=False)) if panel else [("", rows)]
     height = (0.32 + 0.1 * len(marks)) * len(names) + 1.4
     figure, panels = _panels(len(groups), 3.6 if panel else 5.0, height, 1.9 if mark else 0.8, sharey=True)
-    for axes, (shown, mine) in zip(panels, groups, strict=True):
+    for axes, (name, of_panel) in zip(panels, groups, strict=True):
         for i, m in enumerate(marks):
-            cells = mine[mine[mark] == m] if mark else mine
+            cells = of_panel[of_panel[mark] == m] if mark else of_panel
             y = [names.index(n) + ((len(marks) - 1) / 2 - i) * 0.2 for n in cells[by]]
-            axes.errorbar(cells["value"], y, xerr=_error(cells), fmt=plots.MARKERS[i], ms=5, capsize=2,
-                          color=MUTED[(i + 2) % len(MUTED)], label=str(m))  # fmt: skip
+            look = {"fmt": plots.MARKERS[i], "color": MUTED[(i + 2) % len(MUTED)], "label": str(m)}
+            axes.errorbar(cells["value"], y, xerr=_error(cells), ms=5, capsize=2, **look)
         if line is not None:
             axes.axvline(line, color="#555555", lw=1)
         axes.set_yticks(range(len(names)), [display_name(n) for n in names])
         axes.set_ylim(-0.6, len(names) - 0.4)
         axes.set_xlabel(axis)
-        axes.set_title(shown, fontsize=10)
+        axes.set_title(name, fontsize=10)
     if mark:
-        panels[-1].legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
+        _legend(panels)
     figure.suptitle(title, fontsize=10)
     return figure
 
@@ -141,107 +147,89 @@ def failure_bars(rows: pd.DataFrame, family: str, benchmarks: Sequence[str]) -> 
     """What is wrong with the wrong answers: stacked percent of all answers, a panel a benchmark, a bar a method."""
     figure, panels = _panels(len(benchmarks), 3.2, 3.2, sharey=True, sharex=True)
     names = {**failures.LAB_KINDS, **failures.FORMS}
-    mine = rows[(rows["family"] == family) & (rows["metric"] != failures.RIGHT)]
-    kinds = [k for k in dict.fromkeys(mine["metric"]) if mine.loc[mine["metric"] == k, "value"].max() > 0]
-    methods = list(dict.fromkeys(mine["method"]))[::-1]
+    wrong = rows[rows["metric"] != failures.RIGHT]
+    kinds = [k for k, most in wrong.groupby("metric", sort=False)["value"].max().items() if most > 0]
+    methods = list(dict.fromkeys(wrong["method"]))[::-1]
     for axes, b in zip(panels, benchmarks, strict=True):
-        wide = (
-            mine[mine["condition"] == b].pivot_table(index="method", columns="metric", values="value").reindex(methods)
-        )
+        cells = wrong[wrong["condition"] == b]
+        wide = cells.pivot_table(index="method", columns="metric", values="value").reindex(methods)
         left = pd.Series(0.0, wide.index)
         for i, k in enumerate(kinds):
-            axes.barh(
-                range(len(methods)),
-                wide[k],
-                left=left,
-                color=MUTED[i % len(MUTED)],
-                edgecolor="white",
-                lw=0.4,
-                label=names[k],
-            )
+            look = {"color": MUTED[i % len(MUTED)], "edgecolor": "white", "lw": 0.4, "label": names[k]}
+            axes.barh(range(len(methods)), wide[k], left=left, **look)
             left += wide[k]
         axes.set_yticks(range(len(methods)), [display_name(m) for m in methods])
         axes.set_xlabel("wrong answers (% of all)")
         axes.set_title(b, fontsize=10)
-    panels[-1].legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
+    _legend(panels)
     figure.suptitle(f"{family}: the first thing wrong", fontsize=10)
     return figure
 
 
 def cost(rows: pd.DataFrame, family: str) -> Any:
     """Accuracy against generated tokens a question: a panel a benchmark, a mark a way of answering."""
-    mine = rows[(rows["family"] == family) & (rows["condition"] != summaries.PAIRED)]
-    benchmarks = list(dict.fromkeys(mine["condition"]))
-    figure, panels = _panels(len(benchmarks), 3.4, 3.2, sharey=True)
-    for axes, b in zip(panels, benchmarks, strict=True):
-        for i, (m, cells) in enumerate(mine[mine["condition"] == b].groupby("method", sort=False)):
-            c = cells.set_index("metric")
-            a, t = c.loc["accuracy"], c.loc["tokens"]
+    by_benchmark = list(rows[rows["condition"] != summaries.PAIRED].groupby("condition", sort=False))
+    figure, panels = _panels(len(by_benchmark), 3.4, 3.2, sharey=True)
+    for axes, (b, of_benchmark) in zip(panels, by_benchmark, strict=True):
+        for i, (m, cells) in enumerate(of_benchmark.groupby("method", sort=False)):
+            tokens, accuracy = (cells[cells["metric"] == metric] for metric in ("tokens", "accuracy"))
             name = m if m == inference_time.SELF_REFINE else f"{display_name(m)}, one pass"
-            axes.errorbar(t["value"], a["value"], xerr=[[e.iloc[0]] for e in _error(c.loc[["tokens"]])],
-                          yerr=[[e.iloc[0]] for e in _error(c.loc[["accuracy"]])], fmt=plots.MARKERS[i], ms=6, capsize=2,
-                          color=colour(m), label=name)  # fmt: skip
+            bars = {"xerr": _error(tokens), "yerr": _error(accuracy), "ms": 6, "capsize": 2}
+            look = {"fmt": plots.MARKERS[i], "color": colour(m), "label": name}
+            axes.errorbar(tokens["value"], accuracy["value"], **bars, **look)
         axes.set_xlabel("tokens generated a question")
         axes.set_title(b, fontsize=10)
     panels[0].set_ylabel("accuracy (%)")
-    panels[-1].legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
+    _legend(panels)
     figure.suptitle(f"{family}: one pass against self-refine", fontsize=10)
     return figure
 
 
 def pass_at_k(rows: pd.DataFrame, family: str) -> Any:
     """Pass@k of sampled answers against k: a panel a benchmark, a line a model."""
-    mine = rows[rows["family"] == family].assign(k=lambda f: f["metric"].map(summaries.samples_of))
-    benchmarks = list(dict.fromkeys(mine["condition"]))
-    figure, panels = _panels(len(benchmarks), 3.6, 3.2, sharey=True)
-    for axes, b in zip(panels, benchmarks, strict=True):
-        for i, (m, cells) in enumerate(mine[mine["condition"] == b].groupby("method", sort=False)):
+    curves = rows.assign(k=rows["metric"].map(summaries.samples_of))
+    ks = sorted(set(curves["k"]))
+    by_benchmark = list(curves.groupby("condition", sort=False))
+    figure, panels = _panels(len(by_benchmark), 3.6, 3.2, sharey=True)
+    for axes, (b, of_benchmark) in zip(panels, by_benchmark, strict=True):
+        for i, (m, cells) in enumerate(of_benchmark.groupby("method", sort=False)):
+            low, high = (cells[bound].fillna(cells["value"]) for bound in ("ci_low", "ci_high"))
             axes.plot(cells["k"], cells["value"], marker=plots.MARKERS[i], ms=4, color=colour(m), label=display_name(m))
-            axes.fill_between(cells["k"], cells["ci_low"].fillna(cells["value"]), cells["ci_high"].fillna(cells["value"]),
-                              color=colour(m), alpha=0.13, lw=0)  # fmt: skip
+            axes.fill_between(cells["k"], low, high, color=colour(m), alpha=0.13, lw=0)
         axes.set_xscale("log", base=2)
-        axes.set_xticks(sorted(set(mine["k"])), [str(k) for k in sorted(set(mine["k"]))])
+        axes.set_xticks(ks, [str(k) for k in ks])
         axes.minorticks_off()
         axes.set_xlabel("k")
         axes.set_title(b, fontsize=10)
     panels[0].set_ylabel("Pass@k (%)")
-    panels[-1].legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
+    _legend(panels)
     figure.suptitle(f"{family}: right at least once in k samples", fontsize=10)
     return figure
+
+
+FOREST = "family method benchmark n_seeds n_questions difference difference_low difference_high over".split()
 
 
 def forest_rows(table: pd.DataFrame, methods: Sequence[str], benchmarks: Sequence[str]) -> pd.DataFrame:
     """The rows of `reporting.result_rows.headline` that `forest` draws: CGD − method on each benchmark and the mean."""
     known = table.dropna(subset=["difference"]).rename(columns={"difference_over": "over"})
-    shown = known[known["method"].isin(methods) & known["benchmark"].isin(["mean", *benchmarks])]
-    return shown[
-        [
-            "family",
-            "method",
-            "benchmark",
-            "n_seeds",
-            "n_questions",
-            "difference",
-            "difference_low",
-            "difference_high",
-            "over",
-        ]
-    ]
+    return known.loc[known["method"].isin(methods) & known["benchmark"].isin(["mean", *benchmarks]), FOREST]
 
 
 def forest(rows: pd.DataFrame) -> Any:
     """CGD − method in points over families and benchmarks: a panel a method, a row a family and benchmark."""
-    methods = list(dict.fromkeys(rows["method"]))
+    methods, families = (list(dict.fromkeys(rows[c])) for c in ("method", "family"))
     names = list(dict.fromkeys(zip(rows["family"], rows["benchmark"], strict=True)))
-    names = sorted(names, key=lambda n: (list(dict.fromkeys(rows["family"])).index(n[0]), n[1] != "mean"))[::-1]
+    names = sorted(names, key=lambda n: (families.index(n[0]), n[1] != "mean"))[::-1]
     # a scale of its own for each panel: small differences show
     figure, panels = _panels(len(methods), 2.2, 0.24 * len(names) + 1.3, 0.8, sharey=True)
     for axes, m in zip(panels, methods, strict=True):
         for r in rows[rows["method"] == m].itertuples():
-            whole = r.benchmark == "mean"
             half = [[r.difference - r.difference_low], [r.difference_high - r.difference]]
-            axes.errorbar(r.difference, names.index((r.family, r.benchmark)), xerr=half if r.difference_low == r.difference_low else None,
-                          fmt="D" if whole else "o", ms=6 if whole else 4, capsize=2, color="#D55E00" if whole else "#555555")  # fmt: skip
+            bars = None if pd.isna(r.difference_low) else half
+            mean = {"fmt": "D", "ms": 6, "color": "#D55E00"}
+            look = mean if r.benchmark == "mean" else {"fmt": "o", "ms": 4, "color": "#555555"}
+            axes.errorbar(r.difference, names.index((r.family, r.benchmark)), xerr=bars, capsize=2, **look)
         axes.axvline(0, color="#000000", lw=0.8)
         axes.set_title(f"CGD − {display_name(m)}", fontsize=10)
         axes.set_xlabel("points")
@@ -252,13 +240,9 @@ def forest(rows: pd.DataFrame) -> Any:
 
 def save_each(run: Run, rows: pd.DataFrame, draw: Callable[[pd.DataFrame, str], Any], name: str, caption: str) -> None:
     """Draws and saves ``analysis_<name>_<family>`` for every family, and prints each caption."""
-    for family in dict.fromkeys(rows["family"]):
-        mine = rows[rows["family"] == family]
-        print(
-            plots.save_figure(
-                draw(mine, family), run.figures, f"analysis_{name}_{family}", mine, f"{family}: {caption}"
-            )
-        )
+    for family, figures in rows.groupby("family", sort=False):
+        stem = f"analysis_{name}_{family}"
+        print(plots.save_figure(draw(figures, family), run.figures, stem, figures, f"{family}: {caption}"))
 
 
 def save_table(run: Run, rows: pd.DataFrame, name: str, columns: str = "condition", digits: int = 2) -> pd.DataFrame:

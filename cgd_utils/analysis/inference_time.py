@@ -7,8 +7,10 @@ three passes a question. A trained student answers the question alone in one.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -21,10 +23,13 @@ from ..core.store import Artifact, Run, content_key
 from ..data.benchmarks import LAB, Loaded, benchmarks
 from ..engines import generation, request_log
 from ..engines.request_log import Request
-from ..evaluation import scores
+from ..evaluation import answering, scores
+from ..evaluation import figures as figure_rows
 from ..evaluation.trained_models import Subject, subjects
 from ..reporting import summaries
 from ..synthesis import drafts
+from ..synthesis.drafts import ask_model
+from .measures import about, exact, measured
 
 HARD = ("aime24", "aime25", "amc23")
 PASSES = ("draft", "critique", "refined")
@@ -39,14 +44,14 @@ def hardest(profile: Profile) -> dict[str, str]:
     if not profile.data.is_lab:
         return {}
     known = {b: LAB[b] for b in profile.evaluation.benchmarks if isinstance(b, str) and b in LAB}
-    there = sorted(
+    ordered = sorted(
         (k, b) for b, (world, k, told) in known.items() if world == profile.data.source and told is not False
     )
     kinds = {
-        "in range": [b for k, b in there if k in profile.data.steps],
-        "beyond": [b for k, b in there if k not in profile.data.steps],
+        "in range": [b for k, b in ordered if k in profile.data.steps],
+        "beyond": [b for k, b in ordered if k not in profile.data.steps],
     }
-    return {kind: found[-1] for kind, found in kinds.items() if found}
+    return {kind: names[-1] for kind, names in kinds.items() if names}
 
 
 def asked(run: Run) -> list[Loaded]:
@@ -55,32 +60,34 @@ def asked(run: Run) -> list[Loaded]:
     return [b for b in benchmarks(run) if b.name in names and b.metric == "accuracy"]
 
 
-def _requests(run: Run, loaded: Sequence[Loaded], rows: int) -> tuple[list[Request], str]:
+def _questions(run: Run, rows: int) -> list[tuple[Loaded, Record]]:
+    """The first ``rows`` questions of each benchmark of `asked`."""
+    return [(b, question) for b in asked(run) for question in b.problems[:rows]]
+
+
+def _requests(run: Run, rows: int) -> tuple[list[Request], str]:
+    """The requests for `_questions`, and what identifies them."""
     layout = prompts.layout(run.profile.models.layout)
-    made = [Request(f"{b.name}/{q['id']}", layout.ask(q["question"])) for b in loaded for q in b.problems[:rows]]
-    return made, content_key([(r.id, r.messages) for r in made])
+    requests = [answering.request(b, question, layout) for b, question in _questions(run, rows)]
+    return requests, content_key([(r.id, r.messages) for r in requests])
 
 
-def _score(rows: Sequence[Record], loaded: Sequence[Loaded]) -> list[Record]:
-    split = [{**r, "benchmark": r["id"].partition("/")[0], "id": r["id"].partition("/")[2]} for r in rows]
-    return scores.score(split, {b.name: b for b in loaded})
+def _score(run: Run, rows: Sequence[Record]) -> list[Record]:
+    return scores.score(answering.by_benchmark(rows), {b.name: b for b in asked(run)})
 
 
 # ---------------------------------------------------------------- Pass@k
 def samples(run: Run, who: Subject) -> Artifact:
     """Several sampled answers to each question, graded: score rows ``{benchmark, id, sample, extracted, gold, correct, status}``."""
     p = run.profile
-    a, loaded = p.analyses, asked(run)
+    a = p.analyses
     sampling = p.evaluation.sampling.model_copy(update={"n": a.samples, "temperature": a.temperature})
-    requests, key = _requests(run, loaded, a.sample_rows)
+    requests, key = _requests(run, a.sample_rows)
 
     def build(folder: Path) -> Record:
-        generator = generation.open_generator(who.ref, p.generation)
-        try:
-            rows = request_log.generate(generator, requests, sampling, folder / "log.jsonl", f"{who.label}, samples")
-        finally:
-            generator.close()
-        write_jsonl(folder / "rows.jsonl", _score(rows, loaded))
+        log = folder / "log.jsonl"
+        rows = ask_model(who.ref, p.generation, requests, sampling, log, f"{who.label}, samples")
+        write_jsonl(folder / "rows.jsonl", _score(run, rows))
         return {"rows": len(rows), "tokens": sum(r["n_tokens"] for r in rows)}
 
     settings = {
@@ -97,19 +104,14 @@ def pass_at_k(run: Run, family: str) -> list[Record]:
     n, level = run.profile.analyses.samples, run.profile.evaluation.level
     if not n or not asked(run):
         return []
+    ks = [2**i for i in range(n.bit_length())]
     out = []
     for who in subjects(run, family):
-        scored = samples(run, who).rows()
-        for benchmark in dict.fromkeys(s["benchmark"] for s in scored):
-            right: dict[str, int] = {}
-            for s in scored:
-                if s["benchmark"] == benchmark:
-                    right[s["id"]] = right.get(s["id"], 0) + bool(s["correct"])
-            ks = [2**i for i in range(n.bit_length())]
-            for k, i in statistics.pass_at_k_curve(list(right.values()), n, ks, level=level).items():
-                out.append({"analysis": "pass@k", "family": family, "method": who.method, "seed": who.seed, "condition": benchmark,
-                            "metric": f"pass@{k}", "value": 100 * i.estimate, "n": i.n, "ci_low": 100 * i.low,
-                            "ci_high": 100 * i.high})  # fmt: skip
+        for benchmark, scored in pd.DataFrame(samples(run, who).rows()).groupby("benchmark", sort=False):
+            right = scored["correct"].eq(True).groupby(scored["id"], sort=False).sum()
+            curve = statistics.pass_at_k_curve(right.tolist(), n, ks, level=level)
+            found = {f"pass@{k}": figure_rows.percent(curve[k]) for k in ks}
+            out += figure_rows.rows({**about("pass@k", who), "condition": benchmark}, found)
     return out
 
 
@@ -135,47 +137,50 @@ def self_refine(run: Run, who: Subject) -> Artifact:
 
 def _passes(run: Run, who: Subject, passes: Sequence[str]) -> Artifact:
     p = run.profile
-    layout, loaded = prompts.layout(p.models.layout), asked(run)
+    layout = prompts.layout(p.models.layout)
+    prompt: dict[str, Callable[..., Any]] = {
+        "draft": layout.ask,
+        "critique": layout.ask_critique,
+        "refined": layout.ask_refined,
+    }
     sampling: Sampling = p.evaluation.sampling.model_copy(update={"n": 1, "temperature": 0.0})
-    requests, key = _requests(run, loaded, p.analyses.cost_rows)
-    questions = {f"{b.name}/{q['id']}": q["question"] for b in loaded for q in b.problems}
+    requests, key = _requests(run, p.analyses.cost_rows)
 
     def build(folder: Path) -> Record:
         resumed = any(folder.glob("*.log.jsonl"))
-        said: dict[str, dict[str, Record]] = {}
-        generator = generation.open_generator(who.ref, p.generation)
-        try:
+        written: dict[str, list[Record]] = {}
+        shown = [[question["question"] for _, question in _questions(run, p.analyses.cost_rows)]]
+        with closing(generation.open_generator(who.ref, p.generation)) as generator:
             # loads the model, which is no part of an answer's cost
             (folder / "warm.jsonl").unlink(missing_ok=True)
             request_log.generate(generator, requests[:1], sampling, folder / "warm.jsonl", f"{who.label}, load")
             started = time.perf_counter()
             for name in passes:
-                now = requests
-                if name != "draft":
-                    texts = [{k: drafts.spoken(said[k][r.id]["text"], p.synthesis) for k in said} for r in requests]
-                    now = [Request(r.id, layout.ask_critique(questions[r.id], t["draft"]) if name == "critique"
-                                   else layout.ask_refined(questions[r.id], t["draft"], t["critique"]))
-                           for r, t in zip(requests, texts, strict=True)]  # fmt: skip
-                rows = request_log.generate(
-                    generator, now, sampling, folder / f"{name}.log.jsonl", f"{who.label}, {name}"
-                )
-                said[name] = {r["id"]: r for r in rows}
+                # each pass reads the question and what the passes before it wrote
+                asked = [Request(r.id, prompt[name](*texts)) for r, *texts in zip(requests, *shown, strict=True)]
+                log = folder / f"{name}.log.jsonl"
+                written[name] = request_log.generate(generator, asked, sampling, log, f"{who.label}, {name}")
+                shown.append([drafts.spoken(r["text"], p.synthesis) for r in written[name]])
             seconds = time.perf_counter() - started
-        finally:
-            generator.close()
-        last = [said[passes[-1]][r.id] for r in requests]
         each = None if resumed else seconds / len(requests)  # a part of the work was done in another process
-        write_jsonl(folder / "rows.jsonl", [
-            {"benchmark": s["benchmark"], "id": s["id"], "correct": bool(s["correct"]), "seconds": each,
-             "tokens": sum(said[n][r.id]["n_tokens"] for n in passes), **{n: said[n][r.id]["text"] for n in passes}}
-            for r, s in zip(requests, _score(last, loaded), strict=True)
-        ])  # fmt: skip
-        return {"rows": len(last), "seconds": None if resumed else round(seconds, 3)}
+        rows = []
+        for score, *answers in zip(_score(run, written[passes[-1]]), *written.values(), strict=True):
+            row = {"benchmark": score["benchmark"], "id": score["id"], "correct": bool(score["correct"])}
+            row |= {"seconds": each, "tokens": sum(a["n_tokens"] for a in answers)}
+            rows.append({**row, **dict(zip(passes, (a["text"] for a in answers), strict=True))})
+        write_jsonl(folder / "rows.jsonl", rows)
+        return {"rows": len(rows), "seconds": None if resumed else round(seconds, 3)}
 
-    settings = {"passes": list(passes), "sampling": sampling.model_dump(), "questions": key, "dtype": p.models.dtype,
-                "batch": p.generation.model_dump(), "thoughts": p.synthesis.thoughts}  # fmt: skip
-    return run.make("costs", f"{who.label}-{len(passes)}", build, settings=settings, inputs=[who.key],
-                    rows=len(requests) * len(passes))  # fmt: skip
+    settings = {
+        "passes": list(passes),
+        "sampling": sampling.model_dump(),
+        "questions": key,
+        "dtype": p.models.dtype,
+        "batch": p.generation.model_dump(),
+        "thoughts": p.synthesis.thoughts,
+    }
+    label, expected = f"{who.label}-{len(passes)}", len(requests) * len(passes)
+    return run.make("costs", label, build, settings=settings, inputs=[who.key], rows=expected)
 
 
 def costs(run: Run, family: str) -> list[Record]:
@@ -187,30 +192,34 @@ def costs(run: Run, family: str) -> list[Record]:
     """
     if not run.profile.analyses.cost_rows or not asked(run):
         return []
+    level = run.profile.evaluation.level
     base, *trained = subjects(run, family)
-    told = [(base, "base", one_pass(run, base), 1), (base, SELF_REFINE, self_refine(run, base), len(PASSES))]
-    told += [(w, w.method, one_pass(run, w), 1) for w in trained]
-    level, out = run.profile.evaluation.level, []
-    refined = told[1][2].rows()
-    for who, method, made, passes in told:
-        for b in asked(run):
-            about = {"analysis": "cost", "family": family, "method": method, "seed": who.seed, "condition": b.name}
-            rows = [r for r in made.rows() if r["benchmark"] == b.name]
-            out.append(summaries.share([r["correct"] for r in rows], level, **about, metric="accuracy"))
-            out.append(summaries.mean([r["tokens"] for r in rows], level, **about, metric="tokens"))
-            for metric, value in (("seconds", rows[0]["seconds"]), ("passes", passes)):
-                if value is not None:
-                    out.append(
-                        {**about, "metric": metric, "value": value, "n": len(rows), "ci_low": None, "ci_high": None}
-                    )
-        if who.seed is not None:
-            about = {"analysis": "cost", "family": family, "method": method, "seed": who.seed,
-                     "condition": summaries.PAIRED}  # fmt: skip
-            pairs = list(zip(made.rows(), refined, strict=True))
-            out += [
-                summaries.mean([100 * (a["correct"] - b["correct"]) for a, b in pairs], level, **about, metric="accuracy"),
-                summaries.mean([a["tokens"] - b["tokens"] for a, b in pairs], level, **about, metric="tokens"),
-            ]  # fmt: skip
+    refined = self_refine(run, base).rows()
+    out = _cost_rows(one_pass(run, base).rows(), 1, level, **about("cost", base))
+    out += _cost_rows(refined, len(PASSES), level, **about("cost", base, SELF_REFINE))
+    for who in trained:
+        columns, rows = about("cost", who), one_pass(run, who).rows()
+        out += _cost_rows(rows, 1, level, **columns)
+        pairs = list(zip(rows, refined, strict=True))
+        accuracy = [(summaries.PAIRED, "accuracy", 100 * (a["correct"] - b["correct"])) for a, b in pairs]
+        tokens = [(summaries.PAIRED, "tokens", a["tokens"] - b["tokens"]) for a, b in pairs]
+        out += measured([*accuracy, *tokens], level, **columns)
+    return out
+
+
+def _cost_rows(answers: Sequence[Record], passes: int, level: float, **columns: Any) -> list[Record]:
+    """Measurements of one way of answering, on each benchmark."""
+    out = []
+    for benchmark in dict.fromkeys(r["benchmark"] for r in answers):
+        rows = [r for r in answers if r["benchmark"] == benchmark]
+        out += measured(
+            ((benchmark, name, r[key]) for name, key in (("accuracy", "correct"), ("tokens", "tokens")) for r in rows),
+            level,
+            **columns,
+        )
+        if rows[0]["seconds"] is not None:
+            out.append(exact(benchmark, "seconds", rows[0]["seconds"], len(rows), **columns))
+        out.append(exact(benchmark, "passes", passes, len(rows), **columns))
     return out
 
 
@@ -226,11 +235,10 @@ def lengths(results: pd.DataFrame) -> list[Record]:
     for (family, metric), rows in mine.groupby(["family", "metric"], sort=False):
         base = rows.loc[rows["method"] == "base", "value"].mean()
         for (method, seed), group in rows.groupby(["method", "seed"], sort=False, dropna=False):
-            about = {"analysis": "lengths", "family": family, "method": method, "seed": None if pd.isna(seed) else int(seed),
-                     "n": int(group["n"].sum()), "ci_low": None, "ci_high": None}  # fmt: skip
-            out.append({**about, "condition": "an answer", "metric": metric, "value": group["value"].mean()})
+            columns = {"analysis": "lengths", "family": family, "method": method}
+            columns["seed"] = None if pd.isna(seed) else int(seed)
+            n, value = int(group["n"].sum()), group["value"].mean()
+            out.append(exact("an answer", metric, value, n, **columns))
             if method != "base" and base:
-                out.append(
-                    {**about, "condition": "times the base", "metric": metric, "value": group["value"].mean() / base}
-                )
+                out.append(exact("times the base", metric, value / base, n, **columns))
     return out

@@ -12,6 +12,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from .. import prompts
 from ..core.errors import BadInput
 from ..core.files import write_jsonl
@@ -20,11 +22,13 @@ from ..core.store import Artifact, Run, content_key
 from ..evaluation import style_drift
 from ..evaluation.trained_models import Subject, looked_at, seeds, subjects
 from ..models import chat_templates, loading, named
-from ..reporting import summaries
 from ..training import tokenization
+from .measures import Item, about, exact, measured
 
-X, DRAFT, CRITIQUE, OTHER, TARGET, TEMPLATE = "x", "y'", "c", "another c", "ŷ", "template"
-CONDITIONS = (X, "x, y'", "x, y', c", "x, y', another c")
+X, DRAFT, CRITIQUE, TARGET, TEMPLATE = "x", "y'", "c", "ŷ", "template"
+CONDITIONS = X, WITH_DRAFT, WITH_CRITIQUE, ANOTHER = (X, "x, y'", "x, y', c", "x, y', another c")
+# what is told of the critique: with it, less without anything, without it, with another problem's
+PAIRS = ((WITH_CRITIQUE, X), (WITH_CRITIQUE, WITH_DRAFT), (WITH_CRITIQUE, ANOTHER))
 PARTS = (X, DRAFT, CRITIQUE, TARGET, TEMPLATE)
 _PART = {"question": X, "draft": DRAFT, "critique": CRITIQUE}
 
@@ -54,9 +58,9 @@ def encode(tok: Any, layout: prompts.Layout, record: Record, condition: str, oth
     """
     if not tok.is_fast:
         raise BadInput(f"tokenizer {type(tok).__name__}: gives no character offsets; attention needs a fast tokenizer")
-    q, draft = record["question"], record["draft"]
-    shown = {X: (q,), "x, y'": (q, draft), "x, y', c": (q, draft, record["critique"])}.get(condition, (q, draft, other))
-    messages = layout.ask(q) if len(shown) == 1 else layout.ask_refined(*shown)
+    critique = other if condition == ANOTHER else record["critique"]
+    shown = (record["question"], record["draft"], critique)[: 1 + min(CONDITIONS.index(condition), 2)]
+    messages = layout.ask(*shown) if len(shown) == 1 else layout.ask_refined(*shown)
     prompt = chat_templates.text(tok, messages, open_turn=True)
     content = messages[-1]["content"]
     at = prompt.rfind(content.strip())
@@ -125,16 +129,15 @@ def attention(model: Any, encoded: Sequence[Encoded], size: int, pad: int) -> li
     plain.set_attn_implementation("eager")
     modules = [m for m in plain.modules() if hasattr(m, "layer_idx") and type(m).__name__.endswith("Attention")]
     out: list[list[dict[str, float]]] = [[] for _ in encoded]
-    now: list[tuple[int, Any]] = []
+    now: list[tuple[int, Any]] = []  # the rows of the batch under way, with the part of each of their tokens
 
     def keep(module: Any, inputs: Any, output: Any) -> None:
         if output[1] is None:
-            raise BadInput(
-                f"model: {type(module).__name__} gives no attention weights, so their mass cannot be measured"
-            )
+            layer = type(module).__name__
+            raise BadInput(f"model: {layer} gives no attention weights, so their mass cannot be measured")
         for (i, onehot), weights in zip(now, output[1], strict=True):
-            ours = weights[:, -(len(encoded[i].ids) - encoded[i].start) :].float().mean(0)
-            mass = (ours @ onehot).mean(0).tolist()
+            from_target = weights[:, encoded[i].start - len(encoded[i].ids) :].float().mean(0)
+            mass = (from_target @ onehot).mean(0).tolist()
             out[i].append(dict(zip(PARTS, mass, strict=True)))
 
     hooks = [m.register_forward_hook(keep) for m in sorted(modules, key=lambda m: m.layer_idx)]
@@ -153,17 +156,16 @@ def attention(model: Any, encoded: Sequence[Encoded], size: int, pad: int) -> li
 
 
 def _onehot(parts: Sequence[str], width: int) -> Any:
+    """Which of `PARTS` each token of a left-padded row belongs to: (width, parts); padding belongs to none."""
     import torch
 
     out = torch.zeros(width, len(PARTS))
-    for j, p in enumerate(parts):
-        out[width - len(parts) + j, PARTS.index(p)] = 1
+    out[range(width - len(parts), width), [PARTS.index(p) for p in parts]] = 1
     return out
 
 
 def pooled(model: Any, encoded: Sequence[Encoded], size: int, pad: int) -> Any:
     """Hidden states of each prompt (without ŷ), mean over its tokens: float32 (rows, layers + 1, hidden)."""
-    import numpy as np
     import torch
 
     heads = [replace(e, ids=e.ids[: e.start], parts=e.parts[: e.start]) for e in encoded]
@@ -187,41 +189,45 @@ def internals(run: Run, who: Subject, records: Sequence[Record]) -> Artifact:
     """Looks into one model with the given records: see the module's head."""
     p = run.profile
     layout = prompts.layout(p.models.layout)
+    others = [*(r["critique"] for r in records[1:]), records[0]["critique"]]  # the next problem's
 
     def build(folder: Path) -> Record:
-        import numpy as np
-
         tok, model = loading.load_tokenizer(who.ref), loading.load_model(who.ref).eval()
-        size, limit = p.analyses.batch_size, min(p.analyses.max_length, loading.context_length(model))
-        rows = {c: [encode(tok, layout, r, c, _next(records, i)) for i, r in enumerate(records)] for c in CONDITIONS}
-        fits = [i for i in range(len(records)) if max(len(e[i].ids) for e in rows.values()) <= limit]
-        if not fits:
+        limit = min(p.analyses.max_length, loading.context_length(model))
+        look = {"model": model, "size": p.analyses.batch_size, "pad": tok.pad_token_id}
+        kept: dict[str, list[Encoded]] = {c: [] for c in CONDITIONS}
+        ids = []
+        for record, other in zip(records, others, strict=True):
+            encoded = {c: encode(tok, layout, record, c, other) for c in CONDITIONS}
+            if max(len(e.ids) for e in encoded.values()) <= limit:
+                ids.append(record["id"])
+                for condition, e in encoded.items():
+                    kept[condition].append(e)
+        if not ids:
             raise BadInput(f"{who.label}: every record is longer than {limit} tokens; raise analyses.max_length")
-        kept = {c: [e[i] for i in fits] for c, e in rows.items()}
-        found = {c: uncertainty(model, e, size, tok.pad_token_id) for c, e in kept.items()}
-        write_jsonl(folder / "uncertainty.jsonl", [
-            {"id": records[i]["id"], "condition": c, "nll": values[j][0], "entropy": values[j][1],
-             "tokens": len(kept[c][j].ids) - kept[c][j].start}
-            for c, values in found.items() for j, i in enumerate(fits)
-        ])  # fmt: skip
-        np.save(folder / "pooled.npy", pooled(model, kept[X], size, tok.pad_token_id))
-        mass = attention(model, kept["x, y', c"], size, tok.pad_token_id)
-        write_jsonl(folder / "attention.jsonl", [
-            {"id": records[i]["id"], "layer": k, **m} for j, i in enumerate(fits) for k, m in enumerate(mass[j])
-        ])  # fmt: skip
-        del model  # the distance loads both models anew
+        rows = [
+            {"id": id, "condition": condition, "nll": nll, "entropy": entropy, "tokens": len(e.ids) - e.start}
+            for condition, encoded in kept.items()
+            for id, e, (nll, entropy) in zip(ids, encoded, uncertainty(encoded=encoded, **look), strict=True)
+        ]
+        write_jsonl(folder / "uncertainty.jsonl", rows)
+        np.save(folder / "pooled.npy", pooled(encoded=kept[X], **look))
+        masses = zip(ids, attention(encoded=kept[WITH_CRITIQUE], **look), strict=True)
+        by_layer = [{"id": id, "layer": k, **mass} for id, layers in masses for k, mass in enumerate(layers)]
+        write_jsonl(folder / "attention.jsonl", by_layer)
+        del model, look  # the distance loads both models anew
         base = named.student_ref(run, who.family)
         distance = None if who.seed is None else style_drift.weight_distance(base, who.ref)
-        return {"rows": len(fits), "too_long": len(records) - len(fits), "weight_distance": distance}
+        return {"rows": len(ids), "too_long": len(records) - len(ids), "weight_distance": distance}
 
-    settings = {"ids": content_key([[r[k] for k in ("id", "question", "draft", "critique", "refined")] for r in records]),
-                "layout": p.models.layout, "dtype": p.models.dtype, "batch": p.analyses.batch_size,
-                "max_length": p.analyses.max_length}  # fmt: skip
-    return run.make("internals", who.label, build, settings=settings, inputs=[who.key])  # fmt: skip
-
-
-def _next(records: Sequence[Record], i: int) -> str:
-    return records[(i + 1) % len(records)]["critique"]
+    settings = {
+        "ids": content_key([[r[k] for k in ("id", "question", "draft", "critique", "refined")] for r in records]),
+        "layout": p.models.layout,
+        "dtype": p.models.dtype,
+        "batch": p.analyses.batch_size,
+        "max_length": p.analyses.max_length,
+    }
+    return run.make("internals", who.label, build, settings=settings, inputs=[who.key])
 
 
 def look_inside(run: Run, family: str) -> list[Record]:
@@ -229,66 +235,49 @@ def look_inside(run: Run, family: str) -> list[Record]:
 
     The base is looked at with the records of all seeds, a trained model with those of its seed.
     """
-    import numpy as np
-
     level = run.profile.evaluation.level
-    rows = {s: looked_at(run, family, s)[0] for s in seeds(run)}
-    union = list({r["id"]: r for mine in rows.values() for r in mine}.values())
-    base, *trained = subjects(run, family)
-    before = internals(run, base, union)
-    out = [*_uncertainty_rows(base, before, level), *_attention_rows(base, before, level)]
-    vectors = dict(zip(_ids(before), np.load(before.folder / "pooled.npy"), strict=True))
-    for who in trained:
-        after = internals(run, who, rows[who.seed or 0])
-        out += [*_uncertainty_rows(who, after, level), *_attention_rows(who, after, level)]
-        ours = dict(zip(_ids(after), np.load(after.folder / "pooled.npy"), strict=True))
-        about = {"analysis": "drift", "family": family, "method": who.method, "seed": who.seed}
-        same = [i for i in ours if i in vectors]
-        cosines = np.array([cosine(ours[i], vectors[i]) for i in same])
-        out += [
-            summaries.mean(cosines[:, k], level, **about, condition=f"layer {k}", metric="cosine")
-            for k in range(cosines.shape[1])
-        ]
-        distance = after.manifest["facts"]["weight_distance"]
-        out.append({**about, "condition": "weights", "metric": "distance", "value": distance, "n": 1, "ci_low": None,
-                    "ci_high": None})  # fmt: skip
+    rows = {seed: looked_at(run, family, seed)[0] for seed in seeds(run)}
+    union = list({r["id"]: r for of_seed in rows.values() for r in of_seed}.values())
+    out = []
+    base_states: dict[str, Any] = {}
+    for who in subjects(run, family):
+        artifact = internals(run, who, union if who.seed is None else rows[who.seed])
+        uncertainties, masses = artifact.rows("uncertainty.jsonl"), artifact.rows("attention.jsonl")
+        out += measured(_uncertainty(uncertainties), level, **about("uncertainty", who))
+        out += measured(_attention(masses), level, **about("attention", who))
+        ids = [r["id"] for r in uncertainties if r["condition"] == X]
+        states = dict(zip(ids, np.load(artifact.folder / "pooled.npy"), strict=True))
+        if who.seed is None:
+            base_states = states
+            continue
+        cosines = [cosine(states[i], base_states[i]) for i in states if i in base_states]
+        items = ((f"layer {k}", "cosine", value) for layers in cosines for k, value in enumerate(layers))
+        out += measured(items, level, **about("drift", who))
+        distance = artifact.manifest["facts"]["weight_distance"]
+        out.append(exact("weights", "distance", distance, 1, **about("drift", who)))
     return out
 
 
 def cosine(a: Any, b: Any) -> Any:
     """Cosine of the last axis: (…, hidden) and (…, hidden) → (…)."""
-    import numpy as np
-
     return (a * b).sum(-1) / (np.linalg.norm(a, axis=-1) * np.linalg.norm(b, axis=-1))
 
 
-def _ids(made: Artifact) -> list[str]:
-    return [r["id"] for r in made.rows("uncertainty.jsonl") if r["condition"] == X]
-
-
-def _uncertainty_rows(who: Subject, made: Artifact, level: float) -> Iterator[Record]:
-    """Each condition's mean, and what each adds to the one before (paired by record)."""
-    about = {"analysis": "uncertainty", "family": who.family, "method": who.method, "seed": who.seed}
-    by: dict[str, dict[str, Record]] = {c: {} for c in CONDITIONS}
-    for r in made.rows("uncertainty.jsonl"):
-        by[r["condition"]][r["id"]] = r
+def _uncertainty(rows: Sequence[Record]) -> Iterator[Item]:
+    """Each condition's figures, and what one adds to another (paired by record)."""
+    found: dict[str, dict[str, Record]] = {c: {} for c in CONDITIONS}
+    for r in rows:
+        found[r["condition"]][r["id"]] = r
     for metric in ("nll", "entropy"):
-        for c in CONDITIONS:
-            values = [r[metric] for r in by[c].values()]
-            yield summaries.mean(values, level, **about, condition=c, metric=metric)
-        for a, b in ((CONDITIONS[2], X), (CONDITIONS[2], CONDITIONS[1]), (CONDITIONS[2], CONDITIONS[3])):
-            values = [r[metric] - by[b][i][metric] for i, r in by[a].items()]
-            yield summaries.mean(values, level, **about, condition=f"({a}) − ({b})", metric=metric)
+        for condition, of_records in found.items():
+            yield from ((condition, metric, r[metric]) for r in of_records.values())
+        for a, b in PAIRS:
+            yield from ((f"({a}) − ({b})", metric, r[metric] - found[b][i][metric]) for i, r in found[a].items())
 
 
-def _attention_rows(who: Subject, made: Artifact, level: float) -> Iterator[Record]:
-    about = {"analysis": "attention", "family": who.family, "method": who.method, "seed": who.seed}
-    rows = made.rows("attention.jsonl")
-    layers = sorted({r["layer"] for r in rows})
-    for k in layers:
-        mine = [r for r in rows if r["layer"] == k]
-        for part in PARTS:
-            yield summaries.mean([r[part] for r in mine], level, **about, condition=f"layer {k}", metric=part)
-    for k, name in ((layers[0], "first layer"), (layers[-1], "last layer")):
-        values = [r[CRITIQUE] - r[X] for r in rows if r["layer"] == k]
-        yield summaries.mean(values, level, **about, condition=name, metric="c − x")
+def _attention(rows: Sequence[Record]) -> Iterator[Item]:
+    """The mass on each part, by layer, and how much more the critique gets than the question in the first and last one."""
+    yield from ((f"layer {r['layer']}", part, r[part]) for r in rows for part in PARTS)
+    layers = [r["layer"] for r in rows]
+    for layer, name in ((min(layers), "first layer"), (max(layers), "last layer")):
+        yield from ((name, "c − x", r[CRITIQUE] - r[X]) for r in rows if r["layer"] == layer)

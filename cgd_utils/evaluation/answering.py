@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import re
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,53 +11,49 @@ from ..core.files import write_json, write_jsonl
 from ..core.records import Record
 from ..core.store import Artifact, Run
 from ..data.benchmarks import Loaded, benchmarks
-from ..engines import generation, request_log
 from ..engines.request_log import Request
-from ..models.loading import ModelRef
+from ..synthesis.drafts import ask_model
+from .trained_models import Subject
 
 VERSIONS = "questions.json"  # in a folder of generations: benchmark -> version of the questions that were asked
 
 
-def generations(run: Run, label: str, ref: ModelRef, model_key: str) -> Artifact:
+def generations(run: Run, who: Subject) -> Artifact:
     """The raw answers of one model to every benchmark: rows ``{benchmark, id, sample, prompt, text, …}``."""
     p = run.profile
     loaded = benchmarks(run)
     layout = prompts.layout(p.models.layout)
     sampling = p.evaluation.sampling
+    requests = [request(b, question, layout) for b in loaded for question in b.problems]
 
     def build(folder: Path) -> Record:
-        requests = [Request(f"{b.name}/{q['id']}", layout.ask(q["question"])) for b in loaded for q in b.problems]
-        generator = generation.open_generator(ref, p.generation)
-        try:
-            rows = request_log.generate(generator, requests, sampling, folder / "log.jsonl", label)
-        finally:
-            generator.close()
-        told = sampling.model_dump()
+        rows = ask_model(who.ref, p.generation, requests, sampling, folder / "log.jsonl", who.label)
         write_json(folder / VERSIONS, question_keys(loaded))
-        write_jsonl(
-            folder / "rows.jsonl",
-            [
-                {"benchmark": r["id"].partition("/")[0], **r, "id": r["id"].partition("/")[2], "sampling": told}
-                for r in rows
-            ],
-        )
-        return {"rows": len(rows), "tokens": sum(r["n_tokens"] for r in rows),
-                "truncated": sum(r["finish_reason"] == "length" for r in rows),
-                "too_long": sum(r["finish_reason"] == "too_long" for r in rows)}  # fmt: skip
+        write_jsonl(folder / "rows.jsonl", [{**row, "sampling": sampling.model_dump()} for row in by_benchmark(rows)])
+        reasons = Counter(r["finish_reason"] for r in rows)
+        tokens = sum(r["n_tokens"] for r in rows)
+        return {"rows": len(rows), "tokens": tokens, "truncated": reasons["length"], "too_long": reasons["too_long"]}
 
-    settings = {"sampling": sampling.model_dump(), "layout": p.models.layout, "dtype": p.models.dtype,
-                "benchmarks": [b.key for b in loaded], "engine": p.generation.identity()}  # fmt: skip
-    return run.make(
-        "generations", label, build, settings=settings, inputs=[model_key],
-        rows=sum(len(b.problems) for b in loaded) * sampling.n,
-    )  # fmt: skip
+    settings = {
+        "sampling": sampling.model_dump(),
+        "layout": p.models.layout,
+        "dtype": p.models.dtype,
+        "benchmarks": [b.key for b in loaded],
+        "engine": p.generation.identity(),
+    }
+    expected = len(requests) * sampling.n
+    return run.make("generations", who.label, build, settings=settings, inputs=[who.key], rows=expected)
 
 
-def label(family: str, method: str, seed: int | None) -> str:
-    """What the folders of a model are called; ``seed`` None is the base."""
-    if seed is None:
-        return f"{family}-base"
-    return re.sub(r"[^\w.×=%-]+", "-", f"{family}-{method}").rstrip("-") + f"-s{seed}"
+def request(benchmark: Loaded, question: Record, layout: prompts.Layout) -> Request:
+    """A benchmark's question as a request; its id is ``benchmark/id``, which `by_benchmark` takes apart."""
+    return Request(f"{benchmark.name}/{question['id']}", layout.ask(question["question"]))
+
+
+def by_benchmark(rows: Sequence[Record]) -> list[Record]:
+    """Generation rows of `request`, with the benchmark and the question's own id."""
+    parts = [row["id"].partition("/") for row in rows]
+    return [{"benchmark": name, **row, "id": id} for (name, _, id), row in zip(parts, rows, strict=True)]
 
 
 def question_keys(loaded: Sequence[Loaded]) -> dict[str, str]:

@@ -16,17 +16,18 @@ from ..core.errors import BadInput
 from ..core.files import read_jsonl
 from ..core.records import Record
 
-Item = tuple[str, str]
+# benchmark -> item id -> (mean score over samples, gold)
+Scores = dict[str, dict[str, tuple[float, str]]]
 INDEX = "artifacts/scores/index"
 
 
 @dataclass(frozen=True)
 class Side:
-    """One side: its name, and for each seed (None: unknown) benchmark → item id → (mean score over samples, gold)."""
+    """One side: its name, the scores of each seed (None: unknown), and benchmark → hash of its questions, where known."""
 
     name: str
-    seeds: dict[int | None, dict[str, dict[str, tuple[float, str]]]]
-    questions: dict[str, str]  # benchmark -> hash of its questions, where known
+    seeds: dict[int | None, Scores]
+    questions: dict[str, str]
 
 
 def read_side(text: str) -> Side:
@@ -43,20 +44,19 @@ def read_side(text: str) -> Side:
     if not folder or not Path(folder).is_dir():
         raise BadInput(f"{text!r}: neither a score file nor RUN_FOLDER:METHOD; no such file or folder in {Path.cwd()}")
     if not (Path(folder) / INDEX).is_dir():
-        made = f"cgd run --profile {Path(folder).name} --outputs {Path(folder).absolute().parent} --to 04"
-        raise BadInput(f"{text!r}: {folder} holds no scores; make them with 04_evaluate, for example: {made}")
+        command = f"cgd run --profile {Path(folder).name} --outputs {Path(folder).absolute().parent} --to 04"
+        raise BadInput(f"{text!r}: {folder} holds no scores; make them with 04_evaluate, for example: {command}")
     entries = index(Path(folder))
     family, _, method = which.rpartition("/")
-    mine = [e for e in entries if e["method"] == method and family in ("", e["family"])]
-    if not mine:
+    chosen = [e for e in entries if e["method"] == method and family in ("", e["family"])]
+    if not chosen:
         known = ", ".join(sorted({f"{e['family']}/{e['method']}" for e in entries}))
         raise BadInput(f"{text!r}: {folder} holds no scores of {which!r}; it holds {known}")
-    if len({e["family"] for e in mine}) > 1:
-        raise BadInput(
-            f"{text!r}: several families have {method!r}; name one, for example {folder}:{mine[0]['family']}/{method}"
-        )
-    seeds = {e["seed"]: _scores(Path(folder) / e["rows"]) for e in mine}
-    return Side(text, seeds, mine[0]["questions"])
+    if len({e["family"] for e in chosen}) > 1:
+        example = f"{folder}:{chosen[0]['family']}/{method}"
+        raise BadInput(f"{text!r}: several families have {method!r}; name one, for example {example}")
+    seeds = {e["seed"]: _scores(Path(folder) / e["rows"]) for e in chosen}
+    return Side(text, seeds, chosen[0]["questions"])
 
 
 def index(folder: Path, family: str = "") -> list[Record]:
@@ -68,27 +68,28 @@ def index(folder: Path, family: str = "") -> list[Record]:
     return [e for e in entries if family in ("", e["family"])]
 
 
-def _scores(path: Path) -> dict[str, dict[str, tuple[float, str]]]:
-    samples: dict[Item, dict[Any, tuple[float, str]]] = {}
+def _scores(path: Path) -> Scores:
+    samples: dict[tuple[str, str], dict[Any, Record]] = {}
     for i, row in enumerate(read_jsonl(path), 1):
         missing = [f for f in ("id", "correct") if f not in row]
         if missing:
-            raise BadInput(
-                f"{path}, row {i}: no field {missing[0]!r}; score rows have id, correct and maybe benchmark, sample"
-            )
+            expected = "score rows have id, correct and maybe benchmark, sample"
+            raise BadInput(f"{path}, row {i}: no field {missing[0]!r}; {expected}")
         if row["correct"] not in (True, False, None):
             raise BadInput(f"{path}, row {i}: correct is {row['correct']!r}, not true, false or null")
-        item, sample = (str(row.get("benchmark") or ""), str(row["id"])), row.get("sample", 0)
-        if sample in samples.setdefault(item, {}):
+        tries = samples.setdefault((str(row.get("benchmark") or ""), str(row["id"])), {})
+        sample = row.get("sample", 0)
+        if sample in tries:
             raise BadInput(f"{path}, row {i}: id {row['id']!r} (sample {sample}) occurs twice")
-        samples[item][sample] = (float(bool(row["correct"])), str(row.get("gold", "")))
+        tries[sample] = row
     if not samples:
         raise BadInput(f"{path}: no rows")
-    out: dict[str, dict[str, tuple[float, str]]] = {}
+    scores: Scores = {}
     for (benchmark, name), tries in samples.items():
-        values = list(tries.values())
-        out.setdefault(benchmark, {})[name] = (sum(v for v, _ in values) / len(values), values[0][1])
-    return out
+        first = next(iter(tries.values()))
+        score = sum(bool(row["correct"]) for row in tries.values()) / len(tries)
+        scores.setdefault(benchmark, {})[name] = (score, str(first.get("gold", "")))
+    return scores
 
 
 def compare(a: Side, b: Side, level: float = 0.95) -> list[Record]:
@@ -104,14 +105,7 @@ def compare(a: Side, b: Side, level: float = 0.95) -> list[Record]:
     Raises:
         BadInput: no benchmark or no seed in common, other questions, other items, or other gold answers.
     """
-    base = next((s for s in (a, b) if set(s.seeds) == {None}), None)
-    seeds = sorted(set(a.seeds) & set(b.seeds), key=lambda s: -1 if s is None else s)
-    if base is not None and not seeds:  # one model without a seed against each seed of the other
-        seeds = sorted(set(a.seeds) | set(b.seeds) - {None}, key=lambda s: -1 if s is None else s)
-        seeds = [s for s in seeds if s is not None]
-    if not seeds:
-        raise BadInput(f"{a.name} has seeds {sorted(a.seeds)}, {b.name} has {sorted(b.seeds)}: none in common")
-    left, right = ([s.seeds.get(x, s.seeds.get(None)) for x in seeds] for s in (a, b))
+    left, right = _paired(a, b)
     shared = [name for name in left[0] if name in right[0]]
     if not shared:
         raise BadInput(f"{a.name} has benchmarks {sorted(left[0])}, {b.name} has {sorted(right[0])}: none in common")
@@ -121,47 +115,73 @@ def compare(a: Side, b: Side, level: float = 0.95) -> list[Record]:
             raise BadInput(
                 f"{name}: {a.name} and {b.name} answered other questions (another version or number of rows)"
             )
-        ids = list(left[0][name])
-        for side, runs in ((a, left), (b, right)):
-            for run in runs:
-                if name not in run:
+        for side, seeds in ((a, left), (b, right)):
+            for scores in seeds:
+                if name not in scores:
                     raise BadInput(f"{side.name}: not every seed has benchmark {name!r}; evaluate them all first")
-                _same_items(name, a.name, left[0][name], side.name, run[name])
-        x, y = ([[run[name][i][0] for i in ids] for run in runs] for runs in (left, right))
+                _same_items(name, a.name, left[0][name], side.name, scores[name])
+        x, y = ([[scores[name][i][0] for i in left[0][name]] for scores in seeds] for seeds in (left, right))
         rows.append({"benchmark": name, **_test(x, y, level)})
     for row, p in zip(rows, statistics.holm([r["p"] for r in rows]), strict=True):
         row["p_holm"] = float(p)
     return rows
 
 
+def _paired(a: Side, b: Side) -> tuple[list[Scores], list[Scores]]:
+    """Both sides' scores by the seeds that they share; a side without seeds stands beside each seed of the other."""
+    shared = set(a.seeds) & set(b.seeds)
+    if not shared and {None} in (set(a.seeds), set(b.seeds)):
+        shared = (set(a.seeds) | set(b.seeds)) - {None}
+    if not shared:
+        raise BadInput(f"{a.name} has seeds {_ordered(a.seeds)}, {b.name} has {_ordered(b.seeds)}: none in common")
+    seeds = _ordered(shared)
+    left, right = ([side.seeds[s if s in side.seeds else None] for s in seeds] for side in (a, b))
+    return left, right
+
+
+def _ordered(seeds: Any) -> list[int | None]:
+    return sorted(seeds, key=lambda s: -1 if s is None else s)
+
+
 def unshared(a: Side, b: Side) -> list[str]:
     """Benchmarks that only one side has."""
-    mine, theirs = ({name for scores in s.seeds.values() for name in scores} for s in (a, b))
-    return sorted(mine ^ theirs)
+    ours, theirs = ({name for scores in s.seeds.values() for name in scores} for s in (a, b))
+    return sorted(ours ^ theirs)
 
 
-def _same_items(benchmark: str, a: str, mine: dict, b: str, theirs: dict) -> None:
-    if mine.keys() != theirs.keys():
-        other = sorted(mine.keys() ^ theirs.keys())
+def _same_items(benchmark: str, a: str, ours: dict, b: str, theirs: dict) -> None:
+    about = benchmark or "scores"
+    if ours.keys() != theirs.keys():
+        other = sorted(ours.keys() ^ theirs.keys())
         raise BadInput(
-            f"{benchmark or 'scores'}: {a} and {b} hold other items ({len(mine)} and {len(theirs)}; {len(other)} in one only, "
+            f"{about}: {a} and {b} hold other items ({len(ours)} and {len(theirs)}; {len(other)} in one only, "
             f"such as {other[0]!r}); compare answers to the same questions"
         )
-    for i, (_, gold) in mine.items():
+    for i, (_, gold) in ours.items():
         if gold and theirs[i][1] and gold != theirs[i][1]:
-            raise BadInput(f"{benchmark or 'scores'}: item {i!r} has gold {gold!r} in {a} and {theirs[i][1]!r} in {b}")
+            raise BadInput(f"{about}: item {i!r} has gold {gold!r} in {a} and {theirs[i][1]!r} in {b}")
 
 
 def _test(x: list[list[float]], y: list[list[float]], level: float) -> Record:
-    mean = lambda rows: sum(map(sum, rows)) / (len(rows) * len(rows[0]))  # noqa: E731
+    """A benchmark's row; ``x`` and ``y`` are scores from 0 to 1, (seeds, items)."""
     test = statistics.hierarchical_bootstrap(x, y, level=level)
-    row: Record = {
-        "n": test.n, "seeds": len(x), "a": 100 * mean(x), "b": 100 * mean(y), "difference": 100 * test.difference,
-        "low": 100 * test.low, "high": 100 * test.high, "p": test.p, "p_holm": None, "p_mcnemar": None, "p_seeds": None,
-    }  # fmt: skip
+    assert isinstance(test, statistics.Test)
+    means_x, means_y = ([sum(r) / len(r) for r in side] for side in (x, y))
+    p_mcnemar = p_seeds = None
     if len(x) == 1 and {*x[0], *y[0]} <= {0.0, 1.0}:
-        row["p_mcnemar"] = statistics.mcnemar(x[0], y[0]).p
+        p_mcnemar = statistics.mcnemar(*([score == 1 for score in side[0]] for side in (x, y))).p
     if len(x) > 1:
-        p = statistics.paired_difference([sum(r) / len(r) for r in x], [sum(r) / len(r) for r in y], level).p
-        row["p_seeds"] = None if p != p else p
-    return row
+        p = statistics.paired_difference(means_x, means_y, level).p
+        p_seeds = None if p != p else p
+    percent = {"difference": test.difference, "low": test.low, "high": test.high}
+    return {
+        "n": test.n,
+        "seeds": len(x),
+        "a": 100 * (sum(map(sum, x)) / (len(x) * len(x[0]))),
+        "b": 100 * (sum(map(sum, y)) / (len(y) * len(y[0]))),
+        **{name: 100 * value for name, value in percent.items()},
+        "p": test.p,
+        "p_holm": None,
+        "p_mcnemar": p_mcnemar,
+        "p_seeds": p_seeds,
+    }

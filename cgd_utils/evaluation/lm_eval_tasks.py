@@ -19,9 +19,10 @@ from ..core.settings import Evaluation, Sampling
 from ..core.store import content_key
 from ..data.general_benchmarks import GENERAL, files
 from ..engines import request_log
-from ..engines.generation import Generator
+from ..engines.generation import Generator, TransformersGenerator
 from ..engines.request_log import Request
 from ..grading import thoughts
+from . import figures
 
 LOCAL = "local_"
 
@@ -63,16 +64,36 @@ def _evaluate(
     for name, tasks in chosen.items():
         about = GENERAL[name]
         try:
-            made = simple_evaluate(model=model, tasks=tasks, num_fewshot=about.shots or None, limit=limit, bootstrap_iters=0,
-                                   log_samples=True, task_manager=manager)  # fmt: skip
+            evaluated = simple_evaluate(
+                model=model,
+                tasks=tasks,
+                num_fewshot=about.shots or None,
+                limit=limit,
+                bootstrap_iters=0,
+                log_samples=True,
+                task_manager=manager,
+            )
         except (OSError, ValueError, ConnectionError) as e:
             reason = str(e).splitlines()[0] if str(e) else type(e).__name__
-            raise BadInput(f"benchmark {name!r}: lm-eval task {about.task!r} could not run ({reason}); put its data as {about.task}.jsonl "
-                           "into evaluation.benchmark_dir, or check the network") from e  # fmt: skip
-        samples = [(task, s) for task, given in made["samples"].items() for s in given if s["filter"] == about.filter]
-        rows += _results(name, [s for _, s in samples], settings.level)
-        answers += [{"benchmark": name, "task": task.removeprefix(LOCAL), "id": str(s["doc_id"]), "prompt": str(s["arguments"][0][0]),
-                     "text": _text(s["resps"]), "scores": {m: s[m] for m in about.metrics}} for task, s in samples]  # fmt: skip
+            raise BadInput(
+                f"benchmark {name!r}: lm-eval task {about.task!r} could not run ({reason}); put its data as "
+                f"{about.task}.jsonl into evaluation.benchmark_dir, or check the network"
+            ) from e
+        chosen_filter = [
+            (task, s) for task, logged in evaluated["samples"].items() for s in logged if s["filter"] == about.filter
+        ]
+        rows += _results(name, [s for _, s in chosen_filter], settings.level)
+        answers += [
+            {
+                "benchmark": name,
+                "task": task.removeprefix(LOCAL),
+                "id": str(s["doc_id"]),
+                "prompt": str(s["arguments"][0][0]),
+                "text": _text(s["resps"]),
+                "scores": {metric: s[metric] for metric in about.metrics},
+            }
+            for task, s in chosen_filter
+        ]
     return rows, answers
 
 
@@ -92,11 +113,10 @@ def _local_tasks(names: Sequence[str], settings: Evaluation, folder: Path) -> di
             config = index[task].cfg or {}
             asked = config.get("test_split") or config.get("validation_split")
             others = {config.get(s) for s in ("training_split", "validation_split", "fewshot_split")} - {None, asked}
-            told = {
-                "include": str(index[task].yaml_path), "task": f"{LOCAL}{task}", "tag": None, "dataset_path": "json", "dataset_name": None,
-                "dataset_kwargs": {"data_files": {**{s: str(examples.resolve()) for s in others}, asked: str(rows.resolve())}},
-            }  # fmt: skip
-            (folder / f"{LOCAL}{task}.yaml").write_text(yaml.safe_dump(told), encoding="utf-8")
+            data_files = {**{s: str(examples.resolve()) for s in others}, asked: str(rows.resolve())}
+            local: Record = {"include": str(index[task].yaml_path), "task": f"{LOCAL}{task}", "tag": None}
+            local |= {"dataset_path": "json", "dataset_name": None, "dataset_kwargs": {"data_files": data_files}}
+            (folder / f"{LOCAL}{task}.yaml").write_text(yaml.safe_dump(local), encoding="utf-8")
             out[name].append(f"{LOCAL}{task}")
     return out
 
@@ -117,19 +137,16 @@ def _leaves(task: str, index: Any) -> list[str]:
 
 
 def _results(name: str, samples: Sequence[Record], level: float) -> list[Record]:
-    about, out = GENERAL[name], []
+    about = GENERAL[name]
     note = "" if len(samples) == about.rows else f"{len(samples)} questions, expected {about.rows}"
+    found = {}
     for theirs, ours in about.metrics.items():
         values = [float(v) for s in samples for v in (s[theirs] if isinstance(s[theirs], list) else [s[theirs]])]
-        whole = set(values) <= {0.0, 1.0}
-        i = (
-            statistics.wilson(int(sum(values)), len(values), level)
-            if whole
-            else statistics.mean_t_interval(values, level)
-        )
-        out.append({"benchmark": name, "metric": ours, "value": 100 * i.estimate, "n": i.n, "ci_low": 100 * i.low,
-                    "ci_high": 100 * i.high, "note": note})  # fmt: skip
-    return out
+        if set(values) <= {0.0, 1.0}:
+            found[ours] = figures.share([v == 1 for v in values], level)
+        else:
+            found[ours] = figures.percent(statistics.mean_t_interval(values, level))
+    return [{**row, "note": note} for row in figures.rows({"benchmark": name}, found)]
 
 
 def _text(answers: Any) -> str:
@@ -143,13 +160,12 @@ def _model(generator: Generator, sampling: Sampling, log: Path) -> Any:
     Its texts are those without thoughts, as from a server that parses reasoning; the resume log keeps them whole.
     """
     from lm_eval.api.model import LM
+    from lm_eval.models.utils import postprocess_generated_text
 
     class KitModel(LM):
         def generate_until(self, requests: list[Any], disable_tqdm: bool = False) -> list[str]:
-            limits = [
-                min(int(r.args[1].get("max_gen_toks", sampling.max_new_tokens)), sampling.max_new_tokens)
-                for r in requests
-            ]
+            most = sampling.max_new_tokens
+            limits = [min(int(r.args[1].get("max_gen_toks", most)), most) for r in requests]
             texts: dict[tuple[str, int], str] = {}
             for limit in sorted(set(limits)):
                 prompts = dict.fromkeys(r.args[0] for r, n in zip(requests, limits, strict=True) if n == limit)
@@ -158,12 +174,14 @@ def _model(generator: Generator, sampling: Sampling, log: Path) -> Any:
                 for p, row in zip(prompts, request_log.generate(generator, asked, greedy, log, "lm-eval"), strict=True):
                     texts[p, limit] = thoughts.split(row["text"]).answer
             return [
-                _cut(texts[r.args[0], n], r.args[1].get("until") or []) for r, n in zip(requests, limits, strict=True)
+                postprocess_generated_text(texts[r.args[0], n], r.args[1].get("until"), None)
+                for r, n in zip(requests, limits, strict=True)
             ]
 
         def loglikelihood(self, requests: list[Any], disable_tqdm: bool = False) -> list[tuple[float, bool]]:
             from lm_eval.models.huggingface import HFLM
 
+            assert isinstance(generator, TransformersGenerator), "general_benchmarks.check lets no other engine in"
             inner = HFLM(pretrained=generator.model, tokenizer=generator.tokenizer, batch_size=16)
             return inner.loglikelihood(requests, disable_tqdm=True)
 
@@ -171,10 +189,3 @@ def _model(generator: Generator, sampling: Sampling, log: Path) -> Any:
             raise NotImplementedError("no task of the kit asks for perplexities")
 
     return KitModel()
-
-
-def _cut(text: str, until: str | list[str]) -> str:
-    """The text up to the first stop word, as lm-eval's own models cut it."""
-    for word in [until] if isinstance(until, str) else until:
-        text = text.split(word)[0] if word else text
-    return text

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from ..core.errors import BadInput
@@ -14,8 +14,10 @@ from ..data.benchmarks import Loaded, benchmarks
 from ..grading.records import grade
 from .answering import VERSIONS
 
+STATUSES = ("no_answer", "unparsable", "timeout", "killed")
 
-def scores(run: Run, label: str, made: Artifact) -> Artifact:
+
+def scores(run: Run, label: str, answers: Artifact) -> Artifact:
     """Grades raw answers: one score row a generation, in its order.
 
     Raises:
@@ -24,96 +26,94 @@ def scores(run: Run, label: str, made: Artifact) -> Artifact:
     loaded = {b.name: b for b in benchmarks(run)}
 
     def build(folder: Path) -> Record:
-        answered = json.loads((made.folder / VERSIONS).read_text(encoding="utf-8"))
+        answered = json.loads((answers.folder / VERSIONS).read_text(encoding="utf-8"))
         for name, version in answered.items():
             if name in loaded and version != loaded[name].version:
                 raise BadInput(
-                    f"generations {label}: they answer another version of benchmark {name!r} (hash of its questions {version[:12]}, now "
-                    f"{loaded[name].version[:12]}); bring that version back, or generate again"
+                    f"generations {label}: they answer another version of benchmark {name!r} (hash of its questions "
+                    f"{version[:12]}, now {loaded[name].version[:12]}); bring that version back, or generate again"
                 )
-        answers = made.rows()
-        check_version(answers, loaded)
-        rows = score(answers, loaded)
+        generations = answers.rows()
+        check_version(generations, loaded)
+        rows = score(generations, loaded)
         write_jsonl(folder / "rows.jsonl", rows)
         return {"rows": len(rows)}
 
     rules = {b.name: b.rule for b in loaded.values()}
-    return run.make(
-        "scores",
-        label,
-        build,
-        settings=rules,
-        inputs=[made.key],
-    )
+    return run.make("scores", label, build, settings=rules, inputs=[answers.key])
 
 
-def score(rows: Sequence[Record], loaded: dict[str, Loaded]) -> list[Record]:
-    """Scores of generation rows; instructions are checked by the lab's own programs.
+def score(rows: Sequence[Record], loaded: Mapping[str, Loaded]) -> list[Record]:
+    """Scores of generation rows: ``{benchmark, id, sample, extracted, gold, correct, status}``, in the rows' order.
 
     Raises:
         BadInput: a row of an unknown benchmark or question, a row given twice.
     """
-    out: list[Record | None] = [None] * len(rows)
     if unknown := sorted({r["benchmark"] for r in rows} - set(loaded)):
         raise BadInput(f"generations of benchmark {unknown[0]!r}, which is not among {', '.join(loaded)}")
+    scored: dict[tuple[str, str, int], Record] = {}
     for name, b in loaded.items():
-        where = [i for i, r in enumerate(rows) if r["benchmark"] == name]
-        problems = {q["id"]: q for q in b.problems}
-        _known(b, problems, [rows[i] for i in where])
-        if b.rule is None:
-            from ..lab import world
-
-            for i in where:
-                r = rows[i]
-                meta = problems[r["id"]]["meta"]
-                out[i] = {
-                    "benchmark": name, "id": r["id"], "sample": r["sample"], "extracted": r["text"],
-                    "gold": meta["instruction"], "correct": world.follows(r["text"], meta), "status": "ok",
-                }  # fmt: skip
-            continue
-        if b.rule == "code":
-            from ..grading import code_execution
-
-            graded = code_execution.grade([(problems[rows[i]["id"]], rows[i]["text"]) for i in where])
-            for i, g in zip(where, graded, strict=True):
-                out[i] = {"benchmark": name, "id": rows[i]["id"], "sample": rows[i]["sample"], "extracted": g.pop("detail"),
-                          "gold": "", **g}  # fmt: skip
-            continue
-        given = [{**rows[i], "gold": problems[rows[i]["id"]]["answer"]} for i in where]
-        for i, s in zip(where, grade(given, b.rule), strict=True):
-            out[i] = s
-    return [o for o in out if o is not None]
+        answers = [r for r in rows if r["benchmark"] == name]
+        questions = _questions(b, answers)
+        for r, graded in zip(answers, _graded(b, questions, answers), strict=True):
+            scored[name, r["id"], r["sample"]] = graded
+    return [scored[r["benchmark"], r["id"], r["sample"]] for r in rows]
 
 
-def _known(b: Loaded, problems: dict[str, Record], rows: Sequence[Record]) -> None:
+def _questions(b: Loaded, answers: Sequence[Record]) -> list[Record]:
+    """The question of each answer to a benchmark."""
+    known = {q["id"]: q for q in b.problems}
     seen: set[tuple[str, int]] = set()
-    for r in rows:
-        if r["id"] not in problems:
-            raise BadInput(
-                f"benchmark {b.name!r} has no question {r['id']!r}: the generations belong to another version of it"
-            )
+    for r in answers:
+        about = f"benchmark {b.name!r}"
+        if r["id"] not in known:
+            raise BadInput(f"{about} has no question {r['id']!r}: the generations belong to another version of it")
         if (r["id"], r["sample"]) in seen:
-            raise BadInput(f"benchmark {b.name!r}: generation {r['id']!r}, sample {r['sample']}, occurs twice")
+            raise BadInput(f"{about}: generation {r['id']!r}, sample {r['sample']}, occurs twice")
         seen.add((r["id"], r["sample"]))
+    return [known[r["id"]] for r in answers]
 
 
-def check_version(rows: Sequence[Record], loaded: dict[str, Loaded]) -> None:
+def _graded(b: Loaded, questions: Sequence[Record], answers: Sequence[Record]) -> list[Record]:
+    """Scores of one benchmark's answers: by its rule, by running programs, or by the lab's check of an instruction."""
+    pairs = list(zip(questions, answers, strict=True))
+    if b.rule is None:
+        from ..lab import world
+
+        return [
+            _score(r, r["text"], q["meta"]["instruction"], world.follows(r["text"], q["meta"]), "ok") for q, r in pairs
+        ]
+    if b.rule == "code":
+        from ..grading import code_execution
+
+        outcomes = code_execution.grade([(q, r["text"]) for q, r in pairs])
+        return [
+            _score(r, o["detail"], "", o["correct"], o["status"]) for (_, r), o in zip(pairs, outcomes, strict=True)
+        ]
+    return grade([{**r, "gold": q["answer"]} for q, r in pairs], b.rule)
+
+
+def _score(answer: Record, extracted: str, gold: str, correct: bool, status: str) -> Record:
+    about = {"benchmark": answer["benchmark"], "id": answer["id"], "sample": answer["sample"]}
+    return {**about, "extracted": extracted, "gold": gold, "correct": correct, "status": status}
+
+
+def check_version(rows: Sequence[Record], loaded: Mapping[str, Loaded]) -> None:
     """Whether generation rows are all the answers to just these questions.
 
     Raises:
         BadInput: a prompt that does not hold its question (another version of the benchmark), or a question without an answer.
     """
+    prompts = {(r["benchmark"], r["id"]): r["prompt"] for r in rows}
     for name, b in loaded.items():
-        answers = {r["id"]: r for r in rows if r["benchmark"] == name}
         for q in b.problems:
-            if q["id"] not in answers:
+            prompt = prompts.get((name, q["id"]))
+            if prompt is None:
                 raise BadInput(
                     f"benchmark {name!r}: question {q['id']!r} has no answer among the generations; generate again"
                 )
-            if q["question"].strip() not in answers[q["id"]]["prompt"]:
+            if q["question"].strip() not in prompt:
                 raise BadInput(
-                    f"benchmark {name!r}: generation {q['id']!r} was asked another question; the generations belong to another version of it"
+                    f"benchmark {name!r}: generation {q['id']!r} was asked another question; "
+                    "the generations belong to another version of it"
                 )
-
-
-STATUSES = ("no_answer", "unparsable", "timeout", "killed")

@@ -8,14 +8,16 @@ norm of the change of the weights over the norm of the base's weights). Lengths 
 from __future__ import annotations
 
 import re
+from dataclasses import replace
+from math import nan
 from pathlib import Path
 
-from ..core import statistics
 from ..core.records import Record
+from ..core.statistics import Interval
 from ..core.store import Artifact, Run
 from ..models import loading, named
-from ..training import fine_tune
-from . import answering
+from . import answering, figures
+from .trained_models import subject
 
 METRICS = ("mentions_draft", "critique_style", "weight_distance")
 _MENTIONS = re.compile(
@@ -36,46 +38,35 @@ def is_critique(text: str) -> bool:
     return _CONCLUSION.search(text.strip()) is not None
 
 
-def rows(run: Run, family: str, name: str, seed: int | None, model: Artifact) -> list[Record]:
+def rows(run: Run, family: str, name: str, seed: int, model: Artifact) -> list[Record]:
     """Drift rows of one trained model, in the fields of `evaluation.results.results`; its answers must have been generated."""
-    ref = fine_tune.trained_ref(run, family, model, answering.label(family, name, seed))
-    made = answering.generations(run, answering.label(family, name, seed), ref, model.key)
-    level, texts = run.profile.evaluation.level, [r["text"] for r in made.rows()]
-    about = {"family": family, "method": name, "seed": seed, "benchmark": "all"}
-    found = {}
-    for metric, holds in (("mentions_draft", mentions_draft), ("critique_style", is_critique)):
-        i = statistics.wilson(sum(map(holds, texts)), len(texts), level)
-        found[metric] = (100 * i.estimate, i.n, 100 * i.low, 100 * i.high)
-    distance = 100 * _distance(run, family, model, ref)
-    found["weight_distance"] = (distance, 1, None, None)
-    return [
-        {**about, "metric": m, "value": v, "n": n, "ci_low": low, "ci_high": high}
-        for m, (v, n, low, high) in found.items()
-    ]
+    who = subject(run, family, name, seed, model)
+    level, texts = run.profile.evaluation.level, [r["text"] for r in answering.generations(run, who).rows()]
 
-
-def _distance(run: Run, family: str, model: Artifact, ref: loading.ModelRef) -> float:
     def build(folder: Path) -> Record:
-        return {"distance": weight_distance(named.student_ref(run, family), ref)}
+        return {"distance": weight_distance(named.student_ref(run, family), who.ref)}
 
-    made = run.make("drift", model.folder.name, build, inputs=[model.key])
-    return made.manifest["facts"]["distance"]
+    distance = run.make("drift", model.folder.name, build, inputs=[model.key]).manifest["facts"]["distance"]
+    found = {
+        "mentions_draft": figures.share([mentions_draft(t) for t in texts], level),
+        "critique_style": figures.share([is_critique(t) for t in texts], level),
+        "weight_distance": Interval(100 * distance, nan, nan, level, 1),
+    }
+    return figures.rows({"family": family, "method": name, "seed": seed, "benchmark": "all"}, found)
 
 
 def weight_distance(base: loading.ModelRef, tuned: loading.ModelRef) -> float:
     """Norm of the change of the weights over the norm of the base's; adapters count as what they add."""
-    from dataclasses import replace
-
     import torch
 
-    ours = loading.load_model(replace(tuned, quantize=False))
+    after = loading.load_model(replace(tuned, quantize=False))
     if tuned.adapter is not None:
-        ours = ours.merge_and_unload()
-    theirs = dict(loading.load_model(base).named_parameters())
+        after = after.merge_and_unload()
+    before = dict(loading.load_model(base).named_parameters())
     moved = norm = 0.0
     with torch.no_grad():
-        for name, p in ours.named_parameters():
-            q = theirs[name].float()
-            moved += float((p.float() - q).square().sum())
-            norm += float(q.square().sum())
+        for name, weights in after.named_parameters():
+            old = before[name].float()
+            moved += float((weights.float() - old).square().sum())
+            norm += float(old.square().sum())
     return (moved / norm) ** 0.5

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Sequence
 
 from ..core.records import Record
@@ -11,7 +12,8 @@ from ..core.records import Record
 _CONCLUSION = re.compile(
     r"conclusion[ \t]*(?=[^\w\s,]|\n)(?:\W|\\\w+(?=\{))*?"
     r"(?:(?:the |this )?(?:student['’]s )?(?:final )?(?:draft|answer|solution|response)(?: is|:)?\W*)?"
-    r"(?P<negated>(?:is )?not |isn['’]t )?(?P<said>right|wrong|correct|incorrect)\b(?!\W*(?:or|/|\|)\W*(?:right|wrong|correct|incorrect)\b)",
+    r"(?P<negated>(?:is )?not |isn['’]t )?(?P<said>right|wrong|correct|incorrect)\b"
+    r"(?!\W*(?:or|/|\|)\W*(?:right|wrong|correct|incorrect)\b)",
     re.IGNORECASE,
 )
 
@@ -31,8 +33,7 @@ def truth(r: Record) -> str:
 
 def agreement(rows: Sequence[Record]) -> dict[str, int]:
     """How the critiques' conclusions agree with the truth: counts of (draft is …, critique says …)."""
-    out: dict[str, int] = {}
-    for r in rows:
-        name = f"draft {'not graded' if r['draft_correct'] is None else truth(r)}, critique says {r['conclusion'] or 'nothing'}"
-        out[name] = out.get(name, 0) + 1
-    return dict(sorted(out.items()))
+    drafts = ("not graded" if r["draft_correct"] is None else truth(r) for r in rows)
+    pairs = zip(drafts, (r["conclusion"] or "nothing" for r in rows), strict=True)
+    counts = Counter(f"draft {draft}, critique says {says}" for draft, says in pairs)
+    return dict(sorted(counts.items()))

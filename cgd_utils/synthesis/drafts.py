@@ -1,8 +1,9 @@
-"""The drafts y' of a family's student."""
+"""The drafts y' of a family's student, and how any model of a run is asked for texts."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from contextlib import closing
 from pathlib import Path
 from random import Random
 
@@ -32,6 +33,17 @@ def rule_of(run: Run) -> str:
     return "exact" if run.profile.data.is_lab else "math"
 
 
+def ask_model(
+    ref: ModelRef, engine: Engine, requests: list[Request], sampling: Sampling, log: Path, what: str
+) -> list[Record]:
+    """A model's generation rows, in the order of the requests; those that ``log`` holds are not asked again.
+
+    ``what`` stands before the progress bar. The model's memory is given back.
+    """
+    with closing(generation.open_generator(ref, engine)) as generator:
+        return request_log.generate(generator, requests, sampling, log, what)
+
+
 def drafts(run: Run, family: str) -> Artifact:
     """The drafts y' of a family's student: generation rows in the order of the problems."""
     p = run.profile
@@ -42,50 +54,34 @@ def drafts(run: Run, family: str) -> Artifact:
     layout = prompts.layout(p.models.layout)
 
     def build(folder: Path) -> Record:
-        rows = problems.rows()
         if source == "corrupted":
-            write_jsonl(folder / "rows.jsonl", [_corrupted(r, p.synthesis.seed) for r in rows])
+            rows = [_corrupted(r, p.synthesis.seed) for r in problems.rows()]
+        else:
+            requests = [Request(r["id"], layout.ask(r["question"])) for r in problems.rows()]
+            log = folder / "drafts.log.jsonl"
+            rows = ask_model(ref, p.generation, requests, sampling, log, f"drafts ({ref.name})")
+        write_jsonl(folder / "rows.jsonl", rows)
+        if source == "corrupted":
             return {"rows": len(rows)}
-        made = ask_model(
-            run, ref, [Request(r["id"], layout.ask(r["question"])) for r in rows], sampling, folder, "drafts"
-        )
-        write_jsonl(folder / "rows.jsonl", made)
-        return _facts(made)
+        reasons = Counter(r["finish_reason"] for r in rows)
+        return {"rows": len(rows), "tokens": sum(r["n_tokens"] for r in rows), **reasons}
 
-    settings = {"source": source, "sampling": sampling.model_dump(), "models": p.models.model_dump(exclude={"students", "weaker"}),
-                "model": model_key(ref.path), "seed": p.synthesis.seed, "engine": p.generation.identity()}  # fmt: skip
+    settings = {
+        "source": source,
+        "sampling": sampling.model_dump(),
+        "models": p.models.model_dump(exclude={"students", "weaker"}),
+        "model": model_key(ref.path),
+        "seed": p.synthesis.seed,
+        "engine": p.generation.identity(),
+    }
     return run.make("drafts", family, build, settings=settings, inputs=[problems.key], rows=p.data.rows)
 
 
-def ask_model(
-    run: Run,
-    ref: ModelRef,
-    requests: list[Request],
-    sampling: Sampling,
-    folder: Path,
-    what: str,
-    engine: Engine | None = None,
-) -> list[Record]:
-    generator = generation.open_generator(ref, engine or run.profile.generation)
-    try:
-        return request_log.generate(generator, requests, sampling, folder / f"{what}.log.jsonl", f"{what} ({ref.name})")
-    finally:
-        generator.close()
-
-
-def _facts(rows: Sequence[Record]) -> Record:
-    reasons = [r["finish_reason"] for r in rows]
-    return {
-        "rows": len(rows),
-        "tokens": sum(r["n_tokens"] for r in rows),
-        **{w: reasons.count(w) for w in set(reasons)},
-    }
-
-
 def _corrupted(problem: Record, seed: int) -> Record:
+    """A generation row whose text is the problem's solution with a fault in it (lab only)."""
     from ..lab import world
 
     rng = Random(f"corrupted/{seed}/{problem['id']}")
     text = world.corrupt(rng, problem["meta"], rng.choice(("steps", "verify")))
-    return {"id": problem["id"], "sample": 0, "prompt": problem["question"], "text": text, "finish_reason": "stop",
-            "n_tokens": 0, "model": "corrupted"}  # fmt: skip
+    about = {"id": problem["id"], "sample": 0, "prompt": problem["question"]}
+    return {**about, "text": text, "finish_reason": "stop", "n_tokens": 0, "model": "corrupted"}

@@ -31,34 +31,39 @@ def select(rows: Sequence[Record], s: Synthesis) -> tuple[list[Record], Record]:
     Raises:
         BadInput: nothing is left.
     """
-    left_out: Counter[str] = Counter()
-    kinds: dict[str, list[int]] = {"right": [], "wrong": []}
-    kept = []
-    for i, r in enumerate(rows):
-        kind = r["conclusion"] if s.keep_by == "conclusion" else truth(r)
-        why = (
-            "incomplete"
-            if not all(r[t].strip() for t in (*TEXTS, "solution") if t in r)
-            else next((f for f in s.leave_out if FAULTS[f](r)), None)
-        )
-        if why is None and s.keep not in ("all", kind):
-            why = "keep"
-        if why is None and s.right_share is not None and kind is None:
-            why = "no_conclusion"
-        if why:
-            left_out[why] += 1
-            continue
-        kept.append(i)
-        if kind:
-            kinds[kind].append(i)
+    reasons = [_reason(r, s) for r in rows]
+    left_out = Counter(reason for reason in reasons if reason)
+    kept = [i for i, reason in enumerate(reasons) if not reason]
     if s.right_share is not None:
-        chosen = set(_mix(kinds["right"], kinds["wrong"], s.right_share))
-        left_out["right_share"] = len(kept) - len(chosen)
-        kept = [i for i in kept if i in chosen]
+        right, wrong = ([i for i in kept if _kind(rows[i], s) == kind] for kind in ("right", "wrong"))
+        mixed = sorted(_mix(right, wrong, s.right_share))
+        left_out["right_share"] = len(kept) - len(mixed)
+        kept = mixed
     if not kept:
-        raise BadInput(f"synthesis.keep = {s.keep!r}, keep_by = {s.keep_by!r}, right_share = {s.right_share}, leave_out = {s.leave_out} "
-                       f"leave no record of {len(rows)} ({dict(left_out)}); loosen them")  # fmt: skip
-    return [rows[i] for i in kept], {k: n for k, n in left_out.items() if n}
+        raise BadInput(
+            f"synthesis.keep = {s.keep!r}, keep_by = {s.keep_by!r}, right_share = {s.right_share}, "
+            f"leave_out = {s.leave_out} leave no record of {len(rows)} ({dict(left_out)}); loosen them"
+        )
+    return [rows[i] for i in kept], {reason: n for reason, n in left_out.items() if n}
+
+
+def _kind(r: Record, s: Synthesis) -> str | None:
+    """The side of the mix that a record is on: 'right', 'wrong', or None if its critique concludes nothing."""
+    return r["conclusion"] if s.keep_by == "conclusion" else truth(r)
+
+
+def _reason(r: Record, s: Synthesis) -> str:
+    """Why a record is left out; '' if it is not."""
+    if not all(r[text].strip() for text in (*TEXTS, "solution") if text in r):
+        return "incomplete"
+    for fault in s.leave_out:
+        if FAULTS[fault](r):
+            return fault
+    if s.keep not in ("all", _kind(r, s)):
+        return "keep"
+    if s.right_share is not None and _kind(r, s) is None:
+        return "no_conclusion"
+    return ""
 
 
 def _mix(right: list[int], wrong: list[int], share: float) -> list[int]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -10,7 +10,7 @@ from typing import Any
 from .. import prompts
 from ..core.files import write_jsonl
 from ..core.records import Record
-from ..core.settings import Engine, Sampling, Teacher
+from ..core.settings import Engine, Teacher
 from ..core.store import Artifact, Run
 from ..data import decontamination
 from ..engines.request_log import Request
@@ -23,43 +23,58 @@ from .conclusions import conclusion
 from .drafts import ask_model, drafts, rule_of, spoken
 from .selection import FAULTS, TEXTS, select
 
+GRADED = ("draft", "refined", "direct")
+
 
 def records(run: Run, family: str) -> Artifact:
     """The distillation records of a family, filtered as ``synthesis.keep`` says and without thoughts (`spoken`)."""
     p = run.profile
-    problems, made = decontamination.training_problems(run), drafts(run, family)
+    problems, draft_rows = decontamination.training_problems(run), drafts(run, family)
     teacher = p.synthesis.teacher
 
     def build(folder: Path) -> Record:
         rows = [
-            {**q, "solution": spoken(q["solution"], p.synthesis), "draft": spoken(d["text"], p.synthesis),
-             "draft_source": p.synthesis.draft_source, "draft_model": d["model"],
-             "draft_finish": d["finish_reason"], "draft_tokens": d["n_tokens"]}
-            for q, d in zip(problems.rows(), made.rows(), strict=True)
-        ]  # fmt: skip
-        if teacher.kind == "exact":
-            _teach_exactly(rows, teacher, p.synthesis.seed)
-            if teacher.critic == "student":
-                _criticise(run, student_ref(run, family), rows, teacher.sampling, folder)
-        else:
-            _teach_by_model(run, family, rows, teacher, folder)
+            {
+                **question,
+                "solution": spoken(question["solution"], p.synthesis),
+                "draft": spoken(draft["text"], p.synthesis),
+                "draft_source": p.synthesis.draft_source,
+                "draft_model": draft["model"],
+                "draft_finish": draft["finish_reason"],
+                "draft_tokens": draft["n_tokens"],
+            }
+            for question, draft in zip(problems.rows(), draft_rows.rows(), strict=True)
+        ]
+        _teach(run, family, rows, folder)
         _swap_irrelevant(rows, teacher.relevance, p.synthesis.seed)
-        for text in ("draft", "refined", "direct"):
-            for row, score in zip(rows, grade(_answers(rows, text), rule_of(run)), strict=True):
+        for text in GRADED:
+            answers = [{"id": r["id"], "gold": r["answer"], "text": r[text]} for r in rows]
+            for row, score in zip(rows, grade(answers, rule_of(run)), strict=True):
                 row[f"{text}_correct"] = None if row["meta"].get("ungraded") else score["correct"]
         kept, left_out = select(rows, p.synthesis)
         write_jsonl(folder / "rows.jsonl", kept)
         graded = [r for r in rows if r["draft_correct"] is not None and r["refined_correct"] is not None]
-        return {"rows": len(kept), "of": len(rows), "left_out": left_out, "graded": len(graded),
-                "right": {t: sum(bool(r[f"{t}_correct"]) for r in graded) for t in ("draft", "refined", "direct")},
-                "cut": {t: sum(r.get(f"{t}_finish") == "length" for r in rows) for t in TEXTS},
-                **{fault: sum(found(r) for r in rows) for fault, found in FAULTS.items()}}  # fmt: skip
+        return {
+            "rows": len(kept),
+            "of": len(rows),
+            "left_out": left_out,
+            "graded": len(graded),
+            "right": {text: sum(bool(r[f"{text}_correct"]) for r in graded) for text in GRADED},
+            "cut": {text: sum(r.get(f"{text}_finish") == "length" for r in rows) for text in TEXTS},
+            **{fault: sum(map(has_fault, rows)) for fault, has_fault in FAULTS.items()},
+        }
 
-    settings = {"synthesis": p.synthesis.model_dump(exclude={"draft": True, "draft_source": True, "useless": True, "teacher": {"generation"}}),
-                "layout": p.models.layout, "teacher": _teacher_key(run)}  # fmt: skip
+    elsewhere = {"draft": True, "draft_source": True, "useless": True, "teacher": {"generation"}}
+    settings = {
+        "synthesis": p.synthesis.model_dump(exclude=elsewhere),
+        "layout": p.models.layout,
+        "teacher": _teacher_key(run),
+    }
     if teacher.critic == "student":
         settings["critic"] = model_key(student_ref(run, family).path)
-    return run.make("records", family, build, settings=settings, inputs=[problems.key, made.key], rows=p.data.rows)
+    return run.make(
+        "records", family, build, settings=settings, inputs=[problems.key, draft_rows.key], rows=p.data.rows
+    )
 
 
 def _teacher_key(run: Run) -> Any:
@@ -68,64 +83,64 @@ def _teacher_key(run: Run) -> Any:
     if t.kind == "exact":
         return None
     engine = t.generation or run.profile.generation
-    served = engine.engine == "openai" or not t.model
-    return [engine.identity(), None if served else model_key(loading.resolve(t.model)), run.profile.models.dtype]
+    weights = model_key(loading.resolve(t.model)) if t.model and engine.engine != "openai" else None
+    return [engine.identity(), weights, run.profile.models.dtype]
 
 
-def _answers(rows: Sequence[Record], text: str) -> list[Record]:
-    return [{"id": r["id"], "gold": r["answer"], "text": r[text]} for r in rows]
+def writer_ref(run: Run, model: str | None, name: str, engine: Engine, revision: str | None = None) -> ModelRef:
+    """A model that writes for the run without being its student: on a server under its name there, else loaded."""
+    if engine.engine == "openai":
+        return ModelRef("", engine.server_model or "")
+    return model_ref(run, model or "", name, revision=revision)
 
 
-def _teach_exactly(rows: list[Record], teacher: Teacher, seed: int) -> None:
+def _teach(run: Run, family: str, rows: list[Record], folder: Path) -> None:
+    """Gives every record its critique, refined and direct answer."""
+    p = run.profile
+    teacher, layout = p.synthesis.teacher, prompts.layout(p.models.layout)
+    engine = teacher.generation or p.generation
+
+    def ask(ref: ModelRef, engine: Engine, text: str, prompt: Callable[[Record], list[dict[str, str]]]) -> list[Record]:
+        requests = [Request(r["id"], prompt(r)) for r in rows]
+        log = folder / f"{text}.log.jsonl"
+        answers = ask_model(ref, engine, requests, teacher.sampling, log, f"{text} ({ref.name})")
+        for row, answer in zip(rows, answers, strict=True):
+            row[text] = spoken(answer["text"], p.synthesis)
+            row[f"{text}_finish"] = answer["finish_reason"]
+            row[f"{text}_tokens"] = answer["n_tokens"]
+        return answers
+
+    def ask_critiques(ref: ModelRef, engine: Engine) -> None:
+        answers = ask(ref, engine, "critique", lambda r: layout.ask_critique(r["question"], r["draft"]))
+        for row, answer in zip(rows, answers, strict=True):
+            row |= {"critic": ref.name, "conclusion": conclusion(thoughts.split(answer["text"]).answer)}
+
+    if teacher.kind == "exact":
+        _teach_exactly(rows, teacher, p.synthesis.seed)
+    if teacher.critic == "student":
+        ask_critiques(student_ref(run, family), p.generation)
+    if teacher.kind == "exact":
+        return
+    ref = writer_ref(run, teacher.model, (teacher.model or "").rpartition("/")[2], engine, teacher.revision)
+    if teacher.critic != "student":
+        ask_critiques(ref, engine)
+    for row in rows:
+        row["teacher"] = ref.name
+    ask(ref, engine, "refined", lambda r: layout.ask_refined(r["question"], r["draft"], r["critique"]))
+    ask(ref, engine, "direct", lambda r: layout.ask(r["question"]))
+
+
+def _teach_exactly(rows: Sequence[Record], teacher: Teacher, seed: int) -> None:
     from ..lab.teacher import TeacherSettings, critique, direct, refine
 
     knobs = TeacherSettings(teacher.error_rate, teacher.specificity, teacher.relevance, teacher.leakage)
-    for r in rows:
-        rng = Random(f"teacher/{seed}/{r['id']}")
-        c = critique(r["draft"], r["meta"], rng, knobs)
-        r |= {
-            "critique": c.text, "conclusion": c.conclusion, "teacher": "exact", "teacher_erred": c.erred,
-            "refined": refine(r["draft"], r["meta"], rng, knobs), "direct": direct(r["meta"], rng, knobs),
-        }  # fmt: skip
-
-
-def _criticise(
-    run: Run, ref: ModelRef, rows: list[Record], sampling: Sampling, folder: Path, engine: Engine | None = None
-) -> None:
-    """Has a model write every critique, from question and draft."""
-    layout = prompts.layout(run.profile.models.layout)
-    requests = [Request(r["id"], layout.ask_critique(r["question"], r["draft"])) for r in rows]
-    for r, g in zip(rows, ask_model(run, ref, requests, sampling, folder, "critique", engine), strict=True):
-        r |= {
-            "critique": spoken(g["text"], run.profile.synthesis),
-            "critique_finish": g["finish_reason"],
-            "critique_tokens": g["n_tokens"],
-            "critic": ref.name,
-            "conclusion": conclusion(thoughts.split(g["text"]).answer),
-        }
-
-
-def _teach_by_model(run: Run, family: str, rows: list[Record], teacher: Teacher, folder: Path) -> None:
-    layout = prompts.layout(run.profile.models.layout)
-    engine = teacher.generation
-    if engine is not None and engine.engine == "openai":
-        ref = ModelRef("", engine.server_model or "")
-    else:
-        ref = model_ref(run, teacher.model or "", (teacher.model or "").rpartition("/")[2], revision=teacher.revision)
-
-    def ask(what: str, requests: list[Request]) -> None:
-        for r, g in zip(rows, ask_model(run, ref, requests, teacher.sampling, folder, what, engine), strict=True):
-            said = spoken(g["text"], run.profile.synthesis)
-            r |= {what: said, f"{what}_finish": g["finish_reason"], f"{what}_tokens": g["n_tokens"]}
-
-    if teacher.critic == "student":
-        _criticise(run, student_ref(run, family), rows, teacher.sampling, folder)
-    else:
-        _criticise(run, ref, rows, teacher.sampling, folder, engine)
-    for r in rows:
-        r["teacher"] = ref.name
-    ask("refined", [Request(r["id"], layout.ask_refined(r["question"], r["draft"], r["critique"])) for r in rows])
-    ask("direct", [Request(r["id"], layout.ask(r["question"])) for r in rows])
+    for row in rows:
+        rng = Random(f"teacher/{seed}/{row['id']}")
+        written = critique(row["draft"], row["meta"], rng, knobs)
+        row |= {"critique": written.text, "conclusion": written.conclusion}
+        row |= {"teacher": "exact", "teacher_erred": written.erred}
+        row["refined"] = refine(row["draft"], row["meta"], rng, knobs)
+        row["direct"] = direct(row["meta"], rng, knobs)
 
 
 def _swap_irrelevant(rows: list[Record], relevance: float, seed: int) -> None:
@@ -133,6 +148,6 @@ def _swap_irrelevant(rows: list[Record], relevance: float, seed: int) -> None:
     if relevance >= 1 or len(rows) < 2:
         return
     originals = [r["critique"] for r in rows]
-    for i, r in enumerate(rows):
-        if Random(f"relevance/{seed}/{r['id']}").random() >= relevance:
-            r["critique"] = originals[(i + 1) % len(rows)]
+    for row, next_critique in zip(rows, [*originals[1:], originals[0]], strict=True):
+        if Random(f"relevance/{seed}/{row['id']}").random() >= relevance:
+            row["critique"] = next_critique

@@ -22,10 +22,7 @@ LIMITS = {
     "no_conclusion": 0.5,  # 02: of the critiques
     "no_answer": 0.5,  # 04: of a trained method's answers
 }
-_LIMIT_OF = {
-    "draft": "synthesis.draft.max_new_tokens",
-    **dict.fromkeys(("critique", "refined", "direct"), "synthesis.teacher.sampling.max_new_tokens"),
-}
+_DRAFT_LIMIT, _TEACHER_LIMIT = "synthesis.draft.max_new_tokens", "synthesis.teacher.sampling.max_new_tokens"
 _NAMES = {"draft": "drafts", "critique": "critiques", "refined": "refined answers", "direct": "direct answers"}
 
 
@@ -36,10 +33,10 @@ def after_synthesis(run: Run, records: Mapping[str, Artifact]) -> None:
         BadInput: a share is past its limit and ``synthesis.useless`` is ``stop``.
     """
     faults = []
-    for family, made in records.items():
-        lines, found = of_records(made.manifest["facts"], run.profile.synthesis.leave_out)
+    for family, artifact in records.items():
+        lines, found = of_records(artifact.manifest["facts"], run.profile.synthesis.leave_out)
         print(f"{family}: {'; '.join(lines)}")
-        faults += [f"{family}: {f}" for f in found]
+        faults += [f"{family}: {fault}" for fault in found]
     _stop(run, "the records", faults)
 
 
@@ -50,41 +47,37 @@ def of_records(facts: Record, leave_out: Sequence[str] = ()) -> tuple[list[str],
         facts: of the records' manifest: ``of``, ``no_conclusion``, and ``cut`` and ``right`` (text → how many), ``graded``.
         leave_out: as ``synthesis.leave_out``; a fault that is left out of the records makes none of them useless.
     """
-    n = facts["of"]
-    cut = {t: facts["cut"][t] / n for t in TEXTS}
+    n, graded = facts["of"], facts["graded"]
+    cut = {text: facts["cut"][text] / n for text in TEXTS}
     silent = facts["no_conclusion"] / n
-    told = [
+    lines = [
         f"{n} records made, {facts['rows']} kept",
-        "cut off: " + ", ".join(f"{_percent(s)} of the {_NAMES[t]}" for t, s in cut.items()),
-        f"no conclusion can be read in {_percent(silent)} of the critiques",
+        "cut off: " + _shares(cut),
+        f"no conclusion can be read in {silent:.0%} of the critiques",
     ]
     faults = [
-        f"{_percent(s)} of the {_NAMES[t]} were cut off; raise {_LIMIT_OF[t]}"
-        for t, s in cut.items()
-        if s > LIMITS["truncated"] and (t == "draft" or "truncated" not in leave_out)
+        f"{share:.0%} of the {_NAMES[text]} were cut off; raise {_DRAFT_LIMIT if text == 'draft' else _TEACHER_LIMIT}"
+        for text, share in cut.items()
+        if share > LIMITS["truncated"] and (text == "draft" or "truncated" not in leave_out)
     ]
     if silent > LIMITS["no_conclusion"] and "no_conclusion" not in leave_out:
         faults.append(
-            f"no conclusion can be read in {_percent(silent)} of the critiques; they must end in 'Conclusion: right' or "
-            f"'Conclusion: wrong' (a teacher that follows instructions, or a higher {_LIMIT_OF['critique']})"
+            f"no conclusion can be read in {silent:.0%} of the critiques; they must end in 'Conclusion: right' or "
+            f"'Conclusion: wrong' (a teacher that follows instructions, or a higher {_TEACHER_LIMIT})"
         )
-    graded, right = facts["graded"], facts["right"]
     if not graded:
-        told.append("none could be graded")
-        return told, faults
-    told.append(
-        "right: "
-        + ", ".join(
-            f"{_percent(k / graded)} of the {_NAMES[t]}"
-            for t, k in ((t, right[t]) for t in ("draft", "refined", "direct"))
-        )
-    )
-    if right["refined"] <= right["draft"] and right["refined"] < graded:
+        return [*lines, "none could be graded"], faults
+    right = {text: facts["right"][text] / graded for text in ("draft", "refined", "direct")}
+    if right["refined"] <= right["draft"] and right["refined"] < 1:
         faults.append(
-            f"{_percent(right['refined'] / graded)} of the refined answers are right, and {_percent(right['draft'] / graded)} of "
-            f"the drafts: the teacher adds nothing; take a stronger teacher, and look at the golds in notebook 01"
+            f"{right['refined']:.0%} of the refined answers are right, and {right['draft']:.0%} of the drafts: "
+            f"the teacher adds nothing; take a stronger teacher, and look at the golds in notebook 01"
         )
-    return told, faults
+    return [*lines, "right: " + _shares(right)], faults
+
+
+def _shares(by_text: Mapping[str, float]) -> str:
+    return ", ".join(f"{share:.0%} of the {_NAMES[text]}" for text, share in by_text.items())
 
 
 def after_evaluation(run: Run, results: pd.DataFrame) -> None:
@@ -95,22 +88,19 @@ def after_evaluation(run: Run, results: pd.DataFrame) -> None:
             nothing: what it answers is no fault of the run.
     """
     faults = []
-    for (family, method), mine in results.groupby(["family", "method"], sort=False):
-        n, cut = _share(mine, "truncated")
-        _, silent = _share(mine, "no_answer")
+    for (family, method), figures in results.groupby(["family", "method"], sort=False):
+        name = f"{family}/{method}"
+        n, cut = _share(figures, "truncated")
+        _, silent = _share(figures, "no_answer")
         if not n:
             continue
-        print(f"{family}/{method}: {n} answers, {_percent(cut)} cut off, {_percent(silent)} without an answer")
+        print(f"{name}: {n} answers, {cut:.0%} cut off, {silent:.0%} without an answer")
         if method == "base":
             continue
         if cut > LIMITS["truncated"]:
-            faults.append(
-                f"{family}/{method}: {_percent(cut)} of its answers were cut off; raise evaluation.sampling.max_new_tokens"
-            )
+            faults.append(f"{name}: {cut:.0%} of its answers were cut off; raise evaluation.sampling.max_new_tokens")
         if silent > LIMITS["no_answer"]:
-            faults.append(
-                f"{family}/{method}: no answer was found in {_percent(silent)}; read some in the notebook's tables"
-            )
+            faults.append(f"{name}: no answer was found in {silent:.0%}; read some in the notebook's tables")
     _stop(run, "the answers", faults)
 
 
@@ -128,7 +118,3 @@ def _stop(run: Run, what: str, faults: Sequence[str]) -> None:
     if run.profile.synthesis.useless == "stop":
         raise BadInput(f"{message}. To go on anyway: --set synthesis.useless=tell (limits: docs/troubleshooting.md)")
     print(f"warning: {message}")
-
-
-def _percent(share: float) -> str:
-    return f"{100 * share:.0f}%"

@@ -114,7 +114,7 @@ class Lab:
             methods.parse(name)
         if len(taught) < len(wanted):
             results.evaluate(self.run, self.family, "base")
-        cell_runs.train_and_evaluate(self.run, self.family, taught, self.run.profile.training.seeds)
+        cell_runs.main_comparison(self.run, self.family, taught, self.run.profile.training.seeds)
         self.trained = flat([self.trained, wanted])
 
     def scores(self, *names: Any) -> dict[str, np.ndarray]:

@@ -19,7 +19,7 @@ def seconds(processes, models, folder):
     run = store.open_run("lab", folder, {"processes": processes, "training.seeds": list(range(models))})
     results.evaluate(run, "llama", "base")  # what both share: problems, drafts, records, the base's answers
     started = time.perf_counter()
-    cell_runs.train_and_evaluate(run, "llama", ["cgd"], run.profile.training.seeds)
+    cell_runs.main_comparison(run, "llama", ["cgd"], run.profile.training.seeds)
     return time.perf_counter() - started
 
 

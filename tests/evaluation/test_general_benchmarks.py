@@ -155,8 +155,13 @@ def test_choices_are_scored_by_a_lab_students_likelihoods(tmp_path):
     assert made["n"] == 1
 
 
-def test_a_stop_word_ends_the_answer():
-    assert lm_eval_tasks._cut("A. Question: B", ["Question:", "\n"]) == "A. "
+def test_a_stop_word_ends_the_answer(tmp_path):
+    class Asked:
+        args = ("Which one?", {"until": ["Question:", "\n"], "max_gen_toks": 9})
+
+    engine = Fixed(lambda _: "A. Question: B")
+    model = lm_eval_tasks._model(engine, Sampling(), tmp_path / "log.jsonl")
+    assert model.generate_until([Asked()]) == ["A. "]
 
 
 def test_likelihoods_are_refused_where_an_engine_gives_none():

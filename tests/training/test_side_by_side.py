@@ -112,10 +112,10 @@ def test_side_by_side_gives_what_one_after_the_other_gives(run, tmp_path, monkey
     torch.set_num_threads(1)
     try:
         alone = store.open_run("smoke", tmp_path / "alone", {"processes": 1})
-        expected = cell_runs.train_and_evaluate(alone, "llama", ["sft", "cgd"], [0])
+        expected = cell_runs.main_comparison(alone, "llama", ["sft", "cgd"], [0])
     finally:
         torch.set_num_threads(threads)
-    found = cell_runs.train_and_evaluate(run, "llama", ["sft", "cgd"], [0])
+    found = cell_runs.main_comparison(run, "llama", ["sft", "cgd"], [0])
     pd.testing.assert_frame_equal(pd.DataFrame(found), pd.DataFrame(expected))
     losses = lambda r: {  # noqa: E731
         p.parent.name: [h["loss"] for h in files.read_jsonl(p)]
