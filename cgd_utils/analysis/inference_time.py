@@ -87,7 +87,7 @@ def samples(run: Run, who: Subject) -> Artifact:
         "sampling": sampling.model_dump(),
         "questions": key,
         "engine": p.generation.identity(),
-        "dtype": p.models.dtype,
+        "dtype": who.ref.dtype,
     }
     return run.make("samples", who.label, build, settings=settings, inputs=[who.key], rows=len(requests) * a.samples)
 
@@ -172,7 +172,7 @@ def _passes(run: Run, who: Subject, passes: Sequence[str]) -> Artifact:
         ])  # fmt: skip
         return {"rows": len(last), "seconds": None if resumed else round(seconds, 3)}
 
-    settings = {"passes": list(passes), "sampling": sampling.model_dump(), "questions": key, "dtype": p.models.dtype,
+    settings = {"passes": list(passes), "sampling": sampling.model_dump(), "questions": key, "dtype": who.ref.dtype,
                 "batch": p.generation.model_dump(), "thoughts": p.synthesis.thoughts}  # fmt: skip
     return run.make("costs", f"{who.label}-{len(passes)}", build, settings=settings, inputs=[who.key],
                     rows=len(requests) * len(passes))  # fmt: skip

@@ -215,7 +215,7 @@ def internals(run: Run, who: Subject, records: Sequence[Record]) -> Artifact:
         return {"rows": len(fits), "too_long": len(records) - len(fits), "weight_distance": distance}
 
     settings = {"ids": content_key([[r[k] for k in ("id", "question", "draft", "critique", "refined")] for r in records]),
-                "layout": p.models.layout, "dtype": p.models.dtype, "batch": p.analyses.batch_size,
+                "layout": p.models.layout, "dtype": who.ref.dtype, "batch": p.analyses.batch_size,
                 "max_length": p.analyses.max_length}  # fmt: skip
     return run.make("internals", who.label, build, settings=settings, inputs=[who.key])  # fmt: skip
 

@@ -45,7 +45,7 @@ def generations(run: Run, label: str, ref: ModelRef, model_key: str) -> Artifact
                 "truncated": sum(r["finish_reason"] == "length" for r in rows),
                 "too_long": sum(r["finish_reason"] == "too_long" for r in rows)}  # fmt: skip
 
-    settings = {"sampling": sampling.model_dump(), "layout": p.models.layout, "dtype": p.models.dtype,
+    settings = {"sampling": sampling.model_dump(), "layout": p.models.layout, "dtype": ref.dtype,
                 "benchmarks": [b.key for b in loaded], "engine": p.generation.identity()}  # fmt: skip
     return run.make(
         "generations", label, build, settings=settings, inputs=[model_key],

@@ -139,7 +139,7 @@ def _general(run: Run, label: str, ref: ModelRef, model_key: str) -> list[Record
         return {"rows": len(rows), "notes": [r["note"] for r in rows if r["note"]]}
 
     told = {"benchmarks": [general_benchmarks.key(n, settings) for n in names], "sampling": settings.sampling.model_dump(),
-            "dtype": run.profile.models.dtype, "engine": run.profile.generation.identity(), "level": settings.level}  # fmt: skip
+            "dtype": ref.dtype, "engine": run.profile.generation.identity(), "level": settings.level}  # fmt: skip
     made = run.make(
         "general",
         label,

@@ -6,17 +6,25 @@ from pathlib import Path
 
 from ..core.errors import BadInput
 from ..core.store import Run
-from . import loading
+from . import loading, number_format
 from .loading import ModelRef
 
 
 def model_ref(run: Run, model: str, name: str, *, adapter: str | None = None, revision: str | None = None) -> ModelRef:
     """A model of the run, to be loaded as ``profile.models`` says."""
     m = run.profile.models
+    path = loading.resolve(model)
     return ModelRef(
-        loading.resolve(model), name, adapter, revision or m.revision, m.dtype, m.device, m.trust_remote_code,
-        run.profile.training.mode == "qlora" and adapter is not None,
-    )  # fmt: skip
+        path=path,
+        name=name,
+        adapter=adapter,
+        revision=revision or m.revision,
+        # resolved here, since it is part of the keys of all that the model makes: 16 and 32 bits never mix
+        dtype=number_format.resolve(path, m.dtype, loading.pick_device(m.device) == "cuda"),
+        device=m.device,
+        trust_remote_code=m.trust_remote_code,
+        quantize=run.profile.training.mode == "qlora" and adapter is not None,
+    )
 
 
 def model_key(path: str) -> str:

@@ -52,7 +52,7 @@ def drafts(run: Run, family: str) -> Artifact:
         write_jsonl(folder / "rows.jsonl", made)
         return _facts(made)
 
-    settings = {"source": source, "sampling": sampling.model_dump(), "models": p.models.model_dump(exclude={"students", "weaker"}),
+    settings = {"source": source, "sampling": sampling.model_dump(), "models": p.models.model_dump(exclude={"students", "weaker", "dtype"}), "dtype": ref.dtype,
                 "model": model_key(ref.path), "seed": p.synthesis.seed, "engine": p.generation.identity()}  # fmt: skip
     return run.make("drafts", family, build, settings=settings, inputs=[problems.key], rows=p.data.rows)
 

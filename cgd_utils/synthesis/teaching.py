@@ -68,8 +68,10 @@ def _teacher_key(run: Run) -> Any:
     if t.kind == "exact":
         return None
     engine = t.generation or run.profile.generation
-    served = engine.engine == "openai" or not t.model
-    return [engine.identity(), None if served else model_key(loading.resolve(t.model)), run.profile.models.dtype]
+    if engine.engine == "openai" or not t.model:
+        return [engine.identity(), None, None]
+    ref = model_ref(run, t.model, "teacher", revision=t.revision)
+    return [engine.identity(), model_key(ref.path), ref.dtype]
 
 
 def _answers(rows: Sequence[Record], text: str) -> list[Record]:

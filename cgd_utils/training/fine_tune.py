@@ -86,7 +86,7 @@ def fine_tune(
     tok = loading.load_tokenizer(base)
     settings = {
         "training": t.model_dump(exclude={"methods", "seeds", "track"}), "method": method, "seed": seed,
-        "models": p.models.model_dump(exclude={"students", "weaker"}), "base": named.model_key(base.path),
+        "models": p.models.model_dump(exclude={"students", "weaker", "dtype"}), "dtype": base.dtype, "base": named.model_key(base.path),
         # only these can take rows away: a method more in the profile trains nothing else again
         "left_out_with": list(_long(run, _drawn(run, records.rows(), seed), method, seed, tok)),
     }  # fmt: skip
