@@ -223,9 +223,7 @@ def _set_attention(model: Any, t: Training) -> None:
         raise BadInput(f"training.attention = {wanted!r}: {name} does not support it; use auto") from None
 
 
-def _config(
-    t: Training, seed: int, checkpoints: Path, on_cpu: bool, half: bool, accumulate: int, steps: int
-) -> Any:
+def _config(t: Training, seed: int, checkpoints: Path, on_cpu: bool, half: bool, accumulate: int, steps: int) -> Any:
     from trl import SFTConfig
 
     for name in t.track:
