@@ -175,7 +175,7 @@ def bench_training(base, tok, n, micro):
 
 # ---------------------------------------------------------------- generation
 def plain(engine, ids, new):
-    """Token ids of plain batched ``model.generate``, all prompts at once."""
+    """New tokens of plain batched ``model.generate``, all prompts at once, and the token ids of each text."""
     tok = engine.tokenizer
     batch = tok.pad({"input_ids": ids}, return_tensors="pt", padding_side="left")
     with torch.inference_mode():
@@ -187,7 +187,21 @@ def plain(engine, ids, new):
             eos_token_id=sorted(engine._ends),
         )
     texts = out[:, batch["input_ids"].shape[1] :].tolist()
-    return [t[: next((i + 1 for i, x in enumerate(t) if x in engine._ends), len(t))] for t in texts]
+    cut = [t[: next((i + 1 for i, x in enumerate(t) if x in engine._ends), len(t))] for t in texts]
+    return sum(map(len, cut)), cut
+
+
+def in_order(rows):
+    """New tokens of rows, and their texts in the order of the requests."""
+    return sum(r["n_tokens"] for r in rows), [r["text"] for r in sorted(rows, key=lambda r: int(r["id"]))]
+
+
+def batched(engine, pairs, sampling):
+    return in_order([row for batch in engine.batches(pairs) for row in engine.generate(batch, sampling)])
+
+
+def streamed(engine, pairs, sampling):
+    return in_order([row for part in engine.stream(pairs, sampling) for row in part])
 
 
 def first_tokens(tok, texts, n=20):
@@ -218,11 +232,9 @@ def bench_generation(base, counts, new, python):
         print(f"\ngeneration: {n} prompts, {new} new tokens at most, {own.model.dtype}")
         rates = best[n] = {}
         pairs = [(r, 0) for r in requests[:n]]
-        plain_ids = timed("plain generate", lambda n=n: (sum(map(len, t := plain(own, ids[:n], new))), t), rates)
+        plain_ids = timed("plain generate", lambda n=n: plain(own, ids[:n], new), rates)
         texts["plain"] = [tok.decode(t, skip_special_tokens=True) for t in plain_ids]
-        rows = timed("engine transformers", lambda p=pairs: (
-            sum(r["n_tokens"] for r in (out := [r for b in own.batches(p) for r in own.generate(b, sampling)])), out), rates)  # fmt: skip
-        texts["transformers"] = [r["text"] for r in sorted(rows, key=lambda r: int(r["id"]))]
+        texts["transformers"] = timed("engine transformers", lambda p=pairs: batched(own, p, sampling), rates)
     own.close()
     if python:
         engine = Engine(engine="vllm", vllm_python=python)
@@ -233,9 +245,7 @@ def bench_generation(base, counts, new, python):
             for n in counts:
                 print(f"\ngeneration: {n} prompts, vLLM")
                 pairs = [(r, 0) for r in requests[:n]]
-                rows = timed("engine vllm", lambda p=pairs: (
-                    sum(r["n_tokens"] for r in (out := [r for part in served.stream(p, sampling) for r in part])), out), best[n])  # fmt: skip
-                texts["vllm"] = [r["text"] for r in sorted(rows, key=lambda r: int(r["id"]))]
+                texts["vllm"] = timed("engine vllm", lambda p=pairs: streamed(served, p, sampling), best[n])
             settings_used = {**served._engine(), **served._on_cpu([{"ids": i} for i in ids], new)}
         with tempfile.TemporaryDirectory() as folder:
             task = Path(folder) / "task.json"
@@ -254,8 +264,7 @@ def bench_generation(base, counts, new, python):
     full = loading.ModelRef(base.path, base.name, dtype="float32", device="cpu")
     other = generation.TransformersGenerator(full, 256)
     few = [(r, 0) for r in requests[: min(counts)]]
-    rows = sorted((r for b in other.batches(few) for r in other.generate(b, sampling)), key=lambda r: int(r["id"]))
-    same = agreement(tok, [r["text"] for r in rows], texts["transformers"][: len(few)])
+    same = agreement(tok, batched(other, few, sampling)[1], texts["transformers"][: len(few)])
     print(f"first 20 tokens: bf16 = fp32 for {100 * same:.1f}% of {len(few)} texts")
     return max(rate for rates in best.values() for name, rate in rates.items() if name.startswith("engine"))
 
