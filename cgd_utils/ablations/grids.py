@@ -96,12 +96,12 @@ def rate_pair(profile: Profile) -> tuple[float, float]:
 
     They are the paper's own rates where the profile trains at its higher one, else the profile's rate and five times it.
     """
-    return (0.2, 1.0) if math.isclose(profile.training.learning_rate, PAPER_RATES[1]) else (1.0, 5.0)
+    return (0.2, 1.0) if math.isclose(profile.training.common_rate, PAPER_RATES[1]) else (1.0, 5.0)
 
 
 def scaled_rate(profile: Profile, factor: float) -> float:
     """The profile's learning rate times a factor, without the dust of binary fractions."""
-    return float(f"{profile.training.learning_rate * factor:.10g}")
+    return float(f"{profile.training.common_rate * factor:.10g}")
 
 
 def _plain(*methods: str) -> tuple[Cell, ...]:
@@ -149,7 +149,7 @@ def _mode(what: str, mode: str, r: int = 0, needs: str = "") -> Cell:
 
     def changes(p: Profile) -> Changes:
         is_full, wants_full = p.training.mode == "full", mode == "full"
-        rate = p.training.learning_rate * (1 if is_full == wants_full else 10 if is_full else 0.1)
+        rate = p.training.common_rate * (1 if is_full == wants_full else 10 if is_full else 0.1)
         return {"training.mode": mode, **lora, "training.learning_rate": rate}
 
     return Cell(f"cgd [{what}]", "cgd", changes, needs=needs)

@@ -94,7 +94,7 @@ def samples(run: Run, who: Subject) -> Artifact:
         "sampling": sampling.model_dump(),
         "questions": key,
         "engine": p.generation.identity(),
-        "dtype": p.models.dtype,
+        "dtype": who.ref.dtype,
     }
     return run.make("samples", who.label, build, settings=settings, inputs=[who.key], rows=len(requests) * a.samples)
 
@@ -175,7 +175,7 @@ def _passes(run: Run, who: Subject, passes: Sequence[str]) -> Artifact:
         "passes": list(passes),
         "sampling": sampling.model_dump(),
         "questions": key,
-        "dtype": p.models.dtype,
+        "dtype": who.ref.dtype,
         "batch": p.generation.model_dump(),
         "thoughts": p.synthesis.thoughts,
     }

@@ -223,7 +223,7 @@ def internals(run: Run, who: Subject, records: Sequence[Record]) -> Artifact:
     settings = {
         "ids": content_key([[r[k] for k in ("id", "question", "draft", "critique", "refined")] for r in records]),
         "layout": p.models.layout,
-        "dtype": p.models.dtype,
+        "dtype": who.ref.dtype,
         "batch": p.analyses.batch_size,
         "max_length": p.analyses.max_length,
     }

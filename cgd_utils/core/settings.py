@@ -17,6 +17,7 @@ from . import settings_read, yaml_words
 Share = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=0)]
 Positive = Annotated[int, Field(ge=1)]
+Rate = Annotated[float, Field(gt=0, le=0.1)]
 DType = Literal["auto", "float32", "bfloat16", "float16"]
 GPU_SHARE = 0.9
 # problem sources that are worlds of the lab: their truth is known, see lab.world.WORLDS
@@ -121,7 +122,7 @@ class Models(_Section):
     trust_remote_code: bool = Field(False, description="run model code from the hub; only for repositories you trust")
     dtype: DType = Field("auto", description="weights of loaded models; auto = bfloat16 on CUDA, float32 on CPU")
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="where models run; auto = CUDA if there is one")
-    layout: Literal["lab", "standard"] = Field("standard", description="prompt layout, see prompts.LAYOUTS")
+    layout: Literal["lab", "short", "standard"] = Field("standard", description="prompt layout, see prompts.LAYOUTS")
 
     @field_validator("students")
     @classmethod
@@ -318,7 +319,13 @@ class Training(_Section):
     equal_to: str = Field("cgd", description="equal: tokens – the method whose trained tokens every method gets")
     validation_rows: Count = Field(0, description="rows held out of a seed's draw; 0 = none")
     validation_steps: Count = Field(0, description="optimizer steps between validations; 0 = at the end only")
-    learning_rate: Annotated[float, Field(gt=0, le=0.1)] = Field(1e-4, description="peak")
+    learning_rate: Rate | list[Rate] | dict[str, Rate | list[Rate]] = Field(
+        1e-4, description="peak; a list, or a list for each method, is searched as `select` says"
+    )
+    select: Literal["none", "validation"] = Field(
+        "none", description="validation: of several rates the one whose student answers most held-out questions right"
+    )
+    pilot_seed: int = Field(1000, description="of the rate search; none of `seeds`")
     lr_scheduler: Literal["linear", "cosine", "constant"] = Field("linear", description="after the warmup")
     warmup: Share = Field(0.05, description="share of the steps")
     weight_decay: Annotated[float, Field(ge=0)] = Field(0.0, description="AdamW's")
@@ -373,7 +380,42 @@ class Training(_Section):
         if self.validation_steps and not self.validation_rows:
             raise ValueError(f"validation_steps = {self.validation_steps} but validation_rows = 0: hold some rows out")
         _known_methods([self.equal_to])
+        self._searchable()
         return self
+
+    def _searchable(self) -> None:
+        """Several rates need a way to choose, and questions to choose by."""
+        if isinstance(self.learning_rate, dict):
+            _known_methods(list(self.learning_rate))
+            if missing := [m for m in self.methods if m not in self.learning_rate]:
+                raise ValueError(
+                    f"learning_rate names no rate for {', '.join(missing)}; add one or give one rate for all"
+                )
+        several = any(len(self.rates(m)) > 1 for m in self.methods)
+        if several and self.select == "none":
+            raise ValueError("learning_rate lists several rates: set select: validation, or name one rate")
+        if several and not self.validation_rows:
+            raise ValueError("select = 'validation' but validation_rows = 0: hold some rows out")
+        if several and self.pilot_seed in self.seeds:
+            raise ValueError(f"pilot_seed = {self.pilot_seed} is one of seeds; the rate is chosen on a seed of its own")
+        for method in self.methods:
+            if len(set(self.rates(method))) != len(self.rates(method)) or not self.rates(method):
+                raise ValueError(f"learning_rate of {method}: give one or more distinct rates")
+
+    def rates(self, method: str) -> list[float]:
+        """The learning rates of a method, lowest first; a method that is not named has the common rate."""
+        given = self.learning_rate
+        if isinstance(given, dict):
+            given = given.get(method, self.common_rate)
+        return sorted(given) if isinstance(given, list) else [given]
+
+    @property
+    def common_rate(self) -> float:
+        """One rate for all methods: the only one, or the middle one of all that are listed."""
+        given = self.learning_rate
+        parts = list(given.values()) if isinstance(given, dict) else [given]
+        listed = sorted({rate for part in parts for rate in (part if isinstance(part, list) else [part])})
+        return listed[len(listed) // 2]
 
 
 class Benchmark(_Section):

@@ -6,8 +6,6 @@ import json
 import re
 import subprocess
 import sys
-import tempfile
-import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,10 +14,9 @@ from ..core.errors import BadInput, GenerationFailed
 from ..core.records import Record
 from ..core.settings import Engine, Sampling
 from ..models import chat_templates
-from . import decoding
+from . import decoding, vllm_process
 from .request_log import row_seed
 
-WORKER = Path(__file__).with_name("vllm_worker.py")
 MAX_LORA_RANK = 512
 # vLLM's own on a CPU: texts at once, and tokens a block of the cache
 CPU_TEXTS, CPU_BLOCK = 256, 128
@@ -71,7 +68,8 @@ class VLLMGenerator:
         return self.ref.identity
 
     def close(self) -> None:
-        """Nothing to give back: the worker has ended."""
+        """Ends vLLM's process, unless it is kept for the next model, see `vllm_process.kept`."""
+        vllm_process.release()
 
     def _served(self, folder: str) -> Record:
         config = json.loads((Path(folder) / "adapter_config.json").read_text(encoding="utf-8"))
@@ -81,8 +79,7 @@ class VLLMGenerator:
             )
         if config["r"] > MAX_LORA_RANK:
             raise BadInput(f"adapter {folder}: rank {config['r']} is above vLLM's limit of {MAX_LORA_RANK}")
-        rank = next(r for r in (8, 16, 32, 64, 128, 256, MAX_LORA_RANK) if r >= config["r"])
-        return {"name": self.ref.name, "path": str(Path(folder).resolve()), "rank": rank}
+        return {"name": self.ref.name, "path": str(Path(folder).resolve()), "rank": config["r"]}
 
     def stream(self, wanted: Sequence[tuple[Any, int]], sampling: Sampling) -> Iterator[list[Record]]:
         """Rows as the worker writes them.
@@ -98,42 +95,33 @@ class VLLMGenerator:
             raise BadInput(f"max_new_tokens = {sampling.max_new_tokens} leaves no room for a prompt in generation.max_model_len = {limit}; "
                            "lower the one or raise the other")  # fmt: skip
         tok, order = self.tokenizer, list(wanted)
-        with tempfile.TemporaryDirectory() as folder:
-            out, log, took = (Path(folder) / name for name in ("rows.jsonl", "log.txt", "seconds.json"))
-            out.touch()
-            prompts = [{"at": i, "seed": row_seed(sampling.seed, r.id, s) % 2**31,
-                        "ids": chat_templates.prompt_ids(tok, [r.messages])[0]}
-                       for i, (r, s) in enumerate(order)]  # fmt: skip
-            self._opened = decoding.opened_thought(tok, prompts[0]["ids"]) if prompts else ""
-            task = {"engine": self._engine(), "on_cpu": self._on_cpu(prompts, sampling.max_new_tokens), "adapter": self._adapter, "sampling": self._sampling(sampling, tok), "prompts": prompts,
-                    "chunk": self.settings.batch_size * 8, "out": str(out), "seconds": str(took)}  # fmt: skip
-            (Path(folder) / "task.json").write_text(json.dumps(task), encoding="utf-8")
-            with log.open("wb") as told:
-                process = subprocess.Popen(
-                    [self.python, "-P", str(WORKER), str(Path(folder) / "task.json")], stdout=told, stderr=told
-                )
-            try:
-                yield from self._rows(process, out, order)
-            finally:
-                if process.poll() is None:
-                    process.terminate()
-                    process.wait(timeout=60)
-            if process.returncode:
-                raise GenerationFailed(_why(log.read_text(encoding="utf-8", errors="replace"), process.returncode))
-            self.seconds = json.loads(took.read_text(encoding="utf-8"))
-
-    def _rows(self, process: Any, out: Path, order: list[Any]) -> Iterator[list[Record]]:
-        with out.open(encoding="utf-8") as f:
-            rest = ""
-            while True:
-                ended = process.poll() is not None
-                rest += f.read()
-                *lines, rest = rest.split("\n")
-                if rows := [self._row(json.loads(line), order) for line in lines]:
-                    yield rows
-                if ended:
-                    return
-                time.sleep(0.2)
+        encoded = chat_templates.prompt_ids(tok, [r.messages for r, _ in order])
+        prompts = [
+            {"at": i, "seed": row_seed(sampling.seed, r.id, sample) % 2**31, "ids": ids}
+            for i, ((r, sample), ids) in enumerate(zip(order, encoded, strict=True))
+        ]
+        self._opened = decoding.opened_thought(tok, encoded[0]) if encoded else ""
+        ranks = [rank for rank in (self._adapter and self._adapter["rank"], vllm_process.lora_rank()) if rank]
+        settings = {
+            "engine": self._engine(),
+            "on_cpu": self._on_cpu(prompts, sampling.max_new_tokens),
+            "lora_rank": max(map(served_rank, ranks), default=None),
+        }
+        worker = vllm_process.process(self.python, settings)
+        finished = False
+        try:
+            for found in worker.texts(prompts, self._sampling(sampling, tok), self._adapter, self.settings.batch_size * 8):
+                if isinstance(found, dict):
+                    self.seconds = found
+                else:
+                    yield [self._row(row, order) for row in found]
+            finished = True
+        except ChildProcessError as e:
+            code, log = e.args
+            raise GenerationFailed(_why(log, code)) from None
+        finally:
+            if not finished:  # a text under way would fall into the next task's time
+                vllm_process.end()
 
     def _row(self, made: Record, order: list[Any]) -> Record:
         request, sample = order[made.pop("at")]
@@ -188,6 +176,11 @@ class VLLMGenerator:
             "max_tokens": sampling.max_new_tokens, "repetition_penalty": 1.0, "presence_penalty": 0.0, "frequency_penalty": 0.0,
             "stop_token_ids": [tok.eos_token_id], "skip_special_tokens": not decoding.thought_ids(tok),
         }  # fmt: skip
+
+
+def served_rank(rank: int) -> int:
+    """The least rank that vLLM offers for an adapter of a rank."""
+    return next(offered for offered in (8, 16, 32, 64, 128, 256, MAX_LORA_RANK) if offered >= rank)
 
 
 def _why(log: str, code: int) -> str:

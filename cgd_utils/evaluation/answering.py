@@ -37,7 +37,7 @@ def generations(run: Run, who: Subject) -> Artifact:
     settings = {
         "sampling": sampling.model_dump(),
         "layout": p.models.layout,
-        "dtype": p.models.dtype,
+        "dtype": who.ref.dtype,
         "benchmarks": [b.key for b in loaded],
         "engine": p.generation.identity(),
     }

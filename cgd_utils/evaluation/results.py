@@ -133,7 +133,7 @@ def _general(run: Run, who: Subject) -> list[Record]:
     decisive = {
         "benchmarks": [general_benchmarks.key(n, settings) for n in names],
         "sampling": settings.sampling.model_dump(),
-        "dtype": run.profile.models.dtype,
+        "dtype": who.ref.dtype,
         "engine": run.profile.generation.identity(),
         "level": settings.level,
     }

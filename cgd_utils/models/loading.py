@@ -12,7 +12,7 @@ from typing import Any
 
 from ..core.errors import BadInput
 from ..core.files import file_hash
-from . import adapter_base, chat_templates, index_models, quantization
+from . import adapter_base, chat_templates, index_models, number_format, quantization
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class ModelRef:
     def identity(self) -> list[Any]:
         """What tells this model from others in a resume log: name, revision, weights' form, the adapter's content."""
         weights = sorted(Path(self.adapter).glob("adapter_model.*")) if self.adapter else []
-        return [self.name, self.revision, self.quantize, [file_hash(p) for p in weights]]
+        return [self.name, self.revision, self.dtype, self.quantize, [file_hash(p) for p in weights]]
 
 
 # ---------------------------------------------------------------- loading models
@@ -123,7 +123,7 @@ def load_model(ref: ModelRef) -> Any:
     logging.disable_progress_bar()
     getLogger("bitsandbytes").setLevel("ERROR")  # warns of an optional kernel that no profile needs
     device = pick_device(ref.device)
-    dtype = {"auto": "bfloat16" if device == "cuda" else "float32"}.get(ref.dtype, ref.dtype)
+    dtype = number_format.resolve(ref.path, ref.dtype, device == "cuda")
     extra: dict[str, Any] = {}
     place = f"cuda:{os.environ.get('LOCAL_RANK', '0')}" if device == "cuda" else device
     where = place

@@ -7,19 +7,21 @@ from pathlib import Path
 from ..core.errors import BadInput
 from ..core.files import file_hash
 from ..core.store import Run, content_key
-from . import loading
+from . import loading, number_format
 from .loading import ModelRef
 
 
 def model_ref(run: Run, model: str, name: str, *, adapter: str | None = None, revision: str | None = None) -> ModelRef:
     """A model of the run, to be loaded as ``profile.models`` says."""
     m = run.profile.models
+    path = loading.resolve(model)
     return ModelRef(
-        path=loading.resolve(model),
+        path=path,
         name=name,
         adapter=adapter,
         revision=revision or m.revision,
-        dtype=m.dtype,
+        # resolved here, since it is part of the keys of all that the model makes: 16 and 32 bits never mix
+        dtype=number_format.resolve(path, m.dtype, loading.pick_device(m.device) == "cuda"),
         device=m.device,
         trust_remote_code=m.trust_remote_code,
         quantize=run.profile.training.mode == "qlora" and adapter is not None,

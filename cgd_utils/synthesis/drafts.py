@@ -69,7 +69,8 @@ def drafts(run: Run, family: str) -> Artifact:
     settings = {
         "source": source,
         "sampling": sampling.model_dump(),
-        "models": p.models.model_dump(exclude={"students", "weaker"}),
+        "models": p.models.model_dump(exclude={"students", "weaker", "dtype"}),
+        "dtype": ref.dtype,
         "model": model_key(ref.path),
         "seed": p.synthesis.seed,
         "engine": p.generation.identity(),

@@ -83,8 +83,10 @@ def _teacher_key(run: Run) -> Any:
     if t.kind == "exact":
         return None
     engine = t.generation or run.profile.generation
-    weights = model_key(loading.resolve(t.model)) if t.model and engine.engine != "openai" else None
-    return [engine.identity(), weights, run.profile.models.dtype]
+    if not t.model or engine.engine == "openai":
+        return [engine.identity(), None, None]
+    ref = model_ref(run, t.model, "teacher", revision=t.revision)
+    return [engine.identity(), model_key(ref.path), ref.dtype]
 
 
 def writer_ref(run: Run, model: str | None, name: str, engine: Engine, revision: str | None = None) -> ModelRef:

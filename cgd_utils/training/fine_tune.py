@@ -79,14 +79,17 @@ def fine_tune(
         records: distillation records; None = the run's.
         watch: called with the row of every step while it trains.
     """
+    from . import rate_search  # it trains with this function
+
+    run = rate_search.settled(run, family, method)
     p = run.profile
     records = records or teaching.records(run, family)
     base = named.model_ref(run, named.student(run, family), family)
     t = p.training
     tok = loading.load_tokenizer(base)
     settings = {
-        "training": t.model_dump(exclude={"methods", "seeds", "track"}), "method": method, "seed": seed,
-        "models": p.models.model_dump(exclude={"students", "weaker"}), "base": named.model_key(base.path),
+        "training": t.model_dump(exclude={"methods", "seeds", "track", "select", "pilot_seed"}), "method": method, "seed": seed,
+        "models": p.models.model_dump(exclude={"students", "weaker", "dtype"}), "dtype": base.dtype, "base": named.model_key(base.path),
         # only these can take rows away: a method more in the profile trains nothing else again
         "left_out_with": list(_long(run, _drawn(run, records.rows(), seed), method, seed, tok)),
     }  # fmt: skip

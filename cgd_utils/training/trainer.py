@@ -18,9 +18,9 @@ from ..core.errors import BadInput
 from ..core.files import JsonlLog, dumps, read_jsonl, write_jsonl
 from ..core.records import Record
 from ..core.settings import Training
-from ..models import adapter_base, adapters, loading, quantization
+from ..models import adapter_base, adapters, loading, number_format, quantization
 from ..models.loading import ModelRef
-from . import tokenization
+from . import learnt_loss, tokenization
 
 COMPLETE = "complete.json"
 
@@ -64,7 +64,7 @@ def train(
     plan = _plan(rows, t, steps)
     text_config = model.config.get_text_config()
     routers = getattr(text_config, "output_router_logits", None)
-    trainer = _trainer(model, tok, rows, validation, t, seed, folder, plan, watch)
+    trainer = _trainer(base, model, tok, rows, validation, t, seed, folder, plan, watch)
     trainer.base = base
     trainable = sum(q.numel() for q in trainer.model.parameters() if q.requires_grad)
     if not trainable:
@@ -104,6 +104,7 @@ def _plan(rows: Sequence[Record], t: Training, steps: int | None) -> _Plan:
 
 
 def _trainer(
+    base: ModelRef,
     model: Any,
     tok: Any,
     rows: Sequence[Record],
@@ -118,12 +119,13 @@ def _trainer(
     import torch
 
     on_cpu = model.device.type == "cpu" and not torch.cuda.is_available()
+    half = not on_cpu or number_format.resolve(base.path, base.dtype, False) == "bfloat16"
     accumulate = len(plan.passes[0]) // processes()
     flash = "flash" in (model.config._attn_implementation or "")
     held = _passes(_alone(validation, t, plan.packed), len(rows)) if validation else None
     trainer = _trainer_class()(
         model=model,
-        args=_config(t, seed, folder / "checkpoints", on_cpu, accumulate, plan.steps),
+        args=_config(t, seed, folder / "checkpoints", on_cpu, half, accumulate, plan.steps),
         train_dataset=_passes(plan.passes),
         eval_dataset=held,
         processing_class=tok,
@@ -132,6 +134,7 @@ def _trainer(
         callbacks=[_recorder(folder, plan.sizes, watch)],
     )
     trainer.names = [r["id"] for r in rows]
+    trainer.learnt_only = learnt_loss.pays(model)
     trainer.remove_callback(_printer())
     if processes() > 1:
         trainer.accelerator.even_batches = False
@@ -220,7 +223,7 @@ def _set_attention(model: Any, t: Training) -> None:
         raise BadInput(f"training.attention = {wanted!r}: {name} does not support it; use auto") from None
 
 
-def _config(t: Training, seed: int, checkpoints: Path, on_cpu: bool, accumulate: int, steps: int) -> Any:
+def _config(t: Training, seed: int, checkpoints: Path, on_cpu: bool, half: bool, accumulate: int, steps: int) -> Any:
     from trl import SFTConfig
 
     for name in t.track:
@@ -250,7 +253,7 @@ def _config(t: Training, seed: int, checkpoints: Path, on_cpu: bool, accumulate:
         max_grad_norm=t.max_grad_norm,
         gradient_checkpointing=t.gradient_checkpointing and not t.fsdp,
         optim="paged_adamw_8bit" if t.mode == "qlora" and not on_cpu else "adamw_torch_fused",
-        bf16=not on_cpu,
+        bf16=half,
         use_cpu=on_cpu,
         ddp_backend="gloo" if on_cpu and processes() > 1 else None,
         ddp_find_unused_parameters=False if processes() > 1 else None,
@@ -311,13 +314,28 @@ def _trainer_class() -> Any:
 
         names: Sequence[str] = ()
         base: ModelRef | None = None
+        learnt_only = False
 
-        def compute_loss(self, model: Any, inputs: Record, *args: Any, **more: Any) -> Any:
+        def compute_loss(
+            self, model: Any, inputs: Record, return_outputs: bool = False, num_items_in_batch: Any = None
+        ) -> Any:
             numbers = inputs.pop("numbers")
-            loss = super().compute_loss(model, inputs, *args, **more)
+            if self.learnt_only and not return_outputs:
+                loss = self._learnt_loss(model, inputs, num_items_in_batch)
+            else:
+                loss = super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
             if model.training and not torch.isfinite(loss if torch.is_tensor(loss) else loss[0]):
                 self.fail("the loss", numbers.tolist())
             return loss
+
+        def _learnt_loss(self, model: Any, inputs: Record, learnt: Any) -> Any:
+            """As TRL's, divided by the learnt tokens of the whole step, with its measure of accuracy."""
+            summed, right = learnt_loss.learnt_loss(model, {**inputs, "use_cache": False})
+            own = max(1, int((inputs["labels"][:, 1:] != tokenization.IGNORED).sum()))
+            mode = "train" if self.model.training else "eval"
+            self._metrics[mode]["mean_token_accuracy"].append(right.item() / own)
+            loss = summed / (own if learnt is None else torch.as_tensor(learnt).clamp(min=1))
+            return loss if learnt is None else loss * self.accelerator.num_processes
 
         def fail(self, what: str, numbers: Sequence[int]) -> None:
             rows = ", ".join(repr(self.names[i]) for i in numbers)

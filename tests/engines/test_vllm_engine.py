@@ -63,7 +63,10 @@ def stand_in(tmp_path, monkeypatch):
 def ask(tmp_path, requests=REQUESTS, sampling=GREEDY, adapter=None, **settings):
     engine = Engine(**{"engine": "vllm", "vllm_python": sys.executable, "batch_size": 1, **settings})
     generator = generation.open_generator(ModelRef(MODEL, "llama", adapter, dtype="float32", device="cpu"), engine)
-    return request_log.generate(generator, requests, sampling, tmp_path / "log.jsonl"), generator
+    try:
+        return request_log.generate(generator, requests, sampling, tmp_path / "log.jsonl"), generator
+    finally:
+        generator.close()
 
 
 def test_rows_come_back_and_every_engine_field_is_passed(stand_in, tmp_path):

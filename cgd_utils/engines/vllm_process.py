@@ -1,0 +1,143 @@
+"""vLLM's process: started once for a base model, asked many times.
+
+Loading takes a minute on a CPU, so a comparison of many adapters over one base keeps its engine from one model to the next
+(`kept`). Without `kept` an engine ends with its generator, so that the memory is free for training.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import json
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from ..core.records import Record
+
+WORKER = Path(__file__).with_name("vllm_worker.py")
+PAUSE = 0.2  # seconds between two looks for new rows
+
+
+class Process:
+    """A running worker, see `vllm_worker`.
+
+    Attributes:
+        settings: what it was started with: ``{engine, on_cpu, lora_rank}``.
+    """
+
+    def __init__(self, python: str, settings: Record) -> None:
+        self.python, self.settings = python, settings
+        self._folder = tempfile.TemporaryDirectory()
+        self._log = Path(self._folder.name) / "log.txt"
+        self._asked = 0
+        self._adapters: dict[str, int] = {}
+        told = Path(self._folder.name) / "engine.json"
+        told.write_text(json.dumps(settings), encoding="utf-8")
+        with self._log.open("wb") as log:
+            self._process = subprocess.Popen(
+                [python, "-P", str(WORKER), str(told)], stdin=subprocess.PIPE, stdout=log, stderr=log, text=True
+            )
+
+    def serves(self, python: str, settings: Record) -> bool:
+        """Whether it can answer what a process with these settings would: the same model, room for prompts and adapter."""
+        if self._process.poll() is not None or self.python != python or self.settings["engine"] != settings["engine"]:
+            return False
+        have, need = self.settings["on_cpu"], settings["on_cpu"]
+        room = (have.get("max_model_len") or 0) >= (need.get("max_model_len") or 0)
+        return room and (self.settings["lora_rank"] or 0) >= (settings["lora_rank"] or 0)
+
+    def texts(self, prompts: Sequence[Record], sampling: Record, adapter: Record | None, chunk: int) -> Iterator[Any]:
+        """Lists of rows ``{at, text, finish_reason, n_tokens}`` as they are finished; at last a record of the seconds.
+
+        Raises:
+            ChildProcessError: the process ended early; its argument is the log.
+        """
+        self._asked += 1
+        out, took, task = (Path(self._folder.name) / f"{self._asked}.{name}" for name in ("rows", "seconds", "task"))
+        out.touch()
+        if adapter:
+            number = self._adapters.setdefault(adapter["path"], len(self._adapters) + 1)
+            adapter = {**adapter, "number": number}
+        about = {"prompts": list(prompts), "sampling": sampling, "adapter": adapter, "chunk": chunk}
+        task.write_text(json.dumps({**about, "out": str(out), "seconds": str(took)}), encoding="utf-8")
+        with contextlib.suppress(BrokenPipeError):
+            assert self._process.stdin is not None
+            self._process.stdin.write(f"{task}\n")
+            self._process.stdin.flush()
+        with out.open(encoding="utf-8") as f:
+            rest = ""
+            while True:
+                done, ended = took.exists(), self._process.poll() is not None
+                rest += f.read()
+                *lines, rest = rest.split("\n")
+                if lines:
+                    yield [json.loads(line) for line in lines]
+                if done:
+                    yield json.loads(took.read_text(encoding="utf-8"))
+                    return
+                if ended:
+                    log = self._log.read_text(encoding="utf-8", errors="replace")
+                    raise ChildProcessError(self._process.returncode, log)
+                time.sleep(PAUSE)
+
+    def end(self) -> None:
+        """Ends the process and waits until its memory is free."""
+        if self._process.poll() is None:
+            self._process.terminate()
+            try:
+                self._process.wait(timeout=60)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+                self._process.wait()
+        with contextlib.suppress(BrokenPipeError):
+            if self._process.stdin is not None:
+                self._process.stdin.close()
+        self._folder.cleanup()
+
+
+_running: list[Process] = []
+_keepers: list[int | None] = []
+
+
+def lora_rank() -> int | None:
+    """The adapters' rank that a kept engine is started for, also where the base alone is asked first."""
+    return max((rank for rank in _keepers if rank), default=None)
+
+
+def process(python: str, settings: Record) -> Process:
+    """A process with these settings: the kept one where it serves, else a new one."""
+    if _running and not _running[0].serves(python, settings):
+        end()
+    if not _running:
+        _running.append(Process(python, settings))
+    return _running[0]
+
+
+def release() -> None:
+    """Ends the process unless it is kept."""
+    if not _keepers:
+        end()
+
+
+def end() -> None:
+    """Ends the running process, if there is one."""
+    while _running:
+        _running.pop().end()
+
+
+@contextlib.contextmanager
+def kept(rank: int | None = None) -> Iterator[None]:
+    """Within it an engine stays from one generator to the next; ``rank`` of the adapters that may come, None without any."""
+    _keepers.append(rank)
+    try:
+        yield
+    finally:
+        _keepers.pop()
+        release()
+
+
+atexit.register(end)
