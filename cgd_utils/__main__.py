@@ -28,6 +28,7 @@ from .app.console import (
     explain,
     fail,
     hint,
+    one,
     open_run,
     opt,
     show,
@@ -147,7 +148,7 @@ def train(
     t = this.profile.training
     preflight.preflight(this)
     variants.note(this, *opened)
-    made = [
+    trained = [
         fine_tune.fine_tune(this, f, m, s)
         for f in family or this.profile.models.students
         for m in method or t.methods
@@ -156,7 +157,7 @@ def train(
     if rank() > 0:
         return Result()
     shown = ("rows", "steps", "trained_tokens", "processed_tokens", "final_loss", "tokens_per_second", "processes")
-    rows = [{"model": str(a.folder / "model"), **{k: a.manifest["facts"].get(k) for k in shown}} for a in made]
+    rows = [{"model": str(a.folder / "model"), **{k: a.manifest["facts"].get(k) for k in shown}} for a in trained]
     legend = {"trained_tokens": "tokens with loss", "processed_tokens": "with their prompts and padding"}
     return Result(rows, legend={**legend, "final_loss": "nats a trained token"})
 
@@ -172,11 +173,11 @@ def merge_adapter(
     """Merge a LoRA adapter into its 16-bit base; logits are compared before and after."""
     from .models import adapters
 
-    made = dict(adapters.merge(adapter, out, base, dtype, device))
-    if made["saw_4_bit"]:
+    merged = dict(adapters.merge(adapter, out, base, dtype, device))
+    if merged["saw_4_bit"]:
         note = "note: this adapter was trained over 4-bit weights; the merged model holds the 16-bit ones"
         print(note, file=sys.stderr)
-    return Result([made], made)
+    return one(merged)
 
 
 @command("cgd push ADAPTER_FOLDER me/qwen-cgd --profile gpu")
@@ -189,8 +190,7 @@ def push(
     """Upload a model or adapter to the hub, with its card; needs a login of yours."""
     from .models import adapters
 
-    made = adapters.push(folder, repository, private=not public, run=this)
-    return Result([made], made)
+    return one(adapters.push(folder, repository, private=not public, run=this))
 
 
 @command("cgd grade answers.jsonl --out scores.jsonl --rule math")
@@ -200,8 +200,7 @@ def grade(
     """Grade answers: rows {id, gold, text} in, scores out."""
     from .grading.records import grade_file
 
-    summary = grade_file(records, out, rule, workers)
-    return Result([summary], summary)
+    return one(grade_file(records, out, rule, workers))
 
 
 @command("cgd report --profile lab")
@@ -212,7 +211,7 @@ def report(this: Any) -> Result:
     written = {"report": str(report.write(this)), "claims": str(this.folder / "claims.csv")}
     last = chain.status(this)[-1]
     note = f"made of an older {last['stage']} ({last['why']}); anew: {this.command()}" if last["why"] else ""
-    return Result([written], written, note=note)
+    return one(written, note)
 
 
 @command("cgd generate --model lab:llama --prompts prompts.jsonl --out answers.jsonl")
@@ -247,21 +246,27 @@ def generate(
     if bool(model) == bool(server):
         raise ValueError("give --model (a model of this machine) or --server (a server's address), one of them")
     sampling = settings.Sampling(temperature=temperature, top_p=top_p, max_new_tokens=max_new_tokens, n=n, seed=seed)
-    told: dict[str, Any]
+    fields_of_engine: dict[str, Any]
     if server:
         ref = loading.ModelRef("", server_model or "")
-        told = {"engine": "openai", "base_url": server, "server_model": server_model, "concurrency": concurrency}
-        told |= {"api_key_env": api_key_env, "budget": budget}
-        told |= {"price_prompt": price[0], "price_completion": price[1]}
+        fields_of_engine = {
+            "engine": "openai",
+            "base_url": server,
+            "server_model": server_model,
+            "concurrency": concurrency,
+            "api_key_env": api_key_env,
+            "budget": budget,
+            "price_prompt": price[0],
+            "price_completion": price[1],
+        }
     else:
-        path = loading.resolve(model or "")
-        ref = loading.ModelRef(path, model or "", adapter, revision, device=device)
-        told = {"engine": engine, "batch_size": batch_size}
+        ref = loading.ModelRef(loading.resolve(model or ""), model or "", adapter, revision, device=device)
+        fields_of_engine = {"engine": engine, "batch_size": batch_size}
         if adapter:
             adapter_base.check(ref)
-    told |= {k.removeprefix("generation."): v for k, v in profile_files.parse_assignments(fields or []).items()}
-    made = prompt_files.generate(prompts, out, ref, settings.Engine(**told), sampling, shard)
-    return Result([made], made)
+    for name, value in profile_files.parse_assignments(fields or []).items():
+        fields_of_engine[name.removeprefix("generation.")] = value
+    return one(prompt_files.generate(prompts, out, ref, settings.Engine(**fields_of_engine), sampling, shard))
 
 
 @command("cgd merge part-0.jsonl part-1.jsonl --prompts prompts.jsonl --out answers.jsonl")
@@ -269,8 +274,7 @@ def merge(shards: list[Path], prompts: Annotated[Path, opt("the prompts of all")
     """Join the shards of cgd generate; missing or double answers are refused."""
     from .engines import prompt_files
 
-    made = prompt_files.merge(shards, prompts, out)
-    return Result([made], made)
+    return one(prompt_files.merge(shards, prompts, out))
 
 
 @command("cgd ifeval --data input_data.jsonl --responses responses.jsonl --out scores.jsonl")
@@ -332,8 +336,8 @@ def export(
     """The training rows of a method for TRL or LLaMA-Factory, with a dataset card; makes no drafts or critiques."""
     from .training import export
 
-    made = export.write(this, method, form, out, family, seed)
-    return Result([{**made, "files": ", ".join(made["files"])}], made)
+    written = export.write(this, method, form, out, family, seed)
+    return Result([{**written, "files": ", ".join(written["files"])}], written)
 
 
 @command("cgd audit --json")

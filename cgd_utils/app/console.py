@@ -44,6 +44,11 @@ class Result:
     code: int = 0
 
 
+def one(row: Record, note: str = "") -> Result:
+    """The result of a command that tells one thing."""
+    return Result([row], row, note)
+
+
 def show(result: Result, as_json: bool) -> int:
     """Prints a result, as a table of rounded numbers or as JSON with every digit; returns its exit code."""
     if as_json:

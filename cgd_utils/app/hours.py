@@ -218,11 +218,16 @@ def estimate(
     for w in work(run, measured.question, measured.text) if measured else work(run):
         rate, source = _speed(w, shapes.get(w.model), measured if w.model in on_disk else None)
         tokens = w.trained or w.generated
-        row = {"stage": w.stage, "model": w.model or w.engine.server_model}
-        row |= {"generated": round(w.generated), "trained": round(w.trained)}
-        row["hours"] = None if rate is None else tokens / rate / 3600
-        row["speed"] = source if rate is None else f"{rate:,.0f} tokens/s ({source})"
-        rows.append(row)
+        rows.append(
+            {
+                "stage": w.stage,
+                "model": w.model or w.engine.server_model,
+                "generated": round(w.generated),
+                "trained": round(w.trained),
+                "hours": None if rate is None else tokens / rate / 3600,
+                "speed": source if rate is None else f"{rate:,.0f} tokens/s ({source})",
+            }
+        )
     return rows
 
 

@@ -8,6 +8,7 @@ import os
 from collections.abc import Collection, Mapping
 from pathlib import Path
 
+from ..ablations.grids import GRIDS
 from ..core import files, provenance
 from ..core.errors import BadInput
 from ..core.records import Record
@@ -57,11 +58,9 @@ def preflight(run: Run) -> None:
             raise BadInput(
                 f"analyses.benchmarks: {name!r} is no accuracy benchmark of evaluation.benchmarks; use {', '.join(asked)}"
             )
-    for name in p.evaluation.benchmarks:
-        if isinstance(name, str) and name in general_benchmarks.GENERAL:
-            general_benchmarks.check(name, p.generation.engine)
-    from ..ablations.grids import GRIDS
-
+    for b in p.evaluation.benchmarks:
+        if isinstance(b, str) and b in general_benchmarks.GENERAL:
+            general_benchmarks.check(b, p.generation.engine)
     for g in (*p.ablations.grids, *p.ablations.everywhere):
         if g not in GRIDS:
             raise BadInput(f"ablations.grids: unknown grid {g!r}; known: {', '.join(GRIDS)}")

@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -79,18 +80,19 @@ def ask_servers(run: Run, seconds: float = SERVER_S) -> list[tuple[Server, str |
         return []
     import openai  # noqa: F401 - its second of import is not the server's
 
+    # a moment more than the request itself has, so that its own words are heard
+    answers = together({i: partial(_ask_server, server.engine, seconds) for i, server in enumerate(found)}, seconds + 1)
+    out = []
+    for i, server in enumerate(found):
+        late = isinstance(answers[i], TimeoutError)
+        out.append((server, TimeoutError(f"{server.engine.base_url}: {answers[i]}") if late else answers[i]))
+    return out
+
+
+def _ask_server(engine: Engine, seconds: float) -> str:
     from ..engines.server import ServerGenerator
 
-    def ask(engine: Engine) -> Callable[[], str]:
-        return lambda: ServerGenerator(engine, engine.server_model or "").probe(seconds)
-
-    # a moment more than the request itself has, so that its own words are heard
-    answers = together({i: ask(server.engine) for i, server in enumerate(found)}, seconds + 1)
-    return [(server, _with_address(server, answers[i])) for i, server in enumerate(found)]
-
-
-def _with_address(server: Server, answer: str | Exception) -> str | Exception:
-    return TimeoutError(f"{server.engine.base_url}: {answer}") if isinstance(answer, TimeoutError) else answer
+    return ServerGenerator(engine, engine.server_model or "").probe(seconds)
 
 
 # ---------------------------------------------------------------- the hub
@@ -156,15 +158,17 @@ def look_up(run: Run, seconds: float = HUB_S) -> dict[Repository, Found]:
         return {}
     import huggingface_hub  # noqa: F401 - its second of import is not the hub's
 
-    answers = together({r: lambda r=r: _ask_hub(r, seconds) for r in wanted}, seconds)
+    answers = together({r: partial(_ask_hub, r, seconds) for r in wanted}, seconds)
     return {r: _from_cache(r, a) if isinstance(a, Exception) else a for r, a in answers.items()}
 
 
 def _ask_hub(r: Repository, seconds: float) -> Found:
+    """One request; ``snapshot_download(dry_run=True)`` would send one for each file."""
     from huggingface_hub import HfApi
 
     api = HfApi()
-    info = api.repo_info(r.name, repo_type=r.kind, revision=r.revision, timeout=seconds, files_metadata=True)
+    ask = api.model_info if r.kind == "model" else api.dataset_info
+    info = ask(r.name, revision=r.revision, timeout=seconds, files_metadata=True)
     if info.gated:  # its list of files is open to everybody, its files are not
         api.auth_check(r.name, repo_type=r.kind)
     sizes = {f.rfilename: f.size or 0 for f in info.siblings or []}
