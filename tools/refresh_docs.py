@@ -42,7 +42,7 @@ before any work starts, with the nearest known name.
 {shipped}
 """
 _NOTE = {
-    "Engine": "Used twice: `generation` for the students, `synthesis.teacher.generation` for the teacher. What each engine is good for: [engines](engines.md).",
+    "TransformersEngine": "Used twice: `generation` for the students, `synthesis.teacher.generation` for the teacher. Each engine has its own fields, and a field of another engine is refused. What each engine is good for: [engines](engines.md).",
     "Sampling": "Used three times: `synthesis.draft`, `synthesis.teacher.sampling`, `evaluation.sampling`.",
 }
 
@@ -89,10 +89,8 @@ def sections(model=settings.Profile):
     """Every section's class, each once, in the order of a profile."""
     out = [model]
     for f in model.model_fields.values():
-        for part in (f.annotation, *typing.get_args(f.annotation)):
-            for inner in (part, *typing.get_args(part)):
-                if isinstance(inner, type) and issubclass(inner, BaseModel):
-                    out += [s for s in sections(inner) if s not in out]
+        for part in filter(settings.is_section, settings.parts(f.annotation)):
+            out += [s for s in sections(part) if s not in out]
     return list(dict.fromkeys(out))
 
 

@@ -111,12 +111,12 @@ def judged(run: Run, family: str) -> dict[str, list[Record]]:
 
 def _judge(run: Run, family: str, judge: Judge, j: int, k: int, rows: Sequence[Record]) -> Artifact:
     engine = judge.generation or run.profile.generation
-    name = (judge.model or engine.server_model or "").rpartition("/")[2].rpartition(":")[2]
+    name = (judge.model or engine.served_as).rpartition("/")[2].rpartition(":")[2]
     sampling = judge.sampling.model_copy(update={"n": 1, "seed": judge.sampling.seed + k})
 
     def build(folder: Path) -> Record:
         if engine.engine == "openai":
-            ref = ModelRef("", engine.server_model or "")
+            ref = ModelRef("", engine.served_as)
         else:
             ref = replace(named.model_ref(run, judge.model or "", name), revision=judge.revision)
         requests = [Request(r["id"], prompts.ask_judge(r["question"], r["draft"], r["critique"])) for r in rows]

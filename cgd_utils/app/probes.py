@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from ..core.settings import Engine
+from ..core.settings import ServerEngine
 from ..core.store import Run
 from ..data import benchmarks, problem_sources
 from ..models import loading
@@ -57,18 +57,18 @@ class Server:
     """
 
     of: str
-    engine: Engine
+    engine: ServerEngine
 
 
 def servers(run: Run) -> list[Server]:
     """The servers that a run asks, each once."""
     teacher = run.profile.synthesis.teacher
-    asked = [Server("teacher", teacher.generation)] if teacher.kind == "model" and teacher.generation else []
-    asked += [Server("judge", judge.generation) for judge in run.profile.analyses.judges if judge.generation]
+    asked = [("teacher", teacher.generation)] if teacher.kind == "model" else []
+    asked += [("judge", judge.generation) for judge in run.profile.analyses.judges]
     found: list[Server] = []
-    for server in asked:
-        if server.engine.engine == "openai" and server.engine not in [s.engine for s in found]:
-            found.append(server)
+    for of, engine in asked:
+        if isinstance(engine, ServerEngine) and engine not in [s.engine for s in found]:
+            found.append(Server(of, engine))
     return found
 
 
@@ -81,8 +81,8 @@ def ask_servers(run: Run, seconds: float = SERVER_S) -> list[tuple[Server, str |
 
     from ..engines.server import ServerGenerator
 
-    def ask(engine: Engine) -> Callable[[], str]:
-        return lambda: ServerGenerator(engine, engine.server_model or "").probe(seconds)
+    def ask(engine: ServerEngine) -> Callable[[], str]:
+        return lambda: ServerGenerator(engine, engine.served_as).probe(seconds)
 
     # a moment more than the request itself has, so that its own words are heard
     answers = together({i: ask(server.engine) for i, server in enumerate(found)}, seconds + 1)

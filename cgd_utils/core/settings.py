@@ -10,7 +10,17 @@ import difflib
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationInfo, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Discriminator,
+    Field,
+    PrivateAttr,
+    Tag,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from . import settings_read, yaml_words
 
@@ -18,14 +28,21 @@ Share = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=0)]
 Positive = Annotated[int, Field(ge=1)]
 DType = Literal["auto", "float32", "bfloat16", "float16"]
+BatchMemory = Annotated[
+    Annotated[float, Field(gt=0)] | None,
+    Field(
+        description="transformers: memory of a batch's cache and logits, GiB; "
+        "None = gpu_memory_utilization of the GPU, or a quarter of the RAM"
+    ),
+]
 GPU_SHARE = 0.9
 # problem sources that are worlds of the lab: their truth is known, see lab.world.WORLDS
 LAB_SOURCES = ("lab", "lab-misconception")
 
 
-def _parts(annotation: Any) -> list[Any]:
+def parts(annotation: Any) -> list[Any]:
     """A type and every type inside it: dict[str, int] has dict, str and int."""
-    return [annotation, *(inner for part in get_args(annotation) for inner in _parts(part))]
+    return [annotation, *(inner for part in get_args(annotation) for inner in parts(part))]
 
 
 def is_section(annotation: Any) -> bool:
@@ -75,7 +92,7 @@ class _Section(BaseModel):
     @classmethod
     def _word_or_number(cls, value: Any, info: ValidationInfo) -> Any:
         """A number where a word is meant is the word as it was written: revision: 1e5, 0012345."""
-        wanted = _parts(cls.model_fields[info.field_name or ""].annotation)
+        wanted = parts(cls.model_fields[info.field_name or ""].annotation)
         word = str in wanted and not any(t in wanted for t in (int, float, Any))
         # a section inside decides for its own fields
         return yaml_words.plain(value, as_words=word, mappings=not any(map(is_section, wanted)))
@@ -150,66 +167,154 @@ class Sampling(_Section):
 
 
 class Engine(_Section):
-    """What generates: see generation.ENGINES."""
+    """What generates, and what all engines have in common; each has a class of its own: see generation.ENGINES.
 
-    engine: Literal["transformers", "vllm", "openai", "ray"] = Field("transformers", description="what generates")
-    batch_size: Positive = Field(256, description="transformers: prompts a batch at most; ray: prompts a block")
-    batch_memory_gib: Annotated[float, Field(gt=0)] | None = Field(
-        None,
-        description="transformers: memory of a batch's cache and logits, GiB; None = gpu_memory_utilization of the GPU, or a quarter of the RAM",
-    )
-    ray_engine: Literal["transformers", "vllm"] = Field("vllm", description="ray: the engine inside each worker")
-    ray_workers: Positive = Field(1, description="ray: workers, each with a model of its own")
-    ray_address: str | None = Field(None, description="ray: a running cluster, such as auto; None = this machine")
-    vllm_python: str | None = Field(None, description="vllm: interpreter that has vLLM; None = this one")
-    tensor_parallel_size: Positive = Field(1, description="vllm: GPUs a model is spread over")
-    max_model_len: Positive | None = Field(None, description="vllm: tokens of prompt and text; None = the model's")
+    ``Engine(engine="vllm", max_model_len=4096)`` makes the engine of that name; a field that it lacks is refused.
+    """
+
+    engine: str
+
+    def __new__(cls, **fields: Any) -> Engine:
+        return super().__new__(ENGINES[fields.get("engine", "transformers")] if cls is Engine else cls)
+
+    def inner(self) -> Engine:
+        """The engine that generates in the end: Ray's workers have one of their own."""
+        return self
+
+    @property
+    def gpu_share(self) -> float:
+        """The share of a GPU's memory that it may take."""
+        return GPU_SHARE
+
+    @property
+    def served_as(self) -> str:
+        """The model as a server calls it; empty where none is asked."""
+        return ""
+
+    def identity(self) -> dict[str, Any]:
+        """The settings that decide which text is the answer; the others decide how fast, so work goes on when they change."""
+        named = {name: getattr(self, name, None) for name in ("quantization", "server_model")}
+        return {**named, **self.request_changes()}
+
+    def request_changes(self) -> dict[str, Any]:
+        """What makes a server's requests, and so its texts, differ from those of ``sampling`` alone; empty without any."""
+        return {}
+
+
+class LocalEngine(Engine):
+    """An engine that loads the model itself."""
+
+    batch_size: Positive = Field(256, description="prompts a batch at most; ray: prompts a block")
     gpu_memory_utilization: Annotated[float, Field(gt=0, le=1)] | None = Field(
         None,
-        description="vllm, transformers: share of the GPU's memory, or of the RAM for vLLM on a CPU; "
+        description="share of the GPU's memory, or of the RAM for vLLM on a CPU; "
         "None = 0.9 of a GPU, on a CPU what the prompts need and half of the free RAM at most",
-    )
-    quantization: str | None = Field(None, description="vllm: such as fp8; None = as the weights are")
-    base_url: str | None = Field(None, description="openai: the server's address, such as http://localhost:8000/v1")
-    server_model: str | None = Field(None, description="openai: the model as the server calls it")
-    api_key_env: str = Field("OPENAI_API_KEY", description="openai: environment variable that holds the key")
-    max_tokens_field: Literal["max_tokens", "max_completion_tokens"] = Field(
-        "max_tokens", description="openai: what the server calls the limit of new tokens"
-    )
-    omit_fields: list[Literal["max_tokens", "temperature", "top_p", "seed", "n"]] = Field(
-        [], description="openai: fields of a request that the server refuses; it then uses its own values"
-    )
-    extra_body: dict[str, Any] = Field(
-        {}, description="openai: more fields of every request, such as {reasoning_effort: low, top_k: 20}"
-    )
-    concurrency: Positive = Field(32, description="openai: requests under way at once")
-    timeout_s: Annotated[float, Field(gt=0)] = Field(600, description="openai: seconds a request may take")
-    retries: Count = Field(
-        6,
-        description="openai: further tries after 429, 5xx, an error in place of an answer, timeouts, lost connections",
-    )
-    backoff_s: Annotated[float, Field(ge=0)] = Field(
-        1.0, description="openai: wait before the first retry; doubles, or as long as the server says; at most 60 s"
-    )
-    budget: Annotated[float, Field(gt=0)] | None = Field(None, description="openai: stop cleanly at this cost")
-    price_prompt: Annotated[float, Field(ge=0)] = Field(0.0, description="openai: cost of a million prompt tokens")
-    price_completion: Annotated[float, Field(ge=0)] = Field(
-        0.0, description="openai: cost of a million completion tokens"
     )
 
     @property
     def gpu_share(self) -> float:
-        """The share of a GPU's memory."""
         return self.gpu_memory_utilization or GPU_SHARE
 
-    def identity(self) -> dict[str, Any]:
-        """The settings that decide which text is the answer; the others decide how fast, so work goes on when they change."""
-        return {"quantization": self.quantization, "server_model": self.server_model, **self.request_changes()}
+
+class TransformersEngine(LocalEngine):
+    """Transformers in this process."""
+
+    engine: Literal["transformers"] = Field("transformers", description="what generates")
+    batch_memory_gib: BatchMemory = None
+
+
+class SpreadEngine(LocalEngine):
+    """An engine that may spread a model over GPUs: vLLM, by itself or within Ray."""
+
+    vllm_python: str | None = Field(None, description="interpreter that has vLLM; None = this one")
+    tensor_parallel_size: Positive = Field(1, description="GPUs a model is spread over")
+    max_model_len: Positive | None = Field(None, description="tokens of prompt and text; None = the model's")
+    quantization: str | None = Field(None, description="such as fp8; None = as the weights are")
+
+
+class VllmEngine(SpreadEngine):
+    """vLLM in a process of its own."""
+
+    engine: Literal["vllm"] = Field("vllm", description="what generates")
+
+
+class RayEngine(SpreadEngine):
+    """Ray's workers, each with an engine of its own."""
+
+    engine: Literal["ray"] = Field("ray", description="what generates")
+    batch_memory_gib: BatchMemory = None
+    ray_engine: Literal["transformers", "vllm"] = Field("vllm", description="the engine inside each worker")
+    ray_workers: Positive = Field(1, description="workers, each with a model of its own")
+    ray_address: str | None = Field(None, description="a running cluster, such as auto; None = this machine")
+
+    def inner(self) -> Engine:
+        kind = ENGINES[self.ray_engine]
+        return kind(**{name: getattr(self, name) for name in kind.model_fields if name != "engine"})
+
+
+class ServerEngine(Engine):
+    """A server that speaks OpenAI's protocol."""
+
+    engine: Literal["openai"] = Field("openai", description="what generates")
+    base_url: str | None = Field(None, description="the server's address, such as http://localhost:8000/v1")
+    server_model: str | None = Field(None, description="the model as the server calls it")
+    api_key_env: str = Field("OPENAI_API_KEY", description="environment variable that holds the key")
+    max_tokens_field: Literal["max_tokens", "max_completion_tokens"] = Field(
+        "max_tokens", description="what the server calls the limit of new tokens"
+    )
+    omit_fields: list[Literal["max_tokens", "temperature", "top_p", "seed", "n"]] = Field(
+        [], description="fields of a request that the server refuses; it then uses its own values"
+    )
+    extra_body: dict[str, Any] = Field(
+        {}, description="more fields of every request, such as {reasoning_effort: low, top_k: 20}"
+    )
+    concurrency: Positive = Field(32, description="requests under way at once")
+    timeout_s: Annotated[float, Field(gt=0)] = Field(600, description="seconds a request may take")
+    retries: Count = Field(
+        6,
+        description="further tries after 429, 5xx, an error in place of an answer, timeouts, lost connections",
+    )
+    backoff_s: Annotated[float, Field(ge=0)] = Field(
+        1.0, description="wait before the first retry; doubles, or as long as the server says; at most 60 s"
+    )
+    budget: Annotated[float, Field(gt=0)] | None = Field(None, description="stop cleanly at this cost")
+    price_prompt: Annotated[float, Field(ge=0)] = Field(0.0, description="cost of a million prompt tokens")
+    price_completion: Annotated[float, Field(ge=0)] = Field(0.0, description="cost of a million completion tokens")
+
+    @property
+    def served_as(self) -> str:
+        return self.server_model or ""
 
     def request_changes(self) -> dict[str, Any]:
-        """What makes a server's requests, and so its texts, differ from those of ``sampling`` alone; empty without any."""
-        told = {"omit_fields": sorted(self.omit_fields), "extra_body": self.extra_body}
-        return {name: value for name, value in told.items() if value}
+        changes = {"omit_fields": sorted(self.omit_fields), "extra_body": self.extra_body}
+        return {name: value for name, value in changes.items() if value}
+
+
+ENGINES: dict[str, type[Engine]] = {
+    "transformers": TransformersEngine,
+    "vllm": VllmEngine,
+    "openai": ServerEngine,
+    "ray": RayEngine,
+}
+
+
+def engine_kind(value: Any) -> str | None:
+    """Which engine a section means: transformers where it names none; None where there is no such engine."""
+    kind = value.get("engine", "transformers") if isinstance(value, Mapping) else getattr(value, "engine", None)
+    return kind if kind in ENGINES else None
+
+
+AnyEngine = Annotated[
+    Annotated[TransformersEngine, Tag("transformers")]
+    | Annotated[VllmEngine, Tag("vllm")]
+    | Annotated[ServerEngine, Tag("openai")]
+    | Annotated[RayEngine, Tag("ray")],
+    Discriminator(
+        engine_kind,
+        custom_error_type="engine",
+        custom_error_message=f"engine must be one of {', '.join(ENGINES)}",
+    ),
+]
 
 
 class Teacher(_Section):
@@ -226,11 +331,11 @@ class Teacher(_Section):
         "teacher", description="who writes the critiques; the refined and direct answers stay the teacher's"
     )
     sampling: Sampling = Field(Sampling(max_new_tokens=512), description="kind model")
-    generation: Engine | None = Field(None, description="kind model: the teacher's own engine; None = the run's")
+    generation: AnyEngine | None = Field(None, description="kind model: the teacher's own engine; None = the run's")
 
     @model_validator(mode="after")
     def _named(self) -> Teacher:
-        if self.kind == "model" and not self.model and not (self.generation and self.generation.server_model):
+        if self.kind == "model" and not self.model and not (self.generation and self.generation.served_as):
             raise ValueError("teacher.kind is 'model' but teacher.model is not set: name a model")
         return self
 
@@ -419,11 +524,11 @@ class Judge(_Section):
     revision: str | None = Field(None, description="commit of a hub model")
     runs: Positive = Field(2, description="times each critique is rated, each with a seed of its own")
     sampling: Sampling = Field(Sampling(temperature=0.7, max_new_tokens=512), description="its n is not used")
-    generation: Engine | None = Field(None, description="the judge's own engine; None = the run's")
+    generation: AnyEngine | None = Field(None, description="the judge's own engine; None = the run's")
 
     @model_validator(mode="after")
     def _named(self) -> Judge:
-        if not self.model and not (self.generation and self.generation.server_model):
+        if not self.model and not (self.generation and self.generation.served_as):
             raise ValueError("name the judge: model, or generation.server_model with the openai engine")
         return self
 
@@ -474,7 +579,7 @@ class Profile(_Section):
     models: Models = Models()
     synthesis: Synthesis = Synthesis()
     training: Training = Training()
-    generation: Engine = Engine()
+    generation: AnyEngine = TransformersEngine()
     evaluation: Evaluation = Evaluation()
     ablations: Ablations = Ablations()
     analyses: Analyses = Analyses()

@@ -14,7 +14,7 @@ from typing import Any
 
 from ..core.errors import BadInput, GenerationFailed
 from ..core.records import Record
-from ..core.settings import Engine, Sampling
+from ..core.settings import Sampling, VllmEngine
 from ..models import chat_templates
 from . import decoding
 from .request_log import row_seed
@@ -42,7 +42,7 @@ class VLLMGenerator:
         BadInput: no vLLM in the interpreter, an adapter that vLLM cannot serve, or more than one sample at temperature 0.
     """
 
-    def __init__(self, ref: Any, settings: Engine, tokenizer: Any) -> None:
+    def __init__(self, ref: Any, settings: VllmEngine, tokenizer: Any) -> None:
         self.ref, self.settings, self.tokenizer = ref, settings, tokenizer
         self.max_model_len = settings.max_model_len
         self.seconds: dict[str, float] = {}

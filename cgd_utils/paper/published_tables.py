@@ -103,7 +103,7 @@ class Kit:
         t = self.profile.synthesis.teacher
         if t.kind == "exact":
             return "the lab's exact teacher"
-        name = t.model or (t.generation.server_model if t.generation else None) or ""
+        name = t.model or (t.generation.served_as if t.generation else "")
         changed = [f for f in ("relevance", "critic") if getattr(t, f) != type(t).model_fields[f].default]
         return TEACHERS.get(name, name) + "".join(f", other {f}" for f in changed)
 

@@ -109,7 +109,7 @@ def _teach_by_model(run: Run, family: str, rows: list[Record], teacher: Teacher,
     layout = prompts.layout(run.profile.models.layout)
     engine = teacher.generation
     if engine is not None and engine.engine == "openai":
-        ref = ModelRef("", engine.server_model or "")
+        ref = ModelRef("", engine.served_as)
     else:
         ref = model_ref(run, teacher.model or "", (teacher.model or "").rpartition("/")[2], revision=teacher.revision)
 
