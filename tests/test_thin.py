@@ -14,7 +14,7 @@ ROOMS = {
     "ablations": 620,
     "analysis": 1160,
     "app": 1780,
-    "core": 2500,
+    "core": 2760,
     "course": 550,
     "data": 930,
     "engines": 1650,
@@ -22,13 +22,13 @@ ROOMS = {
     "grading": 3280,
     "lab": 1300,
     "models": 1290,
-    "paper": 1200,
-    "reporting": 1070,
+    "paper": 1170,
+    "reporting": 1030,
     "synthesis": 480,
     "training": 1430,
 }
 AT_THE_ROOT = 760
-FORMATTER_OFF = 158
+FORMATTER_OFF = 154
 MODULE = 350
 LONGER = {
     "__main__.py",

@@ -13,8 +13,9 @@ from typing import Any
 from .. import methods, prompts
 from ..ablations import cell_runs
 from ..analysis import inference_time
+from ..core.engine_settings import Engine, LocalEngine, ServerEngine, VllmEngine
 from ..core.records import Record
-from ..core.settings import Engine, LocalEngine, Sampling, ServerEngine, VllmEngine
+from ..core.settings import Sampling
 from ..core.store import Run
 from ..data import benchmarks, problem_sources
 from ..engines import generation, request_log

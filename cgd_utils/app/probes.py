@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from ..core.settings import ServerEngine
+from ..core.engine_settings import ServerEngine
 from ..core.store import Run
 from ..data import benchmarks, problem_sources
 from ..models import loading

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from ..core import files
+from ..core.engine_settings import Engine, VllmEngine
 from ..core.errors import BadInput
 from ..core.records import Record
-from ..core.settings import Engine, VllmEngine
 from ..core.store import Run
 from ..models import loading, memory
 from . import probes

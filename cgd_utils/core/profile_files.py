@@ -12,8 +12,10 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from . import settings_read, yaml_words
+from .engine_settings import ENGINES
 from .errors import ProfileError
-from .settings import ENGINES, Benchmark, Profile, is_section, nearest, parts
+from .section import is_section, parts
+from .settings import Benchmark, Profile, nearest
 
 
 def folder() -> Path:

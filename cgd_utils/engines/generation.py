@@ -12,9 +12,10 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any, Protocol
 
+from ..core.engine_settings import Engine, RayEngine, ServerEngine, TransformersEngine, VllmEngine
 from ..core.errors import BadInput, GenerationFailed
 from ..core.records import Record
-from ..core.settings import Engine, RayEngine, Sampling, ServerEngine, TransformersEngine, VllmEngine
+from ..core.settings import Sampling
 from ..models import chat_templates
 from ..models.loading import ModelRef, context_length, end_of_turn_ids, load_model, load_tokenizer, pick_device
 from . import decoding

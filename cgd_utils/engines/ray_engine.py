@@ -13,9 +13,10 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from typing import Any
 
+from ..core.engine_settings import Engine, RayEngine
 from ..core.errors import BadInput, GenerationFailed
 from ..core.records import Record
-from ..core.settings import Engine, RayEngine, Sampling
+from ..core.settings import Sampling
 from .request_log import Request
 
 Opener = Callable[[Any, Engine], Any]

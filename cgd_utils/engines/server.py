@@ -12,9 +12,10 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from ..core.engine_settings import ServerEngine
 from ..core.errors import BadInput
 from ..core.records import Record
-from ..core.settings import Sampling, ServerEngine
+from ..core.settings import Sampling
 from . import server_replies
 from .request_log import Request, row_seed
 

@@ -12,9 +12,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from ..core.engine_settings import VllmEngine
 from ..core.errors import BadInput, GenerationFailed
 from ..core.records import Record
-from ..core.settings import Sampling, VllmEngine
+from ..core.settings import Sampling
 from ..models import chat_templates
 from . import decoding
 from .request_log import row_seed
