@@ -6,7 +6,7 @@ import typing
 import yaml
 from pydantic import BaseModel
 
-from cgd_utils.core import profile_files, settings
+from cgd_utils.core import profile_files, section, settings
 from cgd_utils.core.provenance import PROJECT
 
 PAGE = PROJECT / "docs" / "profiles.md"
@@ -42,7 +42,7 @@ before any work starts, with the nearest known name.
 {shipped}
 """
 _NOTE = {
-    "Engine": "Used twice: `generation` for the students, `synthesis.teacher.generation` for the teacher. What each engine is good for: [engines](engines.md).",
+    "TransformersEngine": "Used twice: `generation` for the students, `synthesis.teacher.generation` for the teacher. Each engine has its own fields, and a field of another engine is refused. What each engine is good for: [engines](engines.md).",
     "Sampling": "Used three times: `synthesis.draft`, `synthesis.teacher.sampling`, `evaluation.sampling`.",
 }
 
@@ -89,10 +89,8 @@ def sections(model=settings.Profile):
     """Every section's class, each once, in the order of a profile."""
     out = [model]
     for f in model.model_fields.values():
-        for part in (f.annotation, *typing.get_args(f.annotation)):
-            for inner in (part, *typing.get_args(part)):
-                if isinstance(inner, type) and issubclass(inner, BaseModel):
-                    out += [s for s in sections(inner) if s not in out]
+        for part in filter(section.is_section, section.parts(f.annotation)):
+            out += [s for s in sections(part) if s not in out]
     return list(dict.fromkeys(out))
 
 
@@ -105,16 +103,16 @@ def page():
     shipped = ["| profile | is |", "| --- | --- |"]
     shipped += [f"| `{n}` | {profile_files.load(n).description} |" for n in profile_files.names()]
     parts = [_HEAD.format(shipped="\n".join(shipped))]
-    for section in sections():
-        title = section.__name__ if section is not settings.Profile else "The sections"
-        parts += [f"## {title}\n\n{(section.__doc__ or '').strip()} {_NOTE.get(section.__name__, '')}".rstrip() + "\n"]
+    for part in sections():
+        title = part.__name__ if part is not settings.Profile else "The sections"
+        parts += [f"## {title}\n\n{(part.__doc__ or '').strip()} {_NOTE.get(part.__name__, '')}".rstrip() + "\n"]
         parts += ["| field | is | default | what |", "| --- | --- | --- | --- |"]
-        for name, f in section.model_fields.items():
+        for name, f in part.model_fields.items():
             inner = kind(f.annotation)
-            what = f.description or ("—" if section is settings.Profile or inner.startswith("[") else "")
+            what = f.description or ("—" if part is settings.Profile or inner.startswith("[") else "")
             if not what:
                 raise ValueError(
-                    f"{section.__name__}.{name}: no description; give it one in cgd_utils/core/profile_files.py"
+                    f"{part.__name__}.{name}: no description; give it one in cgd_utils/core/profile_files.py"
                 )
             limits = bounds(f)
             default = "needed" if f.is_required() else shown(f.get_default(call_default_factory=True))

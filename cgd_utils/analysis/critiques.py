@@ -111,7 +111,7 @@ def judged(run: Run, family: str) -> dict[str, list[Record]]:
 def _judge(run: Run, label: str, judge: Judge, k: int, rows: Sequence[Record]) -> Artifact:
     """One judge's ``k``-th ratings, each run with a seed of its own."""
     engine = judge.generation or run.profile.generation
-    name = (judge.model or engine.server_model or "").rpartition("/")[2].rpartition(":")[2]
+    name = (judge.model or engine.served_as).rpartition("/")[2].rpartition(":")[2]
     sampling = judge.sampling.model_copy(update={"n": 1, "seed": judge.sampling.seed + k})
 
     def build(folder: Path) -> Record:

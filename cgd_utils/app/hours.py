@@ -13,8 +13,9 @@ from typing import Any
 from .. import methods, prompts
 from ..ablations import cell_runs
 from ..analysis import inference_time
+from ..core.engine_settings import Engine, LocalEngine, ServerEngine, VllmEngine
 from ..core.records import Record
-from ..core.settings import Engine, Sampling
+from ..core.settings import Sampling
 from ..core.store import Run
 from ..data import benchmarks, problem_sources
 from ..engines import generation, request_log
@@ -74,7 +75,9 @@ def measure(run: Run, family: str, weights: int, seconds: float) -> Measured:
     p, t = run.profile, run.profile.training
     side_by_side = processes(run, len(t.methods) * len(t.seeds))
     threads = torch.get_num_threads()
-    generator = generation.TransformersGenerator(named.student_ref(run, family), min(64, p.generation.batch_size))
+    generator = generation.TransformersGenerator(
+        named.student_ref(run, family), min(64, getattr(p.generation, "batch_size", 64))
+    )
     try:
         torch.set_num_threads(1 if side_by_side > 1 else threads)
         ask = prompts.layout(p.models.layout).ask
@@ -218,33 +221,29 @@ def estimate(
     for w in work(run, measured.question, measured.text) if measured else work(run):
         rate, source = _speed(w, shapes.get(w.model), measured if w.model in on_disk else None)
         tokens = w.trained or w.generated
-        rows.append(
-            {
-                "stage": w.stage,
-                "model": w.model or w.engine.server_model,
-                "generated": round(w.generated),
-                "trained": round(w.trained),
-                "hours": None if rate is None else tokens / rate / 3600,
-                "speed": source if rate is None else f"{rate:,.0f} tokens/s ({source})",
-            }
-        )
+        row = {"stage": w.stage, "model": w.model or w.engine.served_as}
+        row |= {"generated": round(w.generated), "trained": round(w.trained)}
+        row["hours"] = None if rate is None else tokens / rate / 3600
+        row["speed"] = source if rate is None else f"{rate:,.0f} tokens/s ({source})"
+        rows.append(row)
     return rows
 
 
 def _speed(w: Work, shape: memory.Shape | None, measured: Measured | None) -> tuple[float | None, str]:
     """Tokens a second and where that is from."""
-    inner = w.engine.ray_engine if w.engine.engine == "ray" else w.engine.engine
-    if not w.trained and inner == "openai":
+    inner = w.engine.inner()
+    if not w.trained and isinstance(inner, ServerEngine):
         return None, "the speed of a server is its own"
     if shape is None:
         return None, "no config, so no size"
-    if measured is not None and (w.trained or inner == "transformers"):
+    if measured is not None and (w.trained or inner.engine == "transformers"):
         rate = measured.trained if w.trained else measured.generated
         side = measured.processes if w.stage[:2] in ("03", "04", "05") else 1
         return rate * side * measured.weights / shape.weights, "measured on this machine"
     size = shape.weights / WEIGHTS
     if w.trained:
         return TRAINED[0] / size, TRAINED[1]
-    if inner == "vllm":
-        return VLLM[0] / size * w.engine.tensor_parallel_size, VLLM[1]
-    return w.engine.batch_size * BANDWIDTH[0] / (2 * shape.weights), BANDWIDTH[1]
+    if isinstance(inner, VllmEngine):
+        return VLLM[0] / size * inner.tensor_parallel_size, VLLM[1]
+    batch_size = inner.batch_size if isinstance(inner, LocalEngine) else 1
+    return batch_size * BANDWIDTH[0] / (2 * shape.weights), BANDWIDTH[1]

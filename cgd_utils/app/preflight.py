@@ -72,7 +72,7 @@ def preflight(run: Run) -> None:
     engines = [p.synthesis.teacher.generation] if p.synthesis.teacher.kind == "model" else []
     engines += [j.generation for j in p.analyses.judges]
     for engine in [e for e in engines if e is not None and e.engine == "openai"]:
-        generation.open_generator(loading.ModelRef("", engine.server_model or ""), engine).close()
+        generation.open_generator(loading.ModelRef("", engine.served_as), engine).close()
     rehearsal.rehearse(run)
     files.require_space(run.folder, room.need_gib(run))
 

@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from ..core.settings import Engine
+from ..core.engine_settings import ServerEngine
 from ..core.store import Run
 from ..data import benchmarks, problem_sources
 from ..models import loading
@@ -58,18 +58,18 @@ class Server:
     """
 
     of: str
-    engine: Engine
+    engine: ServerEngine
 
 
 def servers(run: Run) -> list[Server]:
     """The servers that a run asks, each once."""
     teacher = run.profile.synthesis.teacher
-    asked = [Server("teacher", teacher.generation)] if teacher.kind == "model" and teacher.generation else []
-    asked += [Server("judge", judge.generation) for judge in run.profile.analyses.judges if judge.generation]
+    asked = [("teacher", teacher.generation)] if teacher.kind == "model" else []
+    asked += [("judge", judge.generation) for judge in run.profile.analyses.judges]
     found: list[Server] = []
-    for server in asked:
-        if server.engine.engine == "openai" and server.engine not in [s.engine for s in found]:
-            found.append(server)
+    for of, engine in asked:
+        if isinstance(engine, ServerEngine) and engine not in [s.engine for s in found]:
+            found.append(Server(of, engine))
     return found
 
 
@@ -92,7 +92,7 @@ def ask_servers(run: Run, seconds: float = SERVER_S) -> list[tuple[Server, str |
 def _ask_server(engine: Engine, seconds: float) -> str:
     from ..engines.server import ServerGenerator
 
-    return ServerGenerator(engine, engine.server_model or "").probe(seconds)
+    return ServerGenerator(engine, engine.served_as).probe(seconds)
 
 
 # ---------------------------------------------------------------- the hub

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from ..core import files
+from ..core.engine_settings import Engine, VllmEngine
 from ..core.errors import BadInput
 from ..core.records import Record
-from ..core.settings import Engine
 from ..core.store import Run
 from ..models import loading, memory
 from . import probes
@@ -200,9 +200,10 @@ def generation_memory(run: Run, gpu_gib: float | None, known: Shapes) -> list[Re
         if isinstance(s, str):
             rows.append(row(f"memory of the {role.what}", f"no estimate: {s}", False, "see the rows of the hub"))
             continue
-        vllm = "vllm" in (engine.engine, engine.ray_engine if engine.engine == "ray" else "")
-        need = memory.generation(s, role.new_tokens, 8 if vllm and engine.quantization == "fp8" else device.bits)
-        gpus = engine.tensor_parallel_size if vllm else 1
+        vllm = engine.inner()
+        fp8 = isinstance(vllm, VllmEngine) and vllm.quantization == "fp8"
+        need = memory.generation(s, role.new_tokens, 8 if fp8 else device.bits)
+        gpus = vllm.tensor_parallel_size if isinstance(vllm, VllmEngine) else 1
         found = f"about {need:.1f} GiB for {role.model} by {engine.engine}"
         here = gpus if device.on_cpu or gpu_gib is not None else torch.cuda.device_count()
         if device.on_cpu:

@@ -6,14 +6,16 @@ import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import yaml
 from pydantic import BaseModel, ValidationError
 
 from . import settings_read, yaml_words
+from .engine_settings import ENGINES
 from .errors import ProfileError
-from .settings import Profile, is_section, nearest
+from .section import is_section, parts
+from .settings import Benchmark, Profile, nearest
 
 
 def folder() -> Path:
@@ -71,8 +73,8 @@ def changed(profile: Profile, fields: Mapping[str, Any]) -> Profile:
 
 
 def _validated(settings: dict[str, Any], fields: Mapping[str, Any], name: Any) -> Profile:
-    # whole sections first, so that the order in which fields are given does not matter
-    for dotted, value in sorted(fields.items(), key=lambda field: field[0].count(".")):
+    # whole sections first, then engines, so that the order in which fields are given does not matter
+    for dotted, value in sorted(fields.items(), key=lambda f: (f[0].count("."), not f[0].endswith(".engine"))):
         _set(settings, dotted, value)
     try:
         return Profile.model_validate(settings)
@@ -132,8 +134,14 @@ def _anchor(settings: Mapping[str, Any], folder: Path) -> None:
 _WHOLE = {"fields", "students", "weaker", "extra_body"}
 
 
+def _of_engine(section: Mapping[str, Any], engine: Any) -> dict[str, Any]:
+    """An inherited section as another engine takes it over: without the fields that this engine lacks."""
+    kind = ENGINES.get(engine) if isinstance(engine, str) else None
+    return {name: value for name, value in section.items() if kind is None or name in kind.model_fields}
+
+
 def _merge(base: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
-    out = dict(base)
+    out = _of_engine(base, own["engine"]) if "engine" in own else dict(base)
     for key, value in own.items():
         both = isinstance(value, dict) and isinstance(out.get(key), dict) and key not in _WHOLE
         out[key] = _merge(out[key], value) if both else value
@@ -151,6 +159,9 @@ def _set(settings: dict[str, Any], dotted: str, value: Any) -> None:
         child = section.get(part) or (settings.get(part) if section is not settings else None)
         section[part] = dict(child) if isinstance(child, dict) else {}
         section = section[part]
+    if last == "engine":
+        for gone in section.keys() - _of_engine(section, value):
+            del section[gone]
     section[last] = value
 
 
@@ -182,10 +193,10 @@ def dotted_fields(model: type[BaseModel] = Profile, prefix: str = "") -> list[st
     out = []
     for name, f in model.model_fields.items():
         out.append(prefix + name)
-        for part in (f.annotation, *get_args(f.annotation)):  # of an optional section too
-            if is_section(part):
+        for part in parts(f.annotation):  # of an optional section, of every engine; a benchmark may be a plain name
+            if is_section(part) and part is not Benchmark:
                 out += dotted_fields(part, f"{prefix}{name}.")
-    return out
+    return list(dict.fromkeys(out))
 
 
 def _short(value: Any) -> str:
@@ -195,8 +206,22 @@ def _short(value: Any) -> str:
 def _explain(name: Any, error: ValidationError) -> list[str]:
     out = []
     for e in error.errors():
-        where = ".".join(str(x) for x in e["loc"])
+        # pydantic names the kind of engine after its section
+        loc = [
+            str(x)
+            for x, before in zip(e["loc"], ("", *e["loc"]), strict=False)
+            if before != "generation" or x not in ENGINES
+        ]
+        where = ".".join(loc)
         if e["type"] == "extra_forbidden":
+            engines = [kind for kind, fields in ENGINES.items() if loc[-1] in fields.model_fields]
+            if engines and len(loc) < len(e["loc"]):
+                section = ".".join(loc[:-1])
+                out.append(
+                    f"profile {str(name)!r}: {where} = {_short(e['input'])} is for {section}.engine = "
+                    f"{' or '.join(map(repr, engines))}, and it is {e['loc'][-2]!r}: leave it out or set {section}.engine"
+                )
+                continue
             out.append(f"profile {str(name)!r}: unknown field {where!r}{nearest(where, dotted_fields())}")
             continue
         message = e["msg"].removeprefix("Value error, ").replace("Input should be", "must be")

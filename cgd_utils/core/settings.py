@@ -7,82 +7,22 @@ differs. Overrides are dotted names: ``load("lab", {"training.epochs": 2})``.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationInfo, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
-from . import settings_read, yaml_words
+from . import settings_read
+from .engine_settings import AnyEngine, TransformersEngine
+from .engine_settings import Engine as Engine
+from .section import Count, Positive, Section, Share
 
-Share = Annotated[float, Field(ge=0, le=1)]
-Count = Annotated[int, Field(ge=0)]
-Positive = Annotated[int, Field(ge=1)]
 Rate = Annotated[float, Field(gt=0, le=0.1)]
 DType = Literal["auto", "float32", "bfloat16", "float16"]
-GPU_SHARE = 0.9
 # problem sources that are worlds of the lab: their truth is known, see lab.world.WORLDS
 LAB_SOURCES = ("lab", "lab-misconception")
 
 
-def _parts(annotation: Any) -> list[Any]:
-    """A type and every type inside it: dict[str, int] has dict, str and int."""
-    return [annotation, *(inner for part in get_args(annotation) for inner in _parts(part))]
-
-
-def is_section(annotation: Any) -> bool:
-    return isinstance(annotation, type) and issubclass(annotation, BaseModel)
-
-
-class _Section(BaseModel):
-    """Fields that tell `settings_read` when they are read."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-    _path: str | None = PrivateAttr(None)  # dotted, of this section; None until the profile is complete
-
-    def __eq__(self, other: object) -> bool:
-        """Whether all fields are the same, wherever the sections stand."""
-        return type(self) is type(other) and self.__dict__ == other.__dict__
-
-    def __getattribute__(self, name: str) -> Any:
-        value = super().__getattribute__(name)
-        if settings_read.watched() and name in type(self).model_fields and not isinstance(value, _Section):
-            settings_read.note(self._path, name)
-        return value
-
-    def model_dump(self, **options: Any) -> dict[str, Any]:
-        plain = super().model_dump(**options)
-        if settings_read.watched():
-            self._note(plain)
-        return plain
-
-    def _note(self, plain: Mapping[str, Any]) -> None:
-        for name in plain:
-            value = self.__dict__[name]
-            if isinstance(value, _Section):
-                value._note(plain[name])
-            else:
-                settings_read.note(self._path, name)
-
-    def _place(self, path: str) -> None:
-        """Tells the section, and those within it, by which dotted name it is read."""
-        self._path = path
-        for name, value in self.__dict__.items():
-            if isinstance(value, _Section):
-                own = value.model_copy()  # a default is one object for all profiles and places
-                own._place(f"{path}.{name}" if path else name)
-                self.__dict__[name] = own
-
-    @field_validator("*", mode="before")
-    @classmethod
-    def _word_or_number(cls, value: Any, info: ValidationInfo) -> Any:
-        """A number where a word is meant is the word as it was written: revision: 1e5, 0012345."""
-        wanted = _parts(cls.model_fields[info.field_name or ""].annotation)
-        word = str in wanted and not any(t in wanted for t in (int, float, Any))
-        # a section inside decides for its own fields
-        return yaml_words.plain(value, as_words=word, mappings=not any(map(is_section, wanted)))
-
-
-class Data(_Section):
+class Data(Section):
     """Where the training problems come from."""
 
     source: str = Field(
@@ -110,7 +50,7 @@ class Data(_Section):
         return self.source in LAB_SOURCES
 
 
-class Models(_Section):
+class Models(Section):
     """The students, and how every model of the run is loaded."""
 
     students: dict[str, str] = Field(
@@ -132,7 +72,7 @@ class Models(_Section):
         return value
 
 
-class Sampling(_Section):
+class Sampling(Section):
     """How text is generated."""
 
     temperature: Annotated[float, Field(ge=0, le=5)] = Field(0.0, description="0 = greedy")
@@ -150,70 +90,7 @@ class Sampling(_Section):
         return self
 
 
-class Engine(_Section):
-    """What generates: see generation.ENGINES."""
-
-    engine: Literal["transformers", "vllm", "openai", "ray"] = Field("transformers", description="what generates")
-    batch_size: Positive = Field(256, description="transformers: prompts a batch at most; ray: prompts a block")
-    batch_memory_gib: Annotated[float, Field(gt=0)] | None = Field(
-        None,
-        description="transformers: memory of a batch's cache and logits, GiB; None = gpu_memory_utilization of the GPU, or a quarter of the RAM",
-    )
-    ray_engine: Literal["transformers", "vllm"] = Field("vllm", description="ray: the engine inside each worker")
-    ray_workers: Positive = Field(1, description="ray: workers, each with a model of its own")
-    ray_address: str | None = Field(None, description="ray: a running cluster, such as auto; None = this machine")
-    vllm_python: str | None = Field(None, description="vllm: interpreter that has vLLM; None = this one")
-    tensor_parallel_size: Positive = Field(1, description="vllm: GPUs a model is spread over")
-    max_model_len: Positive | None = Field(None, description="vllm: tokens of prompt and text; None = the model's")
-    gpu_memory_utilization: Annotated[float, Field(gt=0, le=1)] | None = Field(
-        None,
-        description="vllm, transformers: share of the GPU's memory, or of the RAM for vLLM on a CPU; "
-        "None = 0.9 of a GPU, on a CPU what the prompts need and half of the free RAM at most",
-    )
-    quantization: str | None = Field(None, description="vllm: such as fp8; None = as the weights are")
-    base_url: str | None = Field(None, description="openai: the server's address, such as http://localhost:8000/v1")
-    server_model: str | None = Field(None, description="openai: the model as the server calls it")
-    api_key_env: str = Field("OPENAI_API_KEY", description="openai: environment variable that holds the key")
-    max_tokens_field: Literal["max_tokens", "max_completion_tokens"] = Field(
-        "max_tokens", description="openai: what the server calls the limit of new tokens"
-    )
-    omit_fields: list[Literal["max_tokens", "temperature", "top_p", "seed", "n"]] = Field(
-        [], description="openai: fields of a request that the server refuses; it then uses its own values"
-    )
-    extra_body: dict[str, Any] = Field(
-        {}, description="openai: more fields of every request, such as {reasoning_effort: low, top_k: 20}"
-    )
-    concurrency: Positive = Field(32, description="openai: requests under way at once")
-    timeout_s: Annotated[float, Field(gt=0)] = Field(600, description="openai: seconds a request may take")
-    retries: Count = Field(
-        6,
-        description="openai: further tries after 429, 5xx, an error in place of an answer, timeouts, lost connections",
-    )
-    backoff_s: Annotated[float, Field(ge=0)] = Field(
-        1.0, description="openai: wait before the first retry; doubles, or as long as the server says; at most 60 s"
-    )
-    budget: Annotated[float, Field(gt=0)] | None = Field(None, description="openai: stop cleanly at this cost")
-    price_prompt: Annotated[float, Field(ge=0)] = Field(0.0, description="openai: cost of a million prompt tokens")
-    price_completion: Annotated[float, Field(ge=0)] = Field(
-        0.0, description="openai: cost of a million completion tokens"
-    )
-
-    @property
-    def gpu_share(self) -> float:
-        """The share of a GPU's memory."""
-        return self.gpu_memory_utilization or GPU_SHARE
-
-    def identity(self) -> dict[str, Any]:
-        """The settings that decide which text is the answer; the others decide how fast, so work goes on when they change."""
-        return {"quantization": self.quantization, "server_model": self.server_model, **self.request_changes()}
-
-    def request_changes(self) -> dict[str, Any]:
-        """What makes a server's requests, and so its texts, differ from those of ``sampling`` alone; empty without any."""
-        told = {"omit_fields": sorted(self.omit_fields), "extra_body": self.extra_body}
-        return {name: value for name, value in told.items() if value}
-
-
-class Teacher(_Section):
+class Teacher(Section):
     """Who critiques and refines."""
 
     kind: Literal["exact", "model"] = Field("exact", description="'exact' knows the lab's truth; 'model' is any LLM")
@@ -227,16 +104,16 @@ class Teacher(_Section):
         "teacher", description="who writes the critiques; the refined and direct answers stay the teacher's"
     )
     sampling: Sampling = Field(Sampling(max_new_tokens=512), description="kind model")
-    generation: Engine | None = Field(None, description="kind model: the teacher's own engine; None = the run's")
+    generation: AnyEngine | None = Field(None, description="kind model: the teacher's own engine; None = the run's")
 
     @model_validator(mode="after")
     def _named(self) -> Teacher:
-        if self.kind == "model" and not self.model and not (self.generation and self.generation.server_model):
+        if self.kind == "model" and not self.model and not (self.generation and self.generation.served_as):
             raise ValueError("teacher.kind is 'model' but teacher.model is not set: name a model")
         return self
 
 
-class Synthesis(_Section):
+class Synthesis(Section):
     """Drafts, critiques and refined answers."""
 
     draft_source: Literal["student", "weaker", "corrupted"] = Field(
@@ -282,7 +159,7 @@ def _known_methods(value: list[str]) -> list[str]:
     return value
 
 
-class Lora(_Section):
+class Lora(Section):
     """The adapter of modes lora and qlora."""
 
     r: Positive = Field(16, description="rank")
@@ -296,7 +173,7 @@ class Lora(_Section):
     dora: bool = Field(False, description="weight-decomposed LoRA (arXiv 2402.09353); vLLM cannot serve it")
 
 
-class Training(_Section):
+class Training(Section):
     """One fine-tuning run for every method and seed."""
 
     methods: list[str] = Field(
@@ -418,7 +295,7 @@ class Training(_Section):
         return listed[len(listed) // 2]
 
 
-class Benchmark(_Section):
+class Benchmark(Section):
     """A benchmark file of the user's: JSONL, CSV or Parquet."""
 
     name: str = Field(description="in tables and results")
@@ -428,7 +305,7 @@ class Benchmark(_Section):
     rows: Count = Field(0, description="first rows to use; 0 = all")
 
 
-class Evaluation(_Section):
+class Evaluation(Section):
     """What is asked of every model, and how answers are graded."""
 
     benchmarks: list[str | Benchmark] = Field(
@@ -445,7 +322,7 @@ class Evaluation(_Section):
     level: Annotated[float, Field(gt=0.5, lt=1)] = Field(0.95, description="level of the intervals")
 
 
-class Ablations(_Section):
+class Ablations(Section):
     """Grids of notebook 05; each name is an entry in ablations.GRIDS."""
 
     grids: list[str] = Field(["critique_content"], description="entries of ablations.GRIDS; empty = none")
@@ -454,23 +331,23 @@ class Ablations(_Section):
     everywhere: list[str] = Field([], description="grids that the other families get too")
 
 
-class Judge(_Section):
+class Judge(Section):
     """A model that rates critiques by `prompts.JUDGE`; several runs, or several judges, show how far ratings agree."""
 
     model: str | None = Field(None, description="'lab:<name>', a folder or a hub id; None with the openai engine")
     revision: str | None = Field(None, description="commit of a hub model")
     runs: Positive = Field(2, description="times each critique is rated, each with a seed of its own")
     sampling: Sampling = Field(Sampling(temperature=0.7, max_new_tokens=512), description="its n is not used")
-    generation: Engine | None = Field(None, description="the judge's own engine; None = the run's")
+    generation: AnyEngine | None = Field(None, description="the judge's own engine; None = the run's")
 
     @model_validator(mode="after")
     def _named(self) -> Judge:
-        if not self.model and not (self.generation and self.generation.server_model):
+        if not self.model and not (self.generation and self.generation.served_as):
             raise ValueError("name the judge: model, or generation.server_model with the openai engine")
         return self
 
 
-class Analyses(_Section):
+class Analyses(Section):
     """What notebook 06 measures."""
 
     methods: list[str] = Field(
@@ -502,7 +379,7 @@ class Analyses(_Section):
         return _known_methods(value)
 
 
-class Profile(_Section):
+class Profile(Section):
     """Every setting of a run."""
 
     name: str = Field(description="the run's folder under outputs; the file's name if left out")
@@ -516,7 +393,7 @@ class Profile(_Section):
     models: Models = Models()
     synthesis: Synthesis = Synthesis()
     training: Training = Training()
-    generation: Engine = Engine()
+    generation: AnyEngine = TransformersEngine()
     evaluation: Evaluation = Evaluation()
     ablations: Ablations = Ablations()
     analyses: Analyses = Analyses()
@@ -551,7 +428,7 @@ class Profile(_Section):
             missing = [f for f in self.models.students if f not in self.models.weaker]
             if missing:
                 raise ValueError(f"synthesis.draft_source = 'weaker' but models.weaker lacks {', '.join(missing)}")
-        self._place("")
+        self.place("")
         return self
 
     def get(self, dotted: str) -> Any:

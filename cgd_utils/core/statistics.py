@@ -14,6 +14,7 @@ from functools import cache
 from math import asin, inf, nan, pi, sin, sqrt
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 DRAWS = 10_000
 # cells of one block of resampling weights: bounds memory (8 bytes a cell) whatever the number of draws and items
@@ -95,7 +96,7 @@ def wilson(correct: float, n: int, level: float = 0.95) -> Interval:
     return Interval(share, min(float(low), share), max(float(high), share), level, int(n))
 
 
-def mean_t_interval(values: Sequence[float], level: float = 0.95) -> Interval:
+def mean_t_interval(values: ArrayLike, level: float = 0.95) -> Interval:
     """Mean of ``values`` (n,), one per seed, with Student's t interval; ``nan`` bounds for one value or equal ones.
 
     Raises:
@@ -109,10 +110,10 @@ def mean_t_interval(values: Sequence[float], level: float = 0.95) -> Interval:
 
 
 def summary(
-    values: Sequence[float],
-    lows: Sequence[float],
-    highs: Sequence[float],
-    n: Sequence[int],
+    values: ArrayLike,
+    lows: ArrayLike,
+    highs: ArrayLike,
+    n: ArrayLike,
     level: float = 0.95,
     limits: tuple[float, float] = (-inf, inf),
 ) -> Summary:
@@ -146,7 +147,7 @@ def summary(
         ci_low=max(limits[0], mean - sqrt(spread**2 + down**2)) if over else nan,
         ci_high=min(limits[1], mean + sqrt(spread**2 + up**2)) if over else nan,
         seeds=len(x),
-        n=round(float(np.mean(n))),
+        n=round(float(np.mean(np.asarray(n, float)))),
         over=" and ".join(over),
     )
 
@@ -358,7 +359,7 @@ def minimum_detectable_difference(
 
 
 # --- many samples a question -----------------------------------------------------------------------------------------
-def pass_at_k(n: Sequence[int] | int, c: Sequence[int] | int, k: int) -> np.ndarray:
+def pass_at_k(n: ArrayLike, c: ArrayLike, k: int) -> np.ndarray:
     """Unbiased Pass@k of each question: 1 - C(n-c, k) / C(n, k) with ``c`` of ``n`` samples right, shapes (questions,).
 
     In product form, as Chen et al. 2021 (arXiv 2107.03374) advise; ``n`` and ``c`` may be numbers and broadcast.
@@ -366,14 +367,15 @@ def pass_at_k(n: Sequence[int] | int, c: Sequence[int] | int, k: int) -> np.ndar
     Raises:
         ValueError: k < 1, k > n (sample more answers), or c outside 0..n.
     """
-    n, c = np.broadcast_arrays(np.asarray(n), np.asarray(c))
-    if ((c < 0) | (c > n)).any():
-        raise ValueError(f"pass_at_k: c = {c.tolist()} right of n = {n.tolist()} - needs 0 <= c <= n")
-    if n.size == 0 or not 1 <= k <= n.min():
-        raise ValueError(f"pass_at_k: k = {k}, n = {n.min() if n.size else 'no questions'} - needs 1 <= k <= n")
-    fail = np.ones(n.shape)
+    sampled, right = np.broadcast_arrays(np.asarray(n), np.asarray(c))
+    if ((right < 0) | (right > sampled)).any():
+        raise ValueError(f"pass_at_k: c = {right.tolist()} right of n = {sampled.tolist()} - needs 0 <= c <= n")
+    if sampled.size == 0 or not 1 <= k <= sampled.min():
+        least = sampled.min() if sampled.size else "no questions"
+        raise ValueError(f"pass_at_k: k = {k}, n = {least} - needs 1 <= k <= n")
+    fail = np.ones(sampled.shape)
     for j in range(k):
-        fail *= np.maximum(n - c - j, 0) / (n - j)
+        fail *= np.maximum(sampled - right - j, 0) / (sampled - j)
     return 1 - fail
 
 

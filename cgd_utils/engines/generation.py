@@ -12,9 +12,10 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any, Protocol
 
+from ..core.engine_settings import Engine, RayEngine, ServerEngine, TransformersEngine, VllmEngine
 from ..core.errors import BadInput, GenerationFailed
 from ..core.records import Record
-from ..core.settings import Engine, Sampling
+from ..core.settings import Sampling
 from ..models import chat_templates
 from ..models.loading import ModelRef, context_length, end_of_turn_ids, load_model, load_tokenizer, pick_device
 from . import decoding
@@ -173,18 +174,19 @@ def open_generator(ref: ModelRef, engine: Engine) -> Any:
         BadInput: what an engine cannot do and can be known before work starts: no such model, no GPU where one is asked
             for, no vLLM or Ray, a malformed URL, no key.
     """
-    if engine.engine == "openai":
+    if isinstance(engine, ServerEngine):
         from .server import ServerGenerator
 
         return ServerGenerator(engine, ref.name)
-    if engine.engine == "ray":
+    if isinstance(engine, RayEngine):
         from .ray_engine import RayGenerator
 
         load_tokenizer(ref)  # a missing model is told here, not by a worker
         return RayGenerator(ref, engine, open_generator)
     pick_device(ref.device)
-    if engine.engine == "vllm":
+    if isinstance(engine, VllmEngine):
         from .vllm_engine import VLLMGenerator
 
         return VLLMGenerator(ref, engine, load_tokenizer(ref))
-    return TransformersGenerator(ref, engine.batch_size, engine.batch_memory_gib, engine.gpu_share)
+    local = engine if isinstance(engine, TransformersEngine) else TransformersEngine()
+    return TransformersGenerator(ref, local.batch_size, local.batch_memory_gib, local.gpu_share)

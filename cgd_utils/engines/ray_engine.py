@@ -13,9 +13,10 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from typing import Any
 
+from ..core.engine_settings import Engine, RayEngine
 from ..core.errors import BadInput, GenerationFailed
 from ..core.records import Record
-from ..core.settings import Engine, Sampling
+from ..core.settings import Sampling
 from .request_log import Request
 
 Opener = Callable[[Any, Engine], Any]
@@ -36,7 +37,7 @@ class RayGenerator:
         BadInput: Ray is not installed, no such cluster, or fewer GPUs than the workers need.
     """
 
-    def __init__(self, ref: Any, settings: Engine, open_worker: Opener) -> None:
+    def __init__(self, ref: Any, settings: RayEngine, open_worker: Opener) -> None:
         if importlib.util.find_spec("ray") is None:
             raise BadInput("generation.engine = 'ray' but Ray is not installed: pip install 'cgd-kit[scale]'")
         self.ref, self.settings, self.open_worker = ref, settings, open_worker
@@ -101,7 +102,7 @@ class RayGenerator:
             raise GenerationFailed(_why(e)) from e
 
     def _inner(self) -> Engine:
-        return self.settings.model_copy(update={"engine": self.settings.ray_engine})
+        return self.settings.inner()
 
 
 class Worker:

@@ -12,9 +12,10 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from ..core.engine_settings import ServerEngine
 from ..core.errors import BadInput
 from ..core.records import Record
-from ..core.settings import Engine, Sampling
+from ..core.settings import Sampling
 from . import server_replies
 from .request_log import Request, row_seed
 
@@ -39,7 +40,7 @@ class ServerGenerator:
         BadInput: no base URL or a malformed one, no model, no key in the named environment variable.
     """
 
-    def __init__(self, settings: Engine, name: str) -> None:
+    def __init__(self, settings: ServerEngine, name: str) -> None:
         from urllib.parse import urlparse
 
         url = urlparse(settings.base_url or "")

@@ -10,9 +10,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from ..core.engine_settings import VllmEngine
 from ..core.errors import BadInput, GenerationFailed
 from ..core.records import Record
-from ..core.settings import Engine, Sampling
+from ..core.settings import Sampling
 from ..models import chat_templates
 from . import decoding, vllm_process
 from .request_log import row_seed
@@ -39,7 +40,7 @@ class VLLMGenerator:
         BadInput: no vLLM in the interpreter, an adapter that vLLM cannot serve, or more than one sample at temperature 0.
     """
 
-    def __init__(self, ref: Any, settings: Engine, tokenizer: Any) -> None:
+    def __init__(self, ref: Any, settings: VllmEngine, tokenizer: Any) -> None:
         self.ref, self.settings, self.tokenizer = ref, settings, tokenizer
         self.max_model_len = settings.max_model_len
         self.seconds: dict[str, float] = {}

@@ -20,7 +20,7 @@ HALF_UNIT = 0.05  # averages are printed to one decimal
 
 MATH = ("math500", "minerva_math", "gsm8k", "olympiadbench", "amc23")
 # table -> average column -> the columns it averages
-AVERAGES = {
+AVERAGES: dict[str, dict[str, tuple[str, ...]]] = {
     "table_webinstruct": {"avg_g1": MATH, "avg_g2": ("theoremqa", "gpqa", "mmlu_pro")},
     "table_qwen_cross_family": {"avg": ("math500", "minerva_math", "olympiadbench", "amc23", "aime24")},
 }

@@ -94,11 +94,11 @@ def low_k(v: View) -> Found:
         rows = next((mine for rows in sources if len(rows) and len(mine := rows[rows["condition"] == benchmark])), None)
         if rows is None:
             continue
-        for metric in sorted(set(rows["metric"]), key=summaries.samples_of):
+        for metric in sorted(set(rows["metric"]), key=lambda m: summaries.samples_of(m) or 0):
             ours, base = (rows[(rows["metric"] == metric) & (rows["method"] == m)] for m in ("cgd", "base"))
-            if summaries.samples_of(metric) <= 8 and len(ours) and len(base):
+            if (summaries.samples_of(metric) or 0) <= 8 and len(ours) and len(base):
                 each = summaries.minus(ours, base, ["condition"], same_questions=False)
-                out.append(measured(each, f"CGD − base, {metric}, {told}", gain, v.level))
+                out += _known([measured(each, f"CGD − base, {metric}, {told}", gain, v.level)], every=False)
     return out
 
 
@@ -127,7 +127,7 @@ def passes(v: View) -> Found:
         return CONTRADICTED if low > 0 else SUPPORTED if high <= 0 else INCONCLUSIVE
 
     rows = summaries.pick(v.analyses, "cost")
-    out = []
+    out: Found = []
     for metric, unit in (("passes", "passes"), ("tokens", "tokens a question")):
         mine = rows[(rows["metric"] == metric) & (rows["condition"] != summaries.PAIRED)]
         ours, base = (mine[mine["method"] == m] for m in ("cgd", "base"))
@@ -135,10 +135,9 @@ def passes(v: View) -> Found:
             return []
         each = summaries.minus(ours, base, ["condition"], same_questions=False)
         mean = summaries.average(each, "condition", "mean")
-        found = measured(mean, f"{unit}, CGD − base, one pass each", None, v.level, unit)
-        if metric == "passes":  # counted, not sampled
-            found = replace(found, verdict=none_more(found.estimate, found.estimate))
-        out.append(found)
+        for found in _known([measured(mean, f"{unit}, CGD − base, one pass each", None, v.level, unit)], every=False):
+            counted = metric == "passes"  # not sampled
+            out.append(replace(found, verdict=none_more(found.estimate, found.estimate)) if counted else found)
     return out
 
 
@@ -253,7 +252,9 @@ def self_refine(v: View) -> Found:
 
 def drifts(v: View) -> Found:
     """One epoch − longer training in accuracy and instruction following; beside them how the longest-trained students answer."""
-    longer = [c.name for about in grids("epochs") for c in sorted(about.cells, key=lambda c: c.x) if c.method == "cgd"]
+    longer = [
+        c.name for about in grids("epochs") for c in sorted(about.cells, key=lambda c: c.x or 0) if c.method == "cgd"
+    ]
     if not longer:
         return []
     first, *later = longer
@@ -277,7 +278,7 @@ def _instruction_sets(v: View) -> list[str]:
 
 def _last_layer(v: View) -> str:
     rows = summaries.pick(v.analyses, "drift", metric="cosine")["condition"]
-    return max(rows, key=summaries.layer_of, default="")
+    return max(rows, key=lambda c: summaries.layer_of(c) or 0, default="")
 
 
 def loses(v: View, share: float = 5.0, least: int = 20) -> Found:

@@ -94,7 +94,7 @@ class Kit:
         from ..lab import students
 
         known = {f"lab:{name}": about.stands_for for name, about in students.STUDENTS.items()}
-        told = {family: known.get(model) for family, model in self.profile.models.students.items()}
+        told = {family: known.get(model, "") for family, model in self.profile.models.students.items()}
         return {family: student for family, student in told.items() if student in printed}
 
     @property
@@ -103,7 +103,7 @@ class Kit:
         t = self.profile.synthesis.teacher
         if t.kind == "exact":
             return "the lab's exact teacher"
-        name = t.model or (t.generation.server_model if t.generation else None) or ""
+        name = t.model or (t.generation.served_as if t.generation else "")
         changed = [f for f in ("relevance", "critic") if getattr(t, f) != type(t).model_fields[f].default]
         return TEACHERS.get(name, name) + "".join(f", other {f}" for f in changed)
 
@@ -260,7 +260,7 @@ AIME = {"pass@1 greedy (%)": "accuracy", "pass@8 (%)": "pass@8", "pass@16 (%)": 
 
 def aime(have: Kit) -> pd.DataFrame:
     """Pass@k and the length of answers, base against CGD; a lab student's are on its longest untrained step count."""
-    beyond = inference_time.hardest(have.profile).get("beyond")
+    beyond = inference_time.hardest(have.profile).get("beyond") or ""
     printed = audit.read_table(audit.PUBLISHED, "table_aime24")
     out = []
     for r in printed:
@@ -338,14 +338,15 @@ def critique_quality(have: Kit) -> pd.DataFrame:
                     sd = mine[f"{side}_sd"]
                     told = _spread(f"{mine[f'{side}_mean']:.2f}", "" if sd is None else f"{sd:.2f}")
                     row[f"{family}, {side.replace('_', ' ')} (kit)"] = f"{told} (n={mine[n]})"
-                effect = [math.nan if mine[c] is None else mine[c] for c in ("effect", "low", "high")]
-                row[f"{family}, effect (kit)"] = statistics.told(*effect, form=".2f") or MISSING
+                effect, low, high = (math.nan if mine[c] is None else mine[c] for c in ("effect", "low", "high"))
+                row[f"{family}, effect (kit)"] = statistics.told(effect, low, high, ".2f") or MISSING
             if have.profile.data.is_lab:
                 exact = EXACT.get(r["metric"])
-                where = {"family": family, "condition": "wrong drafts", "metric": exact}
-                row[f"{family}, wrong answer, exact % (lab)"] = (
-                    f"{exact}: {have.measured('critique quality', **where)}" if exact else MISSING
-                )
+                cell: str = MISSING
+                if exact:
+                    told = have.measured("critique quality", family=family, condition="wrong drafts", metric=exact)
+                    cell = f"{exact}: {told}"
+                row[f"{family}, wrong answer, exact % (lab)"] = cell
         out.append(row)
     return pd.DataFrame(out, dtype=object).fillna(MISSING)
 

@@ -18,6 +18,8 @@ from .result_rows import headline
 from .summaries import save_csv
 
 MARKERS = "osD^vP*X<>"
+# (family, method, seed) -> rows of a training log
+Histories = dict[tuple[str, str, int], list[Record]]
 
 
 def style() -> None:
@@ -152,8 +154,8 @@ def coloured_row(row: Record, tok: Any) -> str:
 
 
 def plot_losses(
-    histories: dict[tuple[str, str, int], list[Record]],
-    validations: dict[tuple[str, str, int], list[Record]] | None = None,
+    histories: Histories,
+    validations: Histories | None = None,
 ) -> Any:
     """Loss, token accuracy and gradient norm by step: a row a family, a colour a method, a line a seed; validation as dots.
 
@@ -186,7 +188,7 @@ def plot_losses(
     return figure
 
 
-def _plot_steps(axes: Any, histories: Record, validations: Record, name: str) -> None:
+def _plot_steps(axes: Any, histories: Histories, validations: Histories, name: str) -> None:
     told: set[str] = set()
     for key, history in histories.items():
         method = key[1]
@@ -207,7 +209,7 @@ class LiveLosses:
     """
 
     def __init__(self, seconds: float = 5.0) -> None:
-        self.seconds, self.histories = seconds, dict[tuple[str, str, int], list[Record]]()
+        self.seconds, self.histories = seconds, Histories()
         self._drawn, self._display = 0.0, None
 
     def watch(self, key: tuple[str, str, int]) -> Any:

@@ -41,7 +41,9 @@ def write_results(run: Run, rows: Sequence[Record], part: str = "main") -> pd.Da
         path, earlier = kept / f"{name}.json", PARTS.index(name) < PARTS.index(part)
         if earlier and not path.exists():
             raise BadInput(f"{path}: no such file; run 04_evaluate first")
-        have = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {"key": "", "rows": []}
+        have: Record = {"key": "", "rows": []}
+        if path.exists():
+            have = json.loads(path.read_text(encoding="utf-8"))
         for r in have["rows"] if earlier or have["key"] == key else ():
             found[r["family"], r["method"], r["seed"], r["benchmark"], r["metric"]] = r
     frame = pd.DataFrame(list(found.values()), columns=COLUMNS)

@@ -1,7 +1,7 @@
 """What is measured, and its sums over seeds: rows of figures, each with n and an interval.
 
-Two kinds of rows, which differ in what they are about: `ResultRow`, a model on a benchmark (``results.csv``), and `AnalysisRow`
-(``analyses.csv``). `over_seeds` makes of either what tables and pictures show.
+Two kinds of rows, which differ in what they are about: `core.records.Result`, a model on a benchmark (``results.csv``), and
+`core.records.AnalysisRow` (``analyses.csv``). `over_seeds` makes of either what tables and pictures show.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -20,37 +20,6 @@ from ..core import statistics
 from ..core.files import atomic
 from ..core.records import Record
 from ..core.store import Run
-
-
-class Figure(TypedDict):
-    """One figure of one model.
-
-    ``seed`` is None for the base; ``n`` counts what the interval is over (questions, records, critiques); ``ci_low`` and
-    ``ci_high`` are None where nothing was sampled.
-    """
-
-    family: str
-    method: str
-    seed: int | None
-    metric: str
-    value: float
-    n: int
-    ci_low: float | None
-    ci_high: float | None
-
-
-class ResultRow(Figure):
-    """A figure of a model's answers to a benchmark."""
-
-    benchmark: str
-
-
-class AnalysisRow(Figure):
-    """A figure of an analysis; ``condition`` says under what, or of which benchmark."""
-
-    analysis: str
-    condition: str
-
 
 COLUMNS = ["analysis", "family", "method", "seed", "condition", "metric", "value", "n", "ci_low", "ci_high"]
 KEYS = ["analysis", "family", "method", "condition", "metric"]
@@ -137,8 +106,8 @@ def over_seeds(
     out = []
     for keys, group in rows.groupby(list(by), sort=False, dropna=False):
         about = dict(zip(by, keys, strict=True))
-        columns = (group[c].to_numpy(float) for c in ("value", "ci_low", "ci_high", "n"))
-        out.append({**about, **asdict(statistics.summary(*columns, level=level, limits=limits or _limits(about)))})
+        value, low, high, n = (group[c].to_numpy(float) for c in ("value", "ci_low", "ci_high", "n"))
+        out.append({**about, **asdict(statistics.summary(value, low, high, n, level, limits or _limits(about)))})
     return pd.DataFrame(out, columns=[*by, *statistics.Summary.__dataclass_fields__])
 
 

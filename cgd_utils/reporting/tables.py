@@ -41,7 +41,7 @@ def length_table(
 ) -> pd.DataFrame:
     """Reasoning length beside accuracy and Pass@k: a row a (family, method, benchmark), ``mean [interval]`` a metric."""
     keys = ["family", "method", "benchmark"]
-    samples = sorted(filter(summaries.samples_of, set(results["metric"])), key=summaries.samples_of)
+    samples = sorted(filter(summaries.samples_of, set(results["metric"])), key=lambda m: summaries.samples_of(m) or 0)
     shown = [m for m in (*QUALITY, *samples, *metrics) if (results["metric"] == m).any()]
     summed = over_seeds(results[results["metric"].isin(shown)], level, [*keys, "metric"])
     return summaries.spread(summed, keys, "metric", 1)[[*keys, *summaries.ABOUT, *shown]]
@@ -67,8 +67,8 @@ def printed(table: pd.DataFrame, family: str, benchmarks: Sequence[str] | None =
 
 def difference_told(cell: Mapping[str, Any]) -> str:
     """A row's difference with its interval; '' where it has none."""
-    parts = (cell.get(c, float("nan")) for c in ("difference", "difference_low", "difference_high"))
-    return statistics.told(*parts, form="+.1f")
+    value, low, high = (cell.get(c, float("nan")) for c in ("difference", "difference_low", "difference_high"))
+    return statistics.told(value, low, high, "+.1f")
 
 
 def p_told(p: float | None) -> str:

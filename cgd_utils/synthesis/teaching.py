@@ -92,7 +92,7 @@ def _teacher_key(run: Run) -> Any:
 def writer_ref(run: Run, model: str | None, name: str, engine: Engine, revision: str | None = None) -> ModelRef:
     """A model that writes for the run without being its student: on a server under its name there, else loaded."""
     if engine.engine == "openai":
-        return ModelRef("", engine.server_model or "")
+        return ModelRef("", engine.served_as)
     return model_ref(run, model or "", name, revision=revision)
 
 

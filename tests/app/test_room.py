@@ -25,7 +25,7 @@ def rows(run, gpu_gib=None):
         ({}, 80, False),  # 132 GiB of bfloat16 on one GPU
         ({"generation.engine": "vllm"}, 80, False),
         ({"generation.engine": "vllm", "generation.tensor_parallel_size": 4}, 80, True),
-        ({"generation.engine": "transformers", "generation.tensor_parallel_size": 4}, 80, False),  # it takes one GPU
+        ({"generation.engine": "transformers"}, 80, False),  # it takes one GPU
         ({"generation.engine": "ray", "generation.tensor_parallel_size": 4}, 80, True),
         ({"generation.engine": "vllm", "generation.quantization": "fp8"}, 141, True),
         ({"generation.engine": "vllm", "generation.quantization": "fp8"}, 48, False),

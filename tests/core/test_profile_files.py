@@ -33,13 +33,11 @@ def given(*pairs, base="lab"):
         ("data.revision", "null", None),
         ("models.students", "{no: 42}", {"no": "42"}),
         ("training.lora.target_modules", "[1, q_proj]", ["1", "q_proj"]),
-        ("generation.quantization", "8", "8"),
         ("training.compile", "yes", True),
         ("training.liger", "off", False),
         ("training.learning_rate", "3e-4", 3e-4),
         ("training.save_steps", "2e3", 2000),
         ("processes", "auto", "auto"),
-        ("generation.extra_body", "{top_k: 20, mode: on, p: 0.5}", {"top_k": 20, "mode": "on", "p": 0.5}),
     ],
 )
 def test_a_value_is_what_the_field_means_in_a_file_and_on_the_command_line(profile, field, written, value):
@@ -49,6 +47,37 @@ def test_a_value_is_what_the_field_means_in_a_file_and_on_the_command_line(profi
     for told in (in_file, given(f"{field}={written}")):
         assert told.get(field) == value
         assert type(told.get(field)) is type(value)
+
+
+def test_words_and_numbers_of_an_engine_are_what_its_fields_mean(profile):
+    body = "{top_k: 20, mode: on, p: 0.5}"
+    in_file = profile(f"generation: {{engine: openai, extra_body: {body}}}")
+    for told in (in_file, given(f"generation.extra_body={body}", "generation.engine=openai")):
+        assert told.generation.extra_body == {"top_k": 20, "mode": "on", "p": 0.5}
+    assert given("generation.engine=vllm", "generation.quantization=8").get("generation.quantization") == "8"
+
+
+@pytest.mark.parametrize(
+    ("fields", "told"),
+    [
+        (["generation.max_model_len=9"], r"generation.max_model_len = 9 is for .*'vllm' or 'ray'.*it is 'transformers'.*leave it out"),
+        (["generation={engine: vllm, retries: 1}"], r"generation.retries = 1 is for generation.engine = 'openai'"),
+        (["synthesis.teacher.generation={engine: openai, batch_size: 2}"], r"synthesis.teacher.generation.batch_size = 2"),
+        (["generation.engine=vlm"], "generation = .*engine must be one of transformers, vllm, openai, ray"),
+        (["generation.engine=vllm", "generation.max_model_len=0"], "generation.max_model_len = 0 – must be greater than"),
+        (["generation.engine=openai", "generation.retrys=1"], "did you mean 'generation.retries'"),
+    ],
+)  # fmt: skip
+def test_a_field_of_another_engine_is_told_with_its_value_and_the_way_out(fields, told):
+    with pytest.raises(ProfileError, match=told):
+        given(*fields)
+
+
+def test_another_engine_takes_over_the_fields_that_it_shares():
+    vllm = changed(given("generation.batch_size=7", "generation.batch_memory_gib=2"), {"generation.engine": "vllm"})
+    assert (vllm.generation.engine, vllm.generation.batch_size) == ("vllm", 7)
+    own = given("synthesis.teacher.generation.base_url=http://a/v1", "synthesis.teacher.generation.engine=openai")
+    assert (own.synthesis.teacher.generation.base_url, own.generation.engine) == ("http://a/v1", "transformers")
 
 
 def test_an_optional_section_is_set_field_by_field_and_begins_as_what_it_stands_for():

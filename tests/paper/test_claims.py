@@ -269,3 +269,36 @@ def test_seeds_without_spread_keep_their_interval_over_items():
              "ci_low": -5.0, "ci_high": 5.0}  # fmt: skip
     row = summaries.over_seeds(summaries.frame([{**about, "seed": s} for s in range(3)])).iloc[0]
     assert (row["ci_low"], row["ci_high"], row["over"], row["seeds"]) == (-5.0, 5.0, "questions", 3)
+
+
+def printed():
+    """The published figures, read from the printed tables where these hold them."""
+    web, ood, aime, rate = (
+        audit.read_table(audit.PUBLISHED, f"table_{t}") for t in ("webinstruct", "ood", "aime24", "lr_stability")
+    )
+    content = audit.read_table(audit.PUBLISHED, "table_critique_content")
+
+    def cell(rows, column, **where):
+        return float(next(r[column] for r in rows if all(r[k] == x for k, x in where.items())))
+
+    llama, s1 = {"student": "LLaMA3.1-8B-Instruct", "teacher": "LLaMA3.3-70B-Instruct"}, {"student": "S1.1-3B"}
+    c2 = cell(web, "amc23", method="cgd", **llama) - cell(web, "amc23", method="cft", **llama)
+    c3 = cell(web, "math500", method="cgd", **s1) - cell(web, "math500", method="cft", **s1)
+    ifeval = [cell(ood, "ifeval", method=m) for m in ("base", "cgd", "cft_gpt4o")]
+    pass1, words, steps = ([cell(aime, s, metric=m) for s in ("base", "cgd")]
+                           for m in ("pass@1 greedy (%)", "reasoning length (words)", "reasoning steps"))  # fmt: skip
+    code = [cell(ood, "humaneval", method=m) for m in ("base", "cgd")]
+    order = " > ".join(r["condition"] for r in sorted(content, key=lambda r: -float(r["math500"])))
+    changes = [cell(rate, "change", method=m) for m in ("cgd", "cft")]
+    return {
+        "C2": f"{c2:+.1f} (LLaMA3.1-8B)", "C3": f"{c3:+.1f} (S1.1-3B)",
+        "C4": f"AIME24 Pass@1 {pass1[0]:g} → {pass1[1]:g}", "C5": f"IFEval {ifeval[0]:g} → {ifeval[1]:g} (CGD), {ifeval[2]:g} (CFT)",
+        "C6": f"MATH-500: {order}", "C8": f"{changes[0]:g} (CGD) against {changes[1]:g} (CFT)",
+        "C10": f"{words[1] / words[0]:.1f}× words, {steps[1] / steps[0]:.1f}× steps (AIME24)",
+        "C11": f"HumanEval {code[0]:g} → {code[1]:g}",
+    }  # fmt: skip
+
+
+def test_the_published_figures_of_the_claims_are_those_of_the_printed_tables():
+    told = {claim: words.get("published") for claim, words in claims.CLAIMS.items()}
+    assert {claim: told[claim] for claim in printed()} == printed()
