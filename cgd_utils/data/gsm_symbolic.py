@@ -26,8 +26,9 @@ from typing import Any
 from ..core.errors import BadInput
 from ..core.package_index import Package, cache, fetch
 from ..core.records import Record
+from ..core.settings import Templates
 from ..grading import equations
-from .word_problems import Templates, split_of, step_counts
+from .word_problems import split_of, step_counts
 
 NAME = "gsm-symbolic"
 PACKAGE = Package(

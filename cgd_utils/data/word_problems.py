@@ -18,16 +18,15 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from random import Random
-from typing import Literal
 from zlib import crc32
 
 import yaml
 
 from ..core.errors import BadInput
 from ..core.records import Record
+from ..core.settings import Templates
 
 NAME = "word-problems"
-Templates = Literal["seen", "unseen", "all"]
 EXTRA_SHARE = 0.4  # of the problems whose template knows a sentence that does not matter
 TRIES = 5_000  # draws for one problem before its template counts as used up
 _WORK = re.compile(r"(\w) = (\w+) ([-+*/]) (\w+)")
