@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 
 UNIT_WORDS = 6  # at most so many words of unit between a number and the sign that follows
@@ -168,6 +168,9 @@ class _Reader:
             right = self.sum(self._past_line(at + 1, ("number", "frac", "open")))
             if self._algebra_follows(right.next):
                 raise _Unreadable
+            if side.operations and right.operations and side.operations[-1] == right.operations[-1]:
+                side = replace(right, operations=side.operations)  # 2 * (3 + 4) = 2 * 7 = 14: one calculation
+                continue
             if side.operations:
                 claimed, end, holds = self._claim(side, right)
                 found.append(Equation(start, end, self.text[start:end].strip(), side.operations, claimed, holds))
