@@ -94,7 +94,7 @@ def measure(run: Run, family: str, weights: int, seconds: float) -> Measured:
 
 def _questions(run: Run) -> list[str]:
     source = run.profile.data
-    if source.is_lab or problem_sources.is_file(source.source):
+    if source.is_drawn or problem_sources.is_file(source.source):
         return [r["question"] for r in problem_sources.load_problems(source.model_copy(update={"rows": 64}))[0]]
     return [f"A box holds {i} pens. How many pens do {i + 3} boxes hold?" for i in range(2, 66)]
 

@@ -43,11 +43,13 @@ def preflight(run: Run) -> None:
         if p.training.mode == "qlora" and Path(path).is_dir():
             quantization.check(loading.ModelRef(path, family))
     if problem_sources.is_file(p.data.source) or (
-        not p.data.is_lab and p.data.source not in problem_sources.SOURCES and "/" not in p.data.source
+        not p.data.is_drawn and p.data.source not in problem_sources.SOURCES and "/" not in p.data.source
     ):
         problem_sources.load_problems(p.data)
+    if p.data.from_templates:  # the package index is reached before long work, or not at all
+        problem_sources.load_problems(p.data.model_copy(update={"rows": 1}))
     t = p.training
-    if p.data.is_lab and t.rows + t.validation_rows > p.data.rows:
+    if p.data.is_drawn and t.rows + t.validation_rows > p.data.rows:
         held = f" + training.validation_rows = {t.validation_rows}" if t.validation_rows else ""
         raise BadInput(
             f"training.rows = {t.rows}{held} but data.rows = {p.data.rows}: lower the one or raise the other"

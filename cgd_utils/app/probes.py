@@ -89,7 +89,7 @@ def ask_servers(run: Run, seconds: float = SERVER_S) -> list[tuple[Server, str |
     return out
 
 
-def _ask_server(engine: Engine, seconds: float) -> str:
+def _ask_server(engine: ServerEngine, seconds: float) -> str:
     from ..engines.server import ServerGenerator
 
     return ServerGenerator(engine, engine.served_as).probe(seconds)
@@ -134,7 +134,7 @@ def repositories(run: Run) -> list[Repository]:
         models.append((teacher.model, teacher.revision or p.models.revision))
     models += [(j.model, j.revision or p.models.revision) for j in p.analyses.judges if j.model]
     found = [Repository("model", m, revision) for m, revision in models if _on_hub(m)]
-    if not p.data.is_lab and not problem_sources.is_file(p.data.source):
+    if not p.data.is_drawn and not problem_sources.is_file(p.data.source):
         known = problem_sources.SOURCES.get(p.data.source)
         found.append(Repository("dataset", known.hub_id if known else p.data.source, p.data.revision))
     for name in p.evaluation.benchmarks:

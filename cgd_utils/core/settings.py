@@ -20,20 +20,37 @@ Rate = Annotated[float, Field(gt=0, le=0.1)]
 DType = Literal["auto", "float32", "bfloat16", "float16"]
 # problem sources that are worlds of the lab: their truth is known, see lab.world.WORLDS
 LAB_SOURCES = ("lab", "lab-misconception")
+# problem sources whose problems are made from templates, each with a worked solution
+TEMPLATE_SOURCES = ("word-problems", "gsm-symbolic")
+# step counts in turn, or the share of each
+Steps = list[Positive] | dict[Positive, Annotated[float, Field(gt=0)]]
+Templates = Literal["seen", "unseen", "all"]
 
 
 class Data(Section):
     """Where the training problems come from."""
 
     source: str = Field(
-        "lab", description="'lab', 'lab-misconception', a name in data.SOURCES, a JSONL/CSV/Parquet file, or a hub id"
+        "lab",
+        description="'lab', 'lab-misconception', 'word-problems', 'gsm-symbolic', a name in data.SOURCES, a JSONL/CSV/Parquet file, "
+        "or a hub id",
     )
     fields: dict[str, str] = Field({}, description="our field (question, answer, solution, id) -> the source's column")
     split: str = Field("train", description="split of a hub data set")
     config: str | None = Field(None, description="configuration of a hub data set")
     revision: str | None = Field(None, description="commit of a hub data set")
     rows: Count = Field(1500, description="problems to use; 0 = all")
-    steps: list[Positive] = Field([2, 3, 4], description="lab only: step counts k of the problems, in turn")
+    steps: Steps = Field(
+        [2, 3, 4],
+        description="lab and templates: step counts k of the problems in turn; templates also {k: share}, such as {1: 0.5, 2: 0.3, 3: 0.2}",
+    )
+    templates: Templates = Field("seen", description="word-problems, gsm-symbolic: all templates, or without those held out")
+    numbers: Annotated[int, Field(ge=5)] = Field(
+        30, description="word-problems: the greatest number, told or worked out"
+    )
+    per_seed: bool = Field(
+        False, description="lab and templates: each of training.seeds has its own problems and drafts; seed is added to it"
+    )
     decontaminate: Literal["off", "report", "remove"] = Field(
         "report", description="training problems that overlap with a benchmark: shown in 04, or taken out"
     )
@@ -42,7 +59,26 @@ class Data(Section):
         "stop",
         description="rows whose answer the grader cannot read: left out, and above 2% of them the run stops; left out, however many; kept, not graded",
     )
-    seed: int = Field(0, description="lab: draws the problems; others: shuffles before the first `rows` are taken")
+    seed: int = Field(0, description="lab and templates: draws the problems; others: shuffles before the first `rows` are taken")
+
+    @property
+    def from_templates(self) -> bool:
+        """Whether the problems are made from templates, with a worked solution each."""
+        return self.source in TEMPLATE_SOURCES
+
+    @property
+    def is_drawn(self) -> bool:
+        """Whether the problems are made by seed, as many as wanted, without a file or the hub."""
+        return self.is_lab or self.from_templates
+
+    @model_validator(mode="after")
+    def _can_be_drawn(self) -> Data:
+        if self.is_lab and isinstance(self.steps, dict):
+            raise ValueError("the lab takes step counts in turn, such as steps: [2, 3, 4]")
+        if self.per_seed and not self.is_drawn:
+            drawn = ", ".join((*LAB_SOURCES, *TEMPLATE_SOURCES))
+            raise ValueError(f"per_seed needs a source that draws problems by seed: {drawn}")
+        return self
 
     @property
     def is_lab(self) -> bool:
@@ -93,13 +129,19 @@ class Sampling(Section):
 class Teacher(Section):
     """Who critiques and refines."""
 
-    kind: Literal["exact", "model"] = Field("exact", description="'exact' knows the lab's truth; 'model' is any LLM")
+    kind: Literal["exact", "prose", "model"] = Field(
+        "exact",
+        description="'exact' knows the lab's truth; 'prose' reads drafts in prose against a worked solution in equations; 'model' is any LLM",
+    )
     model: str | None = Field(None, description="kind model: 'lab:<name>', a folder or a hub id")
     revision: str | None = Field(None, description="kind model: commit of a hub model")
-    error_rate: Share = Field(0.0, description="exact only: share of texts in which the teacher errs")
-    specificity: Share = Field(1.0, description="exact only: share of critiques that name the step and value")
+    error_rate: Share = Field(0.0, description="exact, prose: share of texts in which the teacher errs")
+    refined_error_rate: Share | None = Field(
+        None, description="exact, prose: share of refined answers in which it errs; None = error_rate"
+    )
+    specificity: Share = Field(1.0, description="exact, prose: share of critiques that name the step and value")
     relevance: Share = Field(1.0, description="share of critiques that are about their own problem")
-    leakage: Share = Field(0.0, description="exact only: share of critiques that say the final answer")
+    leakage: Share = Field(0.0, description="exact, prose: share of critiques that say the final answer")
     critic: Literal["teacher", "student"] = Field(
         "teacher", description="who writes the critiques; the refined and direct answers stay the teacher's"
     )
@@ -142,7 +184,7 @@ class Synthesis(Section):
         "stop",
         description="what 02 and 04 do where most texts are cut off or say nothing, or refined answers are no better than drafts; see troubleshooting",
     )
-    seed: int = Field(0, description="of corrupted drafts and of the exact teacher's knobs")
+    seed: int = Field(0, description="of corrupted drafts and of the knobs of an exact or prose teacher")
 
 
 METHODS = (
@@ -296,13 +338,25 @@ class Training(Section):
 
 
 class Benchmark(Section):
-    """A benchmark file of the user's: JSONL, CSV or Parquet."""
+    """A benchmark file of the user's (JSONL, CSV or Parquet), or questions made from templates."""
 
     name: str = Field(description="in tables and results")
-    path: str = Field(description="the file")
+    path: str | None = Field(None, description="the file")
+    source: Literal["word-problems", "gsm-symbolic"] | None = Field(None, description="in place of a file: templates")
+    split: Literal["test", "validation"] = Field("test", description="source only: no question is in two splits, nor in training")
+    templates: Templates = Field("seen", description="source only: as data.templates")
+    steps: Steps = Field([1, 2, 3], description="source only: as data.steps")
+    numbers: Annotated[int, Field(ge=5)] = Field(30, description="source only: as data.numbers")
+    seed: int = Field(0, description="source only: draws the questions")
     fields: dict[str, str] = Field({}, description="our field (question, answer, id) -> the file's column")
     rule: Literal["math", "relative", "exact"] = Field("math", description="grading rule")
-    rows: Count = Field(0, description="first rows to use; 0 = all")
+    rows: Count = Field(0, description="first rows to use; 0 = all, from templates evaluation.lab_rows")
+
+    @model_validator(mode="after")
+    def _one_origin(self) -> Benchmark:
+        if (self.path is None) == (self.source is None):
+            raise ValueError(f"benchmark {self.name!r}: give path (a file) or source ({', '.join(TEMPLATE_SOURCES)})")
+        return self
 
 
 class Evaluation(Section):
@@ -312,7 +366,7 @@ class Evaluation(Section):
         ["lab-k2", "lab-k3", "lab-k4", "lab-k5", "lab-k6", "lab-instructions"],
         description="names or files, see Benchmark",
     )
-    lab_rows: Positive = Field(200, description="questions of each lab benchmark")
+    lab_rows: Positive = Field(200, description="questions of each lab benchmark, and of word-problems-* and gsm-symbolic-*")
     benchmark_dir: str | None = Field(
         None, description="folder of named benchmarks' files; else CGD_BENCHMARK_DIR, else the hub"
     )
@@ -411,10 +465,13 @@ class Profile(Section):
             if self.synthesis.teacher.kind == "exact":
                 raise ValueError(
                     f"synthesis.teacher.kind = 'exact' knows only the lab's problems, and data.source is "
-                    f"{self.data.source!r}: set synthesis.teacher.kind: model and synthesis.teacher.model"
+                    f"{self.data.source!r}: set synthesis.teacher.kind: model and synthesis.teacher.model, or kind: prose "
+                    f"where solutions show their equations"
                 )
             if self.synthesis.draft_source == "corrupted":
                 raise ValueError("synthesis.draft_source = 'corrupted' needs a lab source; use student or weaker")
+        elif self.synthesis.teacher.kind == "prose":
+            raise ValueError("synthesis.teacher.kind = 'prose' reads prose, and the lab's drafts are none: use kind: exact")
         unknown = [f for f in self.ablations.families if f not in self.models.students]
         if unknown:
             raise ValueError(f"ablations.families names {', '.join(unknown)}, which models.students lacks")

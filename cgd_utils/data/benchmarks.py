@@ -1,4 +1,4 @@
-"""Benchmarks by name: the lab's, the paper's math sets, and files of the user's own.
+"""Benchmarks by name: the lab's, those made from templates, the paper's math sets, and files of the user's own.
 
 A named set is looked for as ``<name>.jsonl`` (or .json, .csv, .parquet) in the profile's ``evaluation.benchmark_dir``, else in the
 folder that ``CGD_BENCHMARK_DIR`` names, else on the hub. Example row of a loaded benchmark::
@@ -27,6 +27,15 @@ LAB: dict[str, tuple[str, int, bool | None]] = {
     **{f"lab-misconception-k{k}-without": ("lab-misconception", k, False) for k in range(1, 9)},
 }
 LAB_INSTRUCTIONS = {"lab-instructions": "lab", "lab-misconception-instructions": "lab-misconception"}
+
+# questions made from templates, of the step counts that most of a source's templates have
+TEMPLATED = {
+    f"{source}-{templates}": Benchmark.model_validate(
+        {"name": f"{source}-{templates}", "source": source, "templates": templates, "steps": steps}
+    )
+    for source, steps in (("word-problems", [1, 2, 3]), ("gsm-symbolic", [2, 3, 4, 5]))
+    for templates in ("seen", "unseen")
+}
 
 
 @dataclass(frozen=True)
@@ -90,8 +99,12 @@ def load(which: str | Benchmark, settings: Evaluation) -> Loaded:
     Raises:
         BadInput: unknown name, missing file or column, no rows, a question without a gold answer.
     """
+    if isinstance(which, str) and which in TEMPLATED:
+        which = TEMPLATED[which]
+    if isinstance(which, Benchmark) and which.source:
+        return _from_templates(which, settings)
     if isinstance(which, Benchmark):
-        path = Path(which.path).expanduser()
+        path = Path(which.path or "").expanduser()
         if not path.is_file():
             raise BadInput(f"benchmark {which.name!r}: {which.path}: no such file")
         rows = _problems(which.name, tables.read_table(path), which.fields)[: which.rows or None]
@@ -107,7 +120,7 @@ def load(which: str | Benchmark, settings: Evaluation) -> Loaded:
     if which not in LAB:
         from .general_benchmarks import GENERAL
 
-        known = [*LAB, *LAB_INSTRUCTIONS, *NAMED, *GENERAL]
+        known = [*LAB, *LAB_INSTRUCTIONS, *TEMPLATED, *NAMED, *GENERAL]
         raise BadInput(
             f"unknown benchmark {which!r}{nearest(which, known)}; known: {', '.join(known)}, or a file: {{name, path}}"
         )
@@ -115,6 +128,14 @@ def load(which: str | Benchmark, settings: Evaluation) -> Loaded:
     split = f"test-k{k}" + ("-without" if holds_phrase is False else "")
     rows = world.make_problems(settings.lab_rows, [k], 0, split, source=source, holds_phrase=holds_phrase)
     return Loaded(which, rows, "exact", "accuracy", content_key(which, settings.lab_rows))
+
+
+def _from_templates(which: Benchmark, settings: Evaluation) -> Loaded:
+    count = which.rows or settings.lab_rows
+    rows = problem_sources.from_templates(which.source or "", count, which, which.split)
+    key = content_key(which.model_dump(exclude={"path", "fields"}), count)
+    note = f"{which.source}, {which.templates} templates, {count} questions"
+    return Loaded(which.name, rows, which.rule, "accuracy", key, note)
 
 
 def benchmarks(run: Run) -> list[Loaded]:

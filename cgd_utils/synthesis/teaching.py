@@ -16,7 +16,6 @@ from ..data import decontamination
 from ..engines.request_log import Request
 from ..grading import thoughts
 from ..grading.records import grade
-from ..models import loading
 from ..models.loading import ModelRef
 from ..models.named import model_key, model_ref, student_ref
 from .conclusions import conclusion
