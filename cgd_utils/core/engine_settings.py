@@ -20,7 +20,7 @@ BatchMemory = Annotated[
 
 
 class Engine(Section):
-    """What generates, and what all engines have in common; each has a class of its own: see generation.ENGINES.
+    """What generates, and what all engines have in common; each has a class of its own: see `ENGINES`.
 
     ``Engine(engine="vllm", max_model_len=4096)`` makes the engine of that name; a field that it lacks is refused.
     """
@@ -79,7 +79,7 @@ class TransformersEngine(LocalEngine):
 class SpreadEngine(LocalEngine):
     """An engine that may spread a model over GPUs: vLLM, by itself or within Ray."""
 
-    vllm_python: str | None = Field(None, description="interpreter that has vLLM; None = this one")
+    vllm_python: str | None = Field(None, description="interpreter that has vLLM; None = this one, auto: or the one that `make vllm` set up")
     tensor_parallel_size: Positive = Field(1, description="GPUs a model is spread over")
     max_model_len: Positive | None = Field(None, description="tokens of prompt and text; None = the model's")
     quantization: str | None = Field(None, description="such as fp8; None = as the weights are")
@@ -89,6 +89,13 @@ class VllmEngine(SpreadEngine):
     """vLLM in a process of its own."""
 
     engine: Literal["vllm"] = Field("vllm", description="what generates")
+
+
+class AutoEngine(SpreadEngine):
+    """vLLM where it is installed and the model is large enough to gain by it, else transformers: see `engines.automatic`."""
+
+    engine: Literal["auto"] = Field("auto", description="what generates")
+    batch_memory_gib: BatchMemory = None
 
 
 class RayEngine(SpreadEngine):
@@ -146,6 +153,7 @@ class ServerEngine(Engine):
 ENGINES: dict[str, type[Engine]] = {
     "transformers": TransformersEngine,
     "vllm": VllmEngine,
+    "auto": AutoEngine,
     "openai": ServerEngine,
     "ray": RayEngine,
 }
@@ -160,6 +168,7 @@ def engine_kind(value: Any) -> str | None:
 AnyEngine = Annotated[
     Annotated[TransformersEngine, Tag("transformers")]
     | Annotated[VllmEngine, Tag("vllm")]
+    | Annotated[AutoEngine, Tag("auto")]
     | Annotated[ServerEngine, Tag("openai")]
     | Annotated[RayEngine, Tag("ray")],
     Discriminator(

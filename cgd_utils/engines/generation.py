@@ -12,13 +12,13 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any, Protocol
 
-from ..core.engine_settings import Engine, RayEngine, ServerEngine, TransformersEngine, VllmEngine
+from ..core.engine_settings import AutoEngine, Engine, RayEngine, ServerEngine, TransformersEngine, VllmEngine
 from ..core.errors import BadInput, GenerationFailed
 from ..core.records import Record
 from ..core.settings import Sampling
 from ..models import chat_templates
 from ..models.loading import ModelRef, context_length, end_of_turn_ids, load_model, load_tokenizer, pick_device
-from . import decoding
+from . import automatic, decoding
 from .request_log import Request, row_seed
 
 
@@ -164,9 +164,6 @@ def prompt_ids(tok: Any, requests: Sequence[Request]) -> list[list[int]]:
     return chat_templates.prompt_ids(tok, [r.messages for r in requests])
 
 
-ENGINES = ("transformers", "vllm", "openai", "ray")
-
-
 def open_generator(ref: ModelRef, engine: Engine) -> Any:
     """The engine that a profile names, with a model; the ``openai`` engine's model is the server's.
 
@@ -184,6 +181,8 @@ def open_generator(ref: ModelRef, engine: Engine) -> Any:
         load_tokenizer(ref)  # a missing model is told here, not by a worker
         return RayGenerator(ref, engine, open_generator)
     pick_device(ref.device)
+    if isinstance(engine, AutoEngine):
+        engine = automatic.chosen(ref, engine)
     if isinstance(engine, VllmEngine):
         from .vllm_engine import VLLMGenerator
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -15,7 +14,7 @@ from ..core.errors import BadInput, GenerationFailed
 from ..core.records import Record
 from ..core.settings import Sampling
 from ..models import chat_templates
-from . import decoding, vllm_process
+from . import automatic, decoding, vllm_process
 from .request_log import row_seed
 
 MAX_LORA_RANK = 512
@@ -48,12 +47,7 @@ class VLLMGenerator:
         self._adapter = self._served(ref.adapter) if ref.adapter else None
         self._has_gpus()
         self.python = str(Path(settings.vllm_python).expanduser()) if settings.vllm_python else sys.executable
-        look = [self.python, "-c", "import importlib.util as u, sys; sys.exit(u.find_spec('vllm') is None)"]
-        try:
-            found = subprocess.run(look, check=False, capture_output=True).returncode == 0
-        except OSError:
-            found = False
-        if not found:
+        if not automatic.has_vllm(self.python):
             raise BadInput(f"generation.engine = 'vllm' but {self.python} has no vllm: pip install 'cgd-kit[gpu]', or name another "
                            "interpreter in generation.vllm_python")  # fmt: skip
 
@@ -69,7 +63,7 @@ class VLLMGenerator:
         return self.ref.identity
 
     def close(self) -> None:
-        """Ends vLLM's process, unless it is kept for the next model, see `vllm_process.kept`."""
+        """Ends vLLM's process where it holds a GPU; on a CPU it waits for the next model, see `vllm_process`."""
         vllm_process.release()
 
     def _served(self, folder: str) -> Record:
@@ -102,16 +96,17 @@ class VLLMGenerator:
             for i, ((r, sample), ids) in enumerate(zip(order, encoded, strict=True))
         ]
         self._opened = decoding.opened_thought(tok, encoded[0]) if encoded else ""
-        ranks = [rank for rank in (self._adapter and self._adapter["rank"], vllm_process.lora_rank()) if rank]
         settings = {
             "engine": self._engine(),
             "on_cpu": self._on_cpu(prompts, sampling.max_new_tokens),
-            "lora_rank": max(map(served_rank, ranks), default=None),
+            "lora_rank": served_rank(self._adapter["rank"]) if self._adapter else None,
         }
         worker = vllm_process.process(self.python, settings)
         finished = False
         try:
-            for found in worker.texts(prompts, self._sampling(sampling, tok), self._adapter, self.settings.batch_size * 8):
+            for found in worker.texts(
+                prompts, self._sampling(sampling, tok), self._adapter, self.settings.batch_size * 8
+            ):
                 if isinstance(found, dict):
                     self.seconds = found
                 else:

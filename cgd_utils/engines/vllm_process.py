@@ -1,7 +1,7 @@
 """vLLM's process: started once for a base model, asked many times.
 
-Loading takes a minute on a CPU, so a comparison of many adapters over one base keeps its engine from one model to the next
-(`kept`). Without `kept` an engine ends with its generator, so that the memory is free for training.
+Loading takes a minute on a CPU, where main memory is plenty: there one engine stays, and a comparison of many adapters over one
+base loads it once. On a GPU it ends with its generator, so that its memory is free for training.
 """
 
 from __future__ import annotations
@@ -100,12 +100,6 @@ class Process:
 
 
 _running: list[Process] = []
-_keepers: list[int | None] = []
-
-
-def lora_rank() -> int | None:
-    """The adapters' rank that a kept engine is started for, also where the base alone is asked first."""
-    return max((rank for rank in _keepers if rank), default=None)
 
 
 def process(python: str, settings: Record) -> Process:
@@ -118,8 +112,10 @@ def process(python: str, settings: Record) -> Process:
 
 
 def release() -> None:
-    """Ends the process unless it is kept."""
-    if not _keepers:
+    """Ends the process where it holds a GPU, whose memory training needs."""
+    import torch
+
+    if torch.cuda.is_available():
         end()
 
 
@@ -127,17 +123,6 @@ def end() -> None:
     """Ends the running process, if there is one."""
     while _running:
         _running.pop().end()
-
-
-@contextlib.contextmanager
-def kept(rank: int | None = None) -> Iterator[None]:
-    """Within it an engine stays from one generator to the next; ``rank`` of the adapters that may come, None without any."""
-    _keepers.append(rank)
-    try:
-        yield
-    finally:
-        _keepers.pop()
-        release()
 
 
 atexit.register(end)

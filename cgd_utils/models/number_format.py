@@ -23,7 +23,7 @@ def resolve(path: str, dtype: str, on_cuda: bool) -> str:
         return dtype
     if on_cuda:
         return "bfloat16"
-    return "bfloat16" if processor_has_bfloat16() and _weights(path) >= LARGE else "float32"
+    return "bfloat16" if processor_has_bfloat16() and weights(path) >= LARGE else "float32"
 
 
 @functools.cache
@@ -39,7 +39,7 @@ def processor_has_bfloat16() -> bool:
 
 
 @functools.cache
-def _weights(path: str) -> int:
+def weights(path: str) -> int:
     """Weights of a model; of one that is not on this machine: as many as can be, since models on hubs are large."""
     from transformers import AutoConfig
 

@@ -27,9 +27,11 @@ class WorkerDied(RuntimeError):
 
 def processes(run: Run, jobs: int) -> int:
     """How many processes work at ``jobs`` independent models: ``processes`` of the profile; auto = a core and 2 GiB of free
-    memory each. Always 1 on CUDA and under torchrun, where one model has the whole device."""
+    memory each. Always 1 on CUDA, under torchrun and with vLLM, where one model has the whole device."""
     if jobs < 2 or "WORLD_SIZE" in os.environ or loading.pick_device(run.profile.models.device) == "cuda":
         return 1
+    if run.profile.generation.engine in ("vllm", "auto"):
+        return 1  # vLLM works with all cores
     if run.profile.processes != "auto":
         return min(run.profile.processes, jobs)
     import psutil

@@ -32,7 +32,7 @@ from cgd_utils import methods, prompts
 from cgd_utils.core import settings
 from cgd_utils.core.settings import Engine, Sampling
 from cgd_utils.data import word_problems
-from cgd_utils.engines import generation, vllm_process
+from cgd_utils.engines import generation
 from cgd_utils.engines.request_log import Request
 from cgd_utils.models import chat_templates, loading, number_format
 from cgd_utils.training import tokenization, trainer
@@ -239,14 +239,13 @@ def bench_generation(base, counts, new, python):
     if python:
         engine = Engine(engine="vllm", vllm_python=python)
         served = generation.open_generator(base, engine)
-        with vllm_process.kept():
-            list(served.stream([(requests[0], 0)] * 1 + [(r, 0) for r in requests[1:2]], sampling))  # loads
-            list(served.stream([(r, 0) for r in requests], Sampling(max_new_tokens=2)))
-            for n in counts:
-                print(f"\ngeneration: {n} prompts, vLLM")
-                pairs = [(r, 0) for r in requests[:n]]
-                texts["vllm"] = timed("engine vllm", lambda p=pairs: streamed(served, p, sampling), best[n])
-            settings_used = {**served._engine(), **served._on_cpu([{"ids": i} for i in ids], new)}
+        list(served.stream([(requests[0], 0)] * 1 + [(r, 0) for r in requests[1:2]], sampling))  # loads
+        list(served.stream([(r, 0) for r in requests], Sampling(max_new_tokens=2)))
+        for n in counts:
+            print(f"\ngeneration: {n} prompts, vLLM")
+            pairs = [(r, 0) for r in requests[:n]]
+            texts["vllm"] = timed("engine vllm", lambda p=pairs: streamed(served, p, sampling), best[n])
+        settings_used = {**served._engine(), **served._on_cpu([{"ids": i} for i in ids], new)}
         with tempfile.TemporaryDirectory() as folder:
             task = Path(folder) / "task.json"
             sets = [ids[:1], *(ids[:n] for n in counts)]
@@ -278,7 +277,7 @@ def main():
     parser.add_argument("--only", choices=["training", "generation"])
     options = parser.parse_args()
     base = loading.ModelRef(loading.resolve("index:smollm2-135m-instruct"), "smollm2", device="cpu")
-    weights = number_format._weights(base.path)
+    weights = number_format.weights(base.path)
     tok = loading.load_tokenizer(base)
     rate = matrix_rate()
     print(f"{platform.processor() or platform.machine()}, {os.cpu_count()} threads, load {os.getloadavg()[0]:.1f}, torch {torch.__version__}, "

@@ -12,7 +12,7 @@ import pytest
 from cgd_utils.core.errors import BadInput, GenerationFailed
 from cgd_utils.core.files import read_jsonl
 from cgd_utils.core.settings import Engine, Sampling
-from cgd_utils.engines import generation, request_log, vllm_engine
+from cgd_utils.engines import generation, request_log, vllm_engine, vllm_process
 from cgd_utils.engines.request_log import Request
 from cgd_utils.models import loading
 from cgd_utils.models.loading import ModelRef
@@ -66,7 +66,7 @@ def ask(tmp_path, requests=REQUESTS, sampling=GREEDY, adapter=None, **settings):
     try:
         return request_log.generate(generator, requests, sampling, tmp_path / "log.jsonl"), generator
     finally:
-        generator.close()
+        vllm_process.end()
 
 
 def test_rows_come_back_and_every_engine_field_is_passed(stand_in, tmp_path):
