@@ -107,7 +107,7 @@ def status(this: Any, cells: Annotated[bool, opt("the cells of the ablation grid
     from .ablations import cell_runs
     from .app import chain
 
-    rows = cell_runs.states(this) if cells else chain.status(this)
+    rows: Sequence[Any] = cell_runs.states(this) if cells else chain.status(this)
     done = all(r["state"] == "done" for r in rows)
     note = "" if done else f"what is not done is made by: {this.command()}"
     return Result(rows, note=note, legend={"wall_seconds": "seconds that the notebook ran"})

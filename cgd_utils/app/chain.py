@@ -108,7 +108,7 @@ def _input_files(run: Run) -> dict[str, str]:
     paths = [run.profile.data.source] if is_file(run.profile.data.source) else []
     for b in run.profile.evaluation.benchmarks:
         if not isinstance(b, str):
-            paths.append(b.path)
+            paths += [b.path] if b.path else []
         elif b in NAMED and (named := local_file(b, run.profile.evaluation)):
             paths.append(str(named))
     return {p: files.file_hash(Path(p).expanduser()) for p in paths if Path(p).expanduser().is_file()}

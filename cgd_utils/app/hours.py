@@ -221,7 +221,7 @@ def estimate(
     for w in work(run, measured.question, measured.text) if measured else work(run):
         rate, source = _speed(w, shapes.get(w.model), measured if w.model in on_disk else None)
         tokens = w.trained or w.generated
-        row = {"stage": w.stage, "model": w.model or w.engine.served_as}
+        row: Record = {"stage": w.stage, "model": w.model or w.engine.served_as}
         row |= {"generated": round(w.generated), "trained": round(w.trained)}
         row["hours"] = None if rate is None else tokens / rate / 3600
         row["speed"] = source if rate is None else f"{rate:,.0f} tokens/s ({source})"

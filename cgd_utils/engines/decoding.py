@@ -45,12 +45,10 @@ def decode(
     ids, mask = padded["input_ids"].to(model.device), padded["attention_mask"].to(model.device)
     width, live = ids.shape[1], list(range(len(prompts)))
     out: list[Row] = [([], "length")] * len(prompts)
-    cache = DynamicCache(config=model.config.get_text_config())
+    own_cache = DynamicCache(config=model.config.get_text_config())
     # recurrent states (hybrid models) cannot lose rows: their batch is generated at one go, with a cache of its own kind
-    if all(hasattr(layer, "batch_select_indices") for layer in cache.layers):
-        step = STEP
-    else:
-        cache, step = None, sampling.max_new_tokens
+    rows_can_leave = all(hasattr(layer, "batch_select_indices") for layer in own_cache.layers)
+    cache, step = (own_cache, STEP) if rows_can_leave else (None, sampling.max_new_tokens)
     sampler = Sampler(sampling, seeds) if sampling.temperature > 0 else None
     end_ids = torch.tensor(sorted(ends), device=ids.device)
     with torch.inference_mode():
@@ -71,7 +69,7 @@ def decode(
                 live = [live[at] for at in keep.tolist()]
                 if live:
                     ids, mask = ids[keep], mask[keep]
-                    cache.batch_select_indices(keep)
+                    own_cache.batch_select_indices(keep)
                     if sampler:
                         sampler.keep(keep.tolist())
     return out

@@ -72,7 +72,7 @@ def generate(
         raise BadInput(f"requests: id {twice[0]!r} occurs twice; ids must be distinct")
     pairs = [(r, s) for r in requests for s in range(sampling.n)]
     all_keys = keys(getattr(generator, "identity", None), pairs, sampling)
-    first = {}
+    first: dict[str, tuple[Request, int]] = {}
     for key, pair in zip(all_keys, pairs, strict=True):
         first.setdefault(key, pair)
     wanted, key_of = list(first.values()), {(r.id, s): key for key, (r, s) in first.items()}

@@ -114,17 +114,16 @@ def fine_tune(
         return made
 
     label = f"{family}-{method.replace('(', '-').rstrip(')')}-s{seed}"
-    about = {"settings": settings, "inputs": [records.key]}
     if trainer.rank():
-        return _join(run, label, build, about)
-    return run.make("models", label, build, **about)
+        return _join(run, label, build, settings, [records.key])
+    return run.make("models", label, build, settings=settings, inputs=[records.key])
 
 
-def _join(run: Run, label: str, build: Callable[[Path], Record], about: Record) -> Artifact:
+def _join(run: Run, label: str, build: Callable[[Path], Record], settings: Record, inputs: list[str]) -> Artifact:
     """The part of a further process of torchrun: it trains along; the first process holds the lock and writes."""
     import torch.distributed as dist
 
-    key, folder = run.place("models", label, build, **about)
+    key, folder = run.place("models", label, build, settings=settings, inputs=inputs)
     if (done := store.load(folder)) is not None:
         return done
     build(folder)

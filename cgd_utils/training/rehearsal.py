@@ -82,7 +82,7 @@ def rehearse(run: Run) -> list[Record]:
                     "learnt": tok.decode(learnt),
                 }
             )
-        [asked] = chat_templates.prompt_ids(tok, [layout.ask(_RECORD["question"])])
+        [asked] = chat_templates.prompt_ids(tok, [layout.ask(str(_RECORD["question"]))])
         _fits_vocabulary(config, [*(r["input_ids"] for r in rows), asked], f"{family} = {model!r}")
         if toy is not None:
             _try(toy, tok, rows, asked)

@@ -71,8 +71,10 @@ def each(
         for i, made in _side_by_side(run, function, jobs, n):
             out[i] = made
             shown.update()
-            for row in made.rows("history.jsonl") if watch else ():
-                watch(jobs[i])(row)
+            if watch is not None:
+                watcher = watch(jobs[i])
+                for row in made.rows("history.jsonl"):
+                    watcher(row)
     return out
 
 

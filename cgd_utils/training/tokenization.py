@@ -171,9 +171,12 @@ def batches(
         )
     most = max(math.ceil(sum(sizes[i] for i in s) / packed) for s in steps)
     bins = most + (-most % processes)
-    while (out := [_bins(s, sizes, bins, packed) for s in longest_first]) and any(s is None for s in out):
+    while True:
+        dealt = [_bins(s, sizes, bins, packed) for s in longest_first]
+        whole = [step for step in dealt if step is not None]
+        if len(whole) == len(dealt):
+            return whole
         bins += processes
-    return [s for s in out if s is not None]
 
 
 def _bins(longest_first: list[int], sizes: list[int], bins: int, limit: int) -> list[list[int]] | None:
@@ -229,10 +232,11 @@ class Collator:
             }
         width = max(sizes)
         ids = torch.full((len(rows), width), self.pad_token_id)
-        labels, mask = torch.full((len(rows), width), IGNORED), torch.zeros((len(rows), width), dtype=torch.long)
+        targets = torch.full((len(rows), width), IGNORED)
+        mask = torch.zeros((len(rows), width), dtype=torch.long)
         for i, r in enumerate(rows):
             ids[i, : sizes[i]] = torch.tensor(r["input_ids"])
-            labels[i, : sizes[i]] = torch.tensor(r["labels"])
+            targets[i, : sizes[i]] = torch.tensor(r["labels"])
             mask[i, : sizes[i]] = 1
         numbers = torch.tensor(item["numbers"], dtype=torch.long)
-        return {"input_ids": ids, "labels": labels, "attention_mask": mask, "numbers": numbers}
+        return {"input_ids": ids, "labels": targets, "attention_mask": mask, "numbers": numbers}

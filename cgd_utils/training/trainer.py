@@ -246,7 +246,7 @@ def _config(t: Training, seed: int, checkpoints: Path, on_cpu: bool, half: bool,
         per_device_eval_batch_size=1,
         gradient_accumulation_steps=accumulate,
         max_steps=steps,
-        learning_rate=t.learning_rate,
+        learning_rate=t.common_rate,
         lr_scheduler_type=t.lr_scheduler,
         warmup_steps=t.warmup,
         weight_decay=t.weight_decay,
@@ -257,7 +257,7 @@ def _config(t: Training, seed: int, checkpoints: Path, on_cpu: bool, half: bool,
         use_cpu=on_cpu,
         ddp_backend="gloo" if on_cpu and processes() > 1 else None,
         ddp_find_unused_parameters=False if processes() > 1 else None,
-        fsdp=t.fsdp and full and processes() > 1,
+        fsdp=t.fsdp and full and processes() > 1,  # type: ignore[arg-type]  # transformers takes True as full_shard
         fsdp_config={"activation_checkpointing": t.gradient_checkpointing} if t.fsdp and processes() > 1 else None,
         seed=seed,
         data_seed=seed,
@@ -332,7 +332,7 @@ def _trainer_class() -> Any:
             """As TRL's, divided by the learnt tokens of the whole step, with its measure of accuracy."""
             summed, right = learnt_loss.learnt_loss(model, {**inputs, "use_cache": False})
             own = max(1, int((inputs["labels"][:, 1:] != tokenization.IGNORED).sum()))
-            mode = "train" if self.model.training else "eval"
+            mode = "train" if model.training else "eval"
             self._metrics[mode]["mean_token_accuracy"].append(right.item() / own)
             loss = summed / (own if learnt is None else torch.as_tensor(learnt).clamp(min=1))
             return loss if learnt is None else loss * self.accelerator.num_processes
@@ -342,11 +342,11 @@ def _trainer_class() -> Any:
             raise TrainingFailed(
                 f"training: {what} is not a number at step {self.state.global_step + 1}; rows of that forward pass: {rows}. "
                 f"Lower training.learning_rate (now {self.args.learning_rate:g}) or look at these rows; "
-                + _kept(Path(self.args.output_dir))
+                + _kept(Path(str(self.args.output_dir)))
             )
 
         def _save_checkpoint(self, model: Any, trial: Any) -> None:
-            target = Path(self.args.output_dir) / f"checkpoint-{self.state.global_step}"
+            target = Path(str(self.args.output_dir)) / f"checkpoint-{self.state.global_step}"
             try:
                 super()._save_checkpoint(model, trial)
                 if self.args.should_save:
@@ -358,7 +358,7 @@ def _trainer_class() -> Any:
                 shutil.rmtree(target, ignore_errors=True)
                 raise TrainingFailed(
                     f"training: the checkpoint of step {self.state.global_step} could not be saved ({_first_line(e)}); "
-                    f"free disk space and run again: {_kept(Path(self.args.output_dir))}"
+                    f"free disk space and run again: {_kept(Path(str(self.args.output_dir)))}"
                 ) from e
 
         def create_model_card(self, *_: Any, **__: Any) -> None:

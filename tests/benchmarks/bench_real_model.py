@@ -52,7 +52,7 @@ for ids in task["sets"]:
 
 
 def problems(n):
-    return word_problems.make_problems(n, [1, 2, 3], 3, "bench", "all", 20)
+    return word_problems.make_problems(n, [1, 2, 3], 3, "test", "all", 30)
 
 
 def training_rows(n):
