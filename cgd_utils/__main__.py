@@ -249,16 +249,9 @@ def generate(
     fields_of_engine: dict[str, Any]
     if server:
         ref = loading.ModelRef("", server_model or "")
-        fields_of_engine = {
-            "engine": "openai",
-            "base_url": server,
-            "server_model": server_model,
-            "concurrency": concurrency,
-            "api_key_env": api_key_env,
-            "budget": budget,
-            "price_prompt": price[0],
-            "price_completion": price[1],
-        }
+        fields_of_engine = {"engine": "openai", "base_url": server, "server_model": server_model}
+        fields_of_engine |= {"api_key_env": api_key_env, "concurrency": concurrency, "budget": budget}
+        fields_of_engine |= {"price_prompt": price[0], "price_completion": price[1]}
     else:
         ref = loading.ModelRef(loading.resolve(model or ""), model or "", adapter, revision, device=device)
         fields_of_engine = {"engine": engine, "batch_size": batch_size}
@@ -308,7 +301,10 @@ def compare(
     if not 0 < level < 1:
         raise ValueError(f"--level {level}: must lie between 0 and 1, such as 0.95")
     folder = store.outputs_folder(outputs and outputs.expanduser().absolute()) / name if name else None
-    a, b = (compare.read_side(side if _is_whole(side, folder) else f"{folder}:{side}") for side in (run_a, run_b))
+    # a side that names no folder is a method of the variant
+    whole = [folder is None or ":" in side or Path(side).is_file() for side in (run_a, run_b)]
+    sides = [side if w else f"{folder}:{side}" for side, w in zip((run_a, run_b), whole, strict=True)]
+    a, b = map(compare.read_side, sides)
     rows = compare.compare(a, b, level)
     if alone := compare.unshared(a, b):
         print(f"not compared, on one side only: {', '.join(alone)}", file=sys.stderr)
@@ -317,11 +313,6 @@ def compare(
     legend |= {"p": "of the bootstrap; p_holm is corrected for the number of benchmarks"}
     legend |= {"p_mcnemar": "exact, for one seed and sample; p_seeds: paired t-test over seeds"}
     return Result(rows, legend=legend)
-
-
-def _is_whole(side: str, folder: Path | None) -> bool:
-    """Whether a side of a comparison says by itself where it lies."""
-    return folder is None or ":" in side or Path(side).is_file()
 
 
 @command("cgd export --profile lab --method cgd --format trl --out cgd-rows")

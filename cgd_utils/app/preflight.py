@@ -30,13 +30,10 @@ def preflight(run: Run) -> None:
         BadInput: the first thing that would.
     """
     p = run.profile
-    loading.pick_device(p.models.device) if p.models.device == "cuda" else None
-    for model in [
-        *p.models.students.values(),
-        *p.models.weaker.values(),
-        *([p.synthesis.teacher.model] if p.synthesis.teacher.model else []),
-        *(j.model for j in p.analyses.judges if j.model),
-    ]:
+    if p.models.device == "cuda":
+        loading.pick_device(p.models.device)
+    writers = [p.synthesis.teacher.model, *(judge.model for judge in p.analyses.judges)]
+    for model in [*p.models.students.values(), *p.models.weaker.values(), *filter(None, writers)]:
         _check_model(model)
     for family, model in p.models.students.items():
         path = loading.resolve(model)
