@@ -27,9 +27,9 @@ timeout      the comparison ran out of its wall clock or memory: null
 ===========  =========================================================================================================
 
 Layout: `extraction` (text → answer), `notation` (one spelling for an answer), `phrases` (what words say in it), `kinds`
-(numbers, lists, words, … read without sympy), `rules` (are two answers equal: a row of judges), `formulas` (math-verify's
-parser and comparison), `values` (equality by values), `pool` (killable processes around math-verify), `records` (rows
-and files).
+(numbers, lists, words, … read without sympy), `arithmetic` (values of simple formulas), `rules` (are two answers equal:
+a row of judges), `formulas` (math-verify's parser and comparison), `values` (equality by values), `pool` (killable
+processes around math-verify), `records` (rows and files).
 """
 
 from .extraction import extract

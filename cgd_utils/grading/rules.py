@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from fractions import Fraction
 from typing import NamedTuple
 
-from . import formulas, kinds, notation, phrases
+from . import arithmetic, formulas, kinds, notation, phrases
 from .formulas import Unparsable
 from .kinds import Listing, Number
 from .values import within_tolerance
@@ -20,6 +20,7 @@ RULES = ("math", "relative", "exact")
 MAX_CHARS = 2_000  # longer answers are compared as text only; the longest gold of the benchmarks has about 300
 
 Verdict = tuple[bool | None, str]
+Judge = Callable[["_Pair"], bool | None]
 
 
 def check_rule(rule: str) -> None:
@@ -89,9 +90,6 @@ def _equal(pair: _Pair) -> bool:
         pair = _cleaned(pair)
         verdict = _first_of(JUDGES, pair)
     return pair.last(pair) if verdict is None else verdict
-
-
-Judge = Callable[[_Pair], bool | None]
 
 
 def _first_of(judges: Iterable[Judge], pair: _Pair) -> bool | None:
@@ -263,10 +261,14 @@ def _same_assignment(pair: _Pair) -> bool | None:
     return None
 
 
+def _visibly_different(pair: _Pair) -> bool | None:
+    return False if arithmetic.differ(pair.gold, pair.answer) else None
+
+
 JUDGES_OF_TEXT: tuple[Judge, ...] = (_same_text, _same_quantity, _same_but_for_a_condition)
 JUDGES: tuple[Judge, ...] = (
     *(_same_notation, _same_time, _same_number, _same_words, _same_choice, _not_the_same_text),
-    *(_same_in_base, _same_union, _same_grid, _same_list, _same_assignment),
+    *(_same_in_base, _same_union, _same_grid, _same_list, _same_assignment, _visibly_different),
 )
 
 

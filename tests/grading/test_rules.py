@@ -4,9 +4,10 @@ import subprocess
 import sys
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from cgd_utils.grading import arithmetic, formulas
 from cgd_utils.grading.rules import RULES, equivalent, quick
 
 # (gold, answer, math, relative): one block for each kind of answer
@@ -238,3 +239,46 @@ def test_plain_answers_need_no_sympy():
         "assert not {'sympy', 'torch', 'tqdm', 'numpy'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+
+
+VALUES = [
+    (r"\frac{\sqrt{3}}{3}", 3**0.5 / 3),
+    (r"-2 \pi^2/4", -(3.141592653589793**2) / 2),
+    (r"2^{-1} \cdot (1+3) - \sqrt[3]{8}", 0.0),
+    ("1 - 12i", 1 - 12j),
+    ("-2^2", -4.0),
+]
+
+
+@pytest.mark.parametrize(("formula", "expected"), VALUES)
+def test_values_of_simple_formulas(formula, expected):
+    found, varies = arithmetic.value(formula)
+    assert found == pytest.approx(expected)
+    assert not varies
+
+
+@pytest.mark.parametrize(
+    "formula", ["1/2x", "f(x)", "10^23", r"2\frac{1}{2}", "x2", r"\sin x", "2^3^4", "1,2", "E", "(1", ""]
+)
+def test_what_can_be_read_in_two_ways_is_left_to_math_verify(formula):
+    assert arithmetic.value(formula) is None
+
+
+FORMULAS = st.recursive(
+    st.sampled_from(["1", "2", "3", "0.5", "x", "y", r"\pi", "i", r"\alpha", "x_1", "2x", r"3 \pi x^2"]),
+    lambda e: st.one_of(
+        st.tuples(e, st.sampled_from(["+", "-", r" \cdot ", "/"]), e).map(lambda t: rf"({t[0]}){t[1]}({t[2]})"),
+        st.tuples(e, e).map(lambda t: rf"\frac{{{t[0]}}}{{{t[1]}}}"),
+        e.map(lambda f: rf"\sqrt{{{f}}}"),
+        st.tuples(e, st.sampled_from("23")).map(lambda t: rf"({t[0]})^{t[1]}"),
+    ),
+    max_leaves=5,
+)
+
+
+@settings(max_examples=60, deadline=None, derandomize=True)
+@given(FORMULAS)
+def test_values_are_those_that_math_verify_reads(formula):
+    ours, theirs = arithmetic.value(formula), formulas.read(formula)
+    if ours is not None and theirs is not None and not ours[1] and not theirs.free_symbols:
+        assert ours[0] == pytest.approx(complex(theirs.doit().evalf()), rel=1e-6, abs=1e-6)
