@@ -11,24 +11,24 @@ from cgd_utils.core.provenance import PACKAGE
 
 # lines of Python, blank ones and docstrings included
 ROOMS = {
-    "ablations": 620,
-    "analysis": 1160,
+    "ablations": 618,
+    "analysis": 1150,
     "app": 1780,
     "core": 2500,
     "course": 550,
     "data": 930,
     "engines": 1650,
-    "evaluation": 850,
+    "evaluation": 848,
     "grading": 3280,
     "lab": 1300,
     "models": 1290,
     "paper": 1200,
     "reporting": 1070,
-    "synthesis": 480,
+    "synthesis": 475,
     "training": 1430,
 }
 AT_THE_ROOT = 760
-FORMATTER_OFF = 158
+FORMATTER_OFF = 100
 MODULE = 350
 LONGER = {
     "__main__.py",
