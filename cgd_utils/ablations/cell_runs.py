@@ -1,7 +1,7 @@
 """Ablations: grids of cells that share everything they do not change.
 
-A cell is a method and the profile fields that it changes; a cell that only names a method of the main comparison is loaded, not
-trained again. Its rows in ``results.csv`` carry the cell's name as their method.
+A cell is a method and the profile fields that it changes; a cell that only names a method of the main comparison is
+loaded, not trained again. Its rows in ``results.csv`` carry the cell's name as their method.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class CellState(TypedDict):
 
 
 def plan(run: Run) -> list[tuple[str, str]]:
-    """The (family, grid) pairs of a profile: ``ablations.families`` get every grid, the others those of ``everywhere``."""
+    """A profile's (family, grid) pairs: ``ablations.families`` get every grid, the others those of ``everywhere``."""
     a, students = run.profile.ablations, run.profile.models.students
     for grid in (*a.grids, *a.everywhere):
         _known(grid)
@@ -55,19 +55,11 @@ def _known(grid: str) -> Grid:
     return GRIDS[grid]
 
 
-def run_grid(run: Run, family: str, grid: str) -> list[Record]:
-    """Trains and evaluates every cell of a grid for a family; result rows as in `evaluation.results.results`, and drift where asked.
-
-    A cell that the profile cannot have (weaker drafts without a weaker model) is left out.
-
-    Raises:
-        BadInput: unknown grid.
-    """
-    return run_grids(run, [(family, grid)])[family, grid]
-
-
 def run_grids(run: Run, chosen: Sequence[tuple[str, str]]) -> dict[tuple[str, str], list[Record]]:
-    """`run_grid` of several (family, grid) pairs at once: cells train side by side where the profile has ``processes`` for it.
+    """Trains and evaluates every cell of (family, grid) pairs: the pair → its result rows, and drift where a grid asks.
+
+    Cells train side by side where the profile has ``processes`` for it. A cell that the profile cannot have (weaker
+    drafts without a weaker model) is left out.
 
     Raises:
         BadInput: unknown grid. workers.WorkerDied: a process was killed.
@@ -81,15 +73,12 @@ def run_grids(run: Run, chosen: Sequence[tuple[str, str]]) -> dict[tuple[str, st
     }
     jobs = [(family, cell, seed, drifts) for (family, _, seed, drifts), cell in wanted.items()]
     rows = dict(zip(wanted, side_by_side.each(run, run_cell, jobs, "cells"), strict=True))
-    return {
-        (family, grid): [
-            row
-            for cell in cells(run, grid, family)
-            for seed in seeds(run)
-            for row in rows[family, cell.name, seed, GRIDS[grid].drifts]
-        ]
-        for family, grid in chosen
-    }
+    by_grid: dict[tuple[str, str], list[Record]] = {pair: [] for pair in chosen}
+    for family, grid in by_grid:
+        for cell in cells(run, grid, family):
+            for seed in seeds(run):
+                by_grid[family, grid] += rows[family, cell.name, seed, GRIDS[grid].drifts]
+    return by_grid
 
 
 def main_comparison(run: Run, family: str, methods: Sequence[str], seeds: Sequence[int]) -> list[Record]:
@@ -130,8 +119,8 @@ def plain(run: Run, grid: str, family: str) -> list[str]:
 def records_table(run: Run, family: str, grid: str) -> list[Record]:
     """How good the texts are that each cell learns from, where cells differ in their synthesis; percent of the records.
 
-    ``drafts right``, ``critiques that judge right`` (their conclusion agrees with the draft's truth), ``critiques with the answer``,
-    ``refined right``, ``direct right``. Empty for a grid whose cells share their records.
+    ``drafts right``, ``critiques that judge right`` (their conclusion agrees with the draft's truth), ``critiques with
+    the answer``, ``refined right``, ``direct right``. Empty for a grid whose cells share their records.
     """
     artifacts: dict[str, tuple[str, Artifact]] = {}
     for cell in cells(run, grid, family):
@@ -190,7 +179,7 @@ def _note(run: Run, family: str, cell: Cell, seed: int) -> Path:
 
 
 def _key(run: Run, family: str, cell: Cell, fields: Iterable[str]) -> str:
-    """Hash of what determines a cell's numbers: the fields that it read, as it changes them, the code and the base student."""
+    """Hash of what determines a cell's numbers: the fields that it read, as it changes them, code and base student."""
     decisive = {
         "settings": settings_read.values(_changed_run(run, family, cell).profile, fields),
         "code": source_code.of(run_cell).version,

@@ -22,8 +22,8 @@ class Cell:
         changes: profile → dotted fields to change.
         x: the dose, for grids that are drawn as curves.
         line: the curve it belongs to.
-        after: a second round that goes on from the trained student: with ``fresh`` drafts of it and critiques of those, or with
-            the ``same`` records again; '' = a cell of one round.
+        after: a second round that goes on from the trained student: with ``fresh`` drafts of it and critiques of those,
+            or with the ``same`` records again; '' = a cell of one round.
         needs: what a profile must have for it, a key of `NEEDS`; '' = nothing.
     """
 
@@ -79,14 +79,15 @@ class Grid:
         raise KeyError(f"{self.question} no cell of {method!r} at {x:g}; doses: {doses}")
 
     def against(self, cell: Cell) -> str:
-        """The cell that another is compared with: CGD at the same dose if the grid has several curves, else the reference."""
+        """What a cell is compared with: CGD at the same dose if the grid has several curves, else the reference."""
         curves = {c.line for c in self.cells}
         if self.axis and len(curves) > 1 and cell.method != "cgd":
             return next((c.name for c in self.cells if c.method == "cgd" and c.x == cell.x), self.reference)
         return self.reference
 
 
-# The paper compares 1e-6 with 5e-6 (`published/table_lr_stability.csv`): the grid goes up and down by that ratio, and once further.
+# The paper compares 1e-6 with 5e-6 (`published/table_lr_stability.csv`): the grid goes up and down by that ratio, and
+# once further.
 PAPER_RATES = (1e-6, 5e-6)
 RATE_FACTORS = (0.2, 1.0, 5.0, 10.0)  # times the profile's learning rate
 
@@ -94,7 +95,7 @@ RATE_FACTORS = (0.2, 1.0, 5.0, 10.0)  # times the profile's learning rate
 def rate_pair(profile: Profile) -> tuple[float, float]:
     """The two of `RATE_FACTORS` whose change of accuracy stands beside the paper's.
 
-    They are the paper's own rates where the profile trains at its higher one, else the profile's rate and five times it.
+    They are the paper's own rates where the profile trains at its higher one, else its rate and five times that.
     """
     return (0.2, 1.0) if math.isclose(profile.training.common_rate, PAPER_RATES[1]) else (1.0, 5.0)
 

@@ -37,10 +37,11 @@ def grid_table(
 ) -> pd.DataFrame:
     """A grid's cells on the mean of the accuracy benchmarks and on instruction following.
 
-    Columns: ``on``, ``cell``, ``x`` (the dose), ``questions`` a seed, ``seeds``, mean and sd over seeds, the interval and what it
-    is ``over`` (`core.statistics.summary`), ``against`` (the cell it is compared with, `Grid.against`), ``difference`` against − cell
-    with interval and p (`reporting.result_rows.differences`), and ``p_holm``, corrected over the grid's comparisons on the same benchmark.
-    ``plain`` names the cells that are the main comparison's models under another name: they are not compared with themselves.
+    Columns: ``on``, ``cell``, ``x`` (the dose), ``questions`` a seed, ``seeds``, mean and sd over seeds, the interval
+    and what it is ``over`` (`core.statistics.summary`), ``against`` (the cell it is compared with, `Grid.against`),
+    ``difference`` against − cell with interval and p (`reporting.result_rows.differences`), and ``p_holm``, corrected
+    over the grid's comparisons on the same benchmark. ``plain`` names the cells that are the main comparison's models
+    under another name: they are not compared with themselves.
     """
     mine = results[results["family"] == family]
     shown = ["mean", *instructions(mine)]
@@ -91,14 +92,9 @@ def caption(table: pd.DataFrame, grid: Grid, family: str) -> str:
 
 
 def plot(table: pd.DataFrame, grid: Grid, cells: Sequence[Cell], family: str, base: Mapping[str, float] = {}) -> Any:
-    """A grid's picture: curves over the dose, or a dot a cell; a panel each for mean accuracy and instruction following.
+    """A picture of `grid_table`: curves over the dose, or a dot a cell; a panel for accuracy and one for instructions.
 
-    Args:
-        table: `grid_table`'s.
-        grid: the grid.
-        cells: its cells here.
-        family: for the title.
-        base: the untrained student's value on each panel, drawn as a line.
+    ``base`` is the untrained student's value on each panel, drawn as a line.
     """
     import matplotlib.pyplot as plt
 
@@ -124,14 +120,10 @@ def plot(table: pd.DataFrame, grid: Grid, cells: Sequence[Cell], family: str, ba
     least, most = table["seeds"].min(), table["seeds"].max()
     seeds = f"{least}" if least == most else f"{least}–{most}"
     dotted = "; dotted: the untrained base" if base else ""
-    about = f"{family}, {seeds} seeds, {_over(table)}; questions a seed: {questions(table)}{dotted}"
+    about = f"{family}, {seeds} seeds, intervals over {summaries.named(table['over'])}; questions a seed: {questions(table)}{dotted}"
     figure.suptitle(f"{grid.question}\n{about}", fontsize=9.5)
     figure.tight_layout()
     return figure
-
-
-def _over(table: pd.DataFrame) -> str:
-    return f"intervals over {summaries.named(table['over'])}"
 
 
 def _error(cells: pd.DataFrame) -> list[pd.Series]:
@@ -164,7 +156,8 @@ def _dots(ax: Any, figures: pd.DataFrame, cells: Sequence[Cell]) -> None:
 
 
 def drift_table(results: pd.DataFrame, family: str, cells: Sequence[Cell], level: float = 0.95) -> pd.DataFrame:
-    """What training does besides accuracy: one row a measure and cell, its summary over seeds and questions, and the base's value.
+    """What training does besides accuracy: one row a measure and cell, its summary over seeds and questions, and the
+    base's value.
 
     The benchmarks' texts are taken together, each benchmark with the same weight.
     """
@@ -193,6 +186,9 @@ def plot_drift(table: pd.DataFrame, axis: str, family: str) -> Any:
         ax.set_title(DRIFT[measure], fontsize=8.5)
     axes[0][-1].plot([], [], label="base", **BASE_LINE)
     axes[0][-1].legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
-    figure.suptitle(f"{family}, {int(table['seeds'].max())} seeds, {_over(table)}; no draft was given", fontsize=9.5)
+    figure.suptitle(
+        f"{family}, {int(table['seeds'].max())} seeds, intervals over {summaries.named(table['over'])}; no draft was given",
+        fontsize=9.5,
+    )
     figure.tight_layout()
     return figure

@@ -1,7 +1,7 @@
 """Critique quality and answer leakage: exact in the lab, by judges elsewhere.
 
-A lab critique is *specific* if it names the draft's first wrong step and *informative* if it gives that step's right value.
-Judges rate both from 1 to 5 (`prompts.JUDGE`); how far they agree is Cohen's kappa with quadratic weights.
+A lab critique is *specific* if it names the draft's first wrong step and *informative* if it gives that step's right
+value. Judges rate both from 1 to 5 (`prompts.JUDGE`); how far they agree is Cohen's kappa with quadratic weights.
 """
 
 from __future__ import annotations
@@ -56,8 +56,9 @@ def facts(record: Record) -> dict[str, bool]:
     """What is true of a lab critique, from the draft's own diagnosis.
 
     Returns:
-        ``true`` (its conclusion agrees with the draft); for a wrong draft with a wrong or missing step also ``specific``
-        (that step is named) and ``informative`` (its right result is given); for a right draft ``false_alarm``.
+        ``true`` (its conclusion agrees with the draft); for a wrong draft with a wrong or missing step also
+        ``specific`` (that step is named) and ``informative`` (its right result is given); for a right draft
+        ``false_alarm``.
     """
     from ..lab import teacher
 
@@ -86,19 +87,14 @@ NAMES = {
 def exact_quality(records: Sequence[Record], level: float = 0.95, **about: Any) -> list[Record]:
     """Measurements of `facts`: percent, with Wilson intervals over the critiques that the fact can be told of."""
     known = [(group, facts(r)) for group, r in _by_group(records)]
-    items = (
-        (group, metric, found[name])
-        for among in GROUPS
-        for name, metric in NAMES.items()
-        for group, found in known
-        if group == among and name in found
-    )
+    pairs = ((group, found, name) for among in GROUPS for name in NAMES for group, found in known if group == among)
+    items = ((group, NAMES[name], found[name]) for group, found, name in pairs if name in found)
     return measured(items, level, **about, analysis="critique quality")
 
 
 # ---------------------------------------------------------------- judged
 def judged(run: Run, family: str) -> dict[str, list[Record]]:
-    """The ratings of every judge and run: name → rows ``{id, draft_correct, informativeness, specificity}`` (None: no rating)."""
+    """The ratings of each judge and run: name → rows ``{id, draft_correct, informativeness, specificity}`` or None."""
     rows = teaching.records(run, family).rows()[: run.profile.analyses.judge_rows]
     ratings = {}
     for number, judge in enumerate(run.profile.analyses.judges):
@@ -140,8 +136,8 @@ def agreement(ratings: dict[str, list[Record]], level: float = 0.95) -> list[Rec
     """How far each two sets of ratings agree, on the critiques that both rated.
 
     Returns:
-        Rows ``{first, second, rating, n, exact, kappa, kappa_low, kappa_high}``: percent rated alike, and Cohen's kappa with
-        quadratic weights and its asymptotic interval (statsmodels); kappa is None where nothing varies.
+        Rows ``{first, second, rating, n, exact, kappa, kappa_low, kappa_high}``: percent rated alike, and Cohen's kappa
+        with quadratic weights and its asymptotic interval (statsmodels); kappa is None where nothing varies.
     """
     from scipy.stats import norm
     from statsmodels.stats.inter_rater import cohens_kappa
@@ -160,19 +156,19 @@ def agreement(ratings: dict[str, list[Record]], level: float = 0.95) -> list[Rec
                 row["exact"] = 100 * np.trace(counts) / len(pairs)
             if any(np.count_nonzero(counts.sum(axis)) > 1 for axis in (0, 1)):
                 found = cohens_kappa(counts, wt="quadratic")
-                half = z * found.std_kappa
-                row |= {"kappa": found.kappa, "kappa_low": found.kappa - half}
-                row["kappa_high"] = min(1.0, found.kappa + half)
+                low, high = found.kappa - z * found.std_kappa, found.kappa + z * found.std_kappa
+                row |= {"kappa": found.kappa, "kappa_low": low, "kappa_high": min(1.0, high)}
             out.append(row)
     return out
 
 
 def rated_quality(rows: Sequence[Record]) -> list[Record]:
-    """Ratings by draft, in the layout of the paper's table: wrong and right drafts, their difference and its effect size.
+    """Ratings by draft, in the layout of the paper's table: wrong and right drafts, their difference and its effect
+    size.
 
     Returns:
-        Rows ``{metric, wrong_answer_mean, wrong_answer_sd, right_answer_mean, right_answer_sd, delta, effect, low, high,
-        n_wrong, n_right}``; effect is Cohen's d for ratings, an odds ratio with its interval for shares.
+        Rows ``{metric, wrong_answer_mean, wrong_answer_sd, right_answer_mean, right_answer_sd, delta, effect, low,
+        high, n_wrong, n_right}``; effect is Cohen's d for ratings, an odds ratio with its interval for shares.
     """
     rated = [r for r in rows if r["informativeness"] is not None]
     wrong, right = ([r for r in rated if bool(r["draft_correct"]) is correct] for correct in (False, True))

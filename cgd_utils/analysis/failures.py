@@ -1,7 +1,7 @@
 """Where each method loses: what is wrong with the wrong answers, and which questions CGD loses to another method.
 
-In the lab the first thing wrong is known exactly (`lab.teacher.diagnose`). Elsewhere only the form is: cut off, no answer
-found, not readable, or an answer that is wrong.
+In the lab the first thing wrong is known exactly (`lab.teacher.diagnose`). Elsewhere only the form is: cut off, no
+answer found, not readable, or an answer that is wrong.
 """
 
 from __future__ import annotations
@@ -81,7 +81,8 @@ def labels(run: Run) -> dict[str, str]:
 
 
 def patterns(run: Run, family: str) -> list[Record]:
-    """Measurements: percent of a model's answers to a benchmark that fail in each way (Wilson intervals over questions).
+    """Measurements: percent of a model's answers to a benchmark that fail in each way (Wilson intervals over
+    questions).
 
     Of the base and every method of the main comparison, with every analysed seed.
     """
@@ -89,20 +90,18 @@ def patterns(run: Run, family: str) -> list[Record]:
     out = []
     for method, seed in models:
         who = subject(run, family, method, seed)
-        items = (
-            (a["benchmark"], name, a["kind"] == name)
-            for a in answers(run, who).values()
-            for name in (RIGHT, *labels(run))
-        )
+        kinds = (RIGHT, *labels(run))
+        items = ((a["benchmark"], name, a["kind"] == name) for a in answers(run, who).values() for name in kinds)
         out += measured(items, run.profile.evaluation.level, **about("failures", who))
     return out
 
 
 def losses(run: Run, family: str, reference: str = "cgd") -> list[Record]:
-    """Measurements: of the questions that another method answers rightly, the percent that ``reference`` loses, by its failure.
+    """Measurements: of the questions that another method answers rightly, the percent that ``reference`` loses, by its
+    failure.
 
-    Paired by seed and question, over all accuracy benchmarks; ``condition`` is ``lost to <method>``, ``metric`` the kind or
-    ``all``; ``won from <method>`` is the other way round.
+    Paired by seed and question, over all accuracy benchmarks; ``condition`` is ``lost to <method>``, ``metric`` the
+    kind or ``all``; ``won from <method>`` is the other way round.
     """
 
     def items(condition: str, losing: Answers, winning: Answers) -> Iterator[Item]:
@@ -124,7 +123,7 @@ def losses(run: Run, family: str, reference: str = "cgd") -> list[Record]:
 
 
 def examples(run: Run, family: str, other: str, reference: str = "cgd", n: int = 2) -> list[Record]:
-    """Questions that ``reference`` loses to ``other`` with the first seed: up to ``n`` of each kind, both answers shown."""
+    """Questions that ``reference`` loses to ``other`` with the first seed, with both answers: ``n`` of each kind."""
     seed = seeds(run)[0]
     theirs = answers(run, subject(run, family, other, None if other == "base" else seed))
     asked = {(b.name, q["id"]): q for b in benchmarks(run) for q in b.problems}

@@ -1,6 +1,7 @@
 """Pictures of what the analyses measured, and the forest plot.
 
-Each takes one family's rows of `reporting.summaries.over_seeds`; `forest` takes rows of `reporting.result_rows.headline`.
+Each takes one family's rows of `reporting.summaries.over_seeds`; `forest` takes rows of
+`reporting.result_rows.headline`.
 """
 
 from __future__ import annotations
@@ -44,8 +45,13 @@ def _panels(n: int, width: float, height: float, legend: float = 1.9, **more: An
     return figure, panels[0]
 
 
-def _legend(panels: Any) -> None:
+def _finished(figure: Any, panels: Any, title: str, y: str = "") -> Any:
+    """The figure with its title, a legend beside the last panel and the first one's axis named."""
+    if y:
+        panels[0].set_ylabel(y)
     panels[-1].legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
+    figure.suptitle(title, fontsize=10)
+    return figure
 
 
 def _curve(axes: Any, x: Any, cells: pd.DataFrame, i: int, method: str) -> None:
@@ -68,9 +74,7 @@ def uncertainty(rows: pd.DataFrame, family: str) -> Any:
         axes.set_ylim(bottom=0)
         axes.set_xlabel("what is given")
         axes.set_ylabel(f"{name} of ŷ (nats a token)")
-    _legend(panels)
-    figure.suptitle(f"{family}: how uncertain is the refined answer?", fontsize=10)
-    return figure
+    return _finished(figure, panels, f"{family}: how uncertain is the refined answer?")
 
 
 def attention(rows: pd.DataFrame, family: str) -> Any:
@@ -89,10 +93,7 @@ def attention(rows: pd.DataFrame, family: str) -> Any:
         axes.set_xlabel("layer")
         axes.set_title(display_name(method), fontsize=10)
         axes.grid(False)
-    panels[0].set_ylabel("attention from ŷ's tokens (%)")
-    _legend(panels)
-    figure.suptitle(f"{family}: where do the tokens of ŷ look?", fontsize=10)
-    return figure
+    return _finished(figure, panels, f"{family}: where do the tokens of ŷ look?", "attention from ŷ's tokens (%)")
 
 
 def drift(rows: pd.DataFrame, family: str) -> Any:
@@ -105,7 +106,7 @@ def drift(rows: pd.DataFrame, family: str) -> Any:
     axes.set_ylabel("cosine to the base")
     axes.ticklabel_format(axis="y", useOffset=False)
     axes.xaxis.get_major_locator().set_params(integer=True)
-    _legend(panels)
+    axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
     axes.set_title(f"{family}: hidden states of the plain question after training", fontsize=10)
     return figure
 
@@ -119,7 +120,7 @@ def dots(
     mark: str = "",
     line: float | None = None,
 ) -> Any:
-    """Values with intervals: a panel a value of the column ``panel``, a row a value of ``by``, a marker a value of ``mark``."""
+    """Values with intervals: a panel a value of the column ``panel``, a row one of ``by``, a marker one of ``mark``."""
     names = list(dict.fromkeys(rows[by]))[::-1]
     marks = list(dict.fromkeys(rows[mark])) if mark else [""]
     groups = list(rows.groupby(panel, sort=False)) if panel else [("", rows)]
@@ -138,7 +139,7 @@ def dots(
         axes.set_xlabel(axis)
         axes.set_title(name, fontsize=10)
     if mark:
-        _legend(panels)
+        return _finished(figure, panels, title)
     figure.suptitle(title, fontsize=10)
     return figure
 
@@ -161,9 +162,7 @@ def failure_bars(rows: pd.DataFrame, family: str, benchmarks: Sequence[str]) -> 
         axes.set_yticks(range(len(methods)), [display_name(m) for m in methods])
         axes.set_xlabel("wrong answers (% of all)")
         axes.set_title(b, fontsize=10)
-    _legend(panels)
-    figure.suptitle(f"{family}: the first thing wrong", fontsize=10)
-    return figure
+    return _finished(figure, panels, f"{family}: the first thing wrong")
 
 
 def cost(rows: pd.DataFrame, family: str) -> Any:
@@ -179,10 +178,7 @@ def cost(rows: pd.DataFrame, family: str) -> Any:
             axes.errorbar(tokens["value"], accuracy["value"], **bars, **look)
         axes.set_xlabel("tokens generated a question")
         axes.set_title(b, fontsize=10)
-    panels[0].set_ylabel("accuracy (%)")
-    _legend(panels)
-    figure.suptitle(f"{family}: one pass against self-refine", fontsize=10)
-    return figure
+    return _finished(figure, panels, f"{family}: one pass against self-refine", "accuracy (%)")
 
 
 def pass_at_k(rows: pd.DataFrame, family: str) -> Any:
@@ -201,10 +197,7 @@ def pass_at_k(rows: pd.DataFrame, family: str) -> Any:
         axes.minorticks_off()
         axes.set_xlabel("k")
         axes.set_title(b, fontsize=10)
-    panels[0].set_ylabel("Pass@k (%)")
-    _legend(panels)
-    figure.suptitle(f"{family}: right at least once in k samples", fontsize=10)
-    return figure
+    return _finished(figure, panels, f"{family}: right at least once in k samples", "Pass@k (%)")
 
 
 FOREST = "family method benchmark n_seeds n_questions difference difference_low difference_high over".split()

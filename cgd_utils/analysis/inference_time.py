@@ -1,7 +1,8 @@
-"""What an answer costs, and what more answers bring: self-refine against one pass, Pass@k by sampling, lengths of answers.
+"""What an answer costs, and what more answers bring: self-refine against one pass, Pass@k by sampling, lengths of
+answers.
 
-Self-refine (Madaan et al., arXiv 2303.17651): the untrained base drafts, critiques its own draft, and writes the answer anew:
-three passes a question. A trained student answers the question alone in one.
+Self-refine (Madaan et al., arXiv 2303.17651): the untrained base drafts, critiques its own draft, and writes the answer
+anew: three passes a question. A trained student answers the question alone in one.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ SELF_REFINE = "base, self-refine"  # the method of its cost rows
 
 
 def hardest(profile: Profile) -> dict[str, str]:
-    """The lab benchmarks that stand for the paper's hard ones: ``in range`` and ``beyond``, the largest step count of each kind.
+    """The lab benchmarks in place of the paper's hard ones: ``in range`` and ``beyond``, of each the most steps.
 
     In range means a step count of the training problems; empty outside the lab.
     """
@@ -78,7 +79,7 @@ def _score(run: Run, rows: Sequence[Record]) -> list[Record]:
 
 # ---------------------------------------------------------------- Pass@k
 def samples(run: Run, who: Subject) -> Artifact:
-    """Several sampled answers to each question, graded: score rows ``{benchmark, id, sample, extracted, gold, correct, status}``."""
+    """Several sampled answers to each question, graded: rows of `evaluation.scores.score`."""
     p = run.profile
     a = p.analyses
     sampling = p.evaluation.sampling.model_copy(update={"n": a.samples, "temperature": a.temperature})
@@ -90,17 +91,13 @@ def samples(run: Run, who: Subject) -> Artifact:
         write_jsonl(folder / "rows.jsonl", _score(run, rows))
         return {"rows": len(rows), "tokens": sum(r["n_tokens"] for r in rows)}
 
-    settings = {
-        "sampling": sampling.model_dump(),
-        "questions": key,
-        "engine": p.generation.identity(),
-        "dtype": who.ref.dtype,
-    }
+    settings = {"sampling": sampling.model_dump(), "questions": key}
+    settings |= {"engine": p.generation.identity(), "dtype": who.ref.dtype}
     return run.make("samples", who.label, build, settings=settings, inputs=[who.key], rows=len(requests) * a.samples)
 
 
 def pass_at_k(run: Run, family: str) -> list[Record]:
-    """Measurements: Pass@k in percent for k = 1, 2, 4, … of every analysed model; intervals over questions. None without samples."""
+    """Measurements: Pass@k in percent for k = 1, 2, 4, … of every analysed model; no rows without samples."""
     n, level = run.profile.analyses.samples, run.profile.evaluation.level
     if not n or not asked(run):
         return []
@@ -116,7 +113,7 @@ def pass_at_k(run: Run, family: str) -> list[Record]:
 
 
 def recorded_pass_at_k(results: pd.DataFrame, family: str) -> list[Record]:
-    """The same measurements from result rows, where the evaluation itself took several samples a question; else none."""
+    """The same measurements from result rows, where the evaluation took several samples a question; else none."""
     mine = results[results["family"] == family]
     curves = mine[mine["metric"].map(summaries.samples_of).notna()]
     first = mine[mine["benchmark"].isin(curves["benchmark"]) & (mine["metric"] == "accuracy")].assign(metric="pass@1")
@@ -186,8 +183,8 @@ def _passes(run: Run, who: Subject, passes: Sequence[str]) -> Artifact:
 def costs(run: Run, family: str) -> list[Record]:
     """Measurements of the base (one pass, self-refine) and of the trained students (one pass).
 
-    Metrics a question: ``accuracy`` (percent), ``tokens`` (generated), ``seconds`` (wall time of the whole batch over its
-    questions; this machine's, no interval), ``passes``. ``condition`` is the benchmark, ``method`` for self-refine
+    Metrics a question: ``accuracy`` (percent), ``tokens`` (generated), ``seconds`` (wall time of the whole batch over
+    its questions; this machine's, no interval), ``passes``. ``condition`` is the benchmark, ``method`` for self-refine
     `SELF_REFINE`. Then, for each seed, ``one pass − self-refine`` paired by question.
     """
     if not run.profile.analyses.cost_rows or not asked(run):
@@ -212,11 +209,9 @@ def _cost_rows(answers: Sequence[Record], passes: int, level: float, **columns: 
     out = []
     for benchmark in dict.fromkeys(r["benchmark"] for r in answers):
         rows = [r for r in answers if r["benchmark"] == benchmark]
-        out += measured(
-            ((benchmark, name, r[key]) for name, key in (("accuracy", "correct"), ("tokens", "tokens")) for r in rows),
-            level,
-            **columns,
-        )
+        accuracy = [(benchmark, "accuracy", r["correct"]) for r in rows]
+        tokens = [(benchmark, "tokens", r["tokens"]) for r in rows]
+        out += measured([*accuracy, *tokens], level, **columns)
         if rows[0]["seconds"] is not None:
             out.append(exact(benchmark, "seconds", rows[0]["seconds"], len(rows), **columns))
         out.append(exact(benchmark, "passes", passes, len(rows), **columns))
@@ -225,9 +220,11 @@ def _cost_rows(answers: Sequence[Record], passes: int, level: float, **columns: 
 
 # ---------------------------------------------------------------- lengths
 def lengths(results: pd.DataFrame) -> list[Record]:
-    """Measurements: each model's mean words, lines and steps an answer over the accuracy benchmarks, as ``times`` the base's.
+    """Measurements: each model's mean words, lines and steps an answer over the accuracy benchmarks, as ``times`` the
+    base's.
 
-    From the result rows; ``n`` is the number of answers, and the interval is made over seeds by `reporting.summaries.over_seeds`.
+    From the result rows; ``n`` is the number of answers, and the interval is made over seeds by
+    `reporting.summaries.over_seeds`.
     """
     graded = set(results.loc[results["metric"] == "accuracy", "benchmark"])
     mine = results[results["metric"].isin(["words", "lines", "steps"]) & results["benchmark"].isin(graded)]

@@ -1,4 +1,5 @@
-"""What goes on inside a student: how likely and how certain the refined answer ŷ is, where attention goes, how far it has drifted.
+"""What goes on inside a student: how likely and how certain the refined answer ŷ is, where attention goes, how far it
+has drifted.
 
 One pass over one model makes one artifact, ``internals``: ``uncertainty.jsonl`` (a row a record and condition),
 ``attention.jsonl`` (a row a record and layer) and ``pooled.npy`` (records, layers + 1, hidden). Works on any
@@ -27,7 +28,7 @@ from .measures import Item, about, exact, measured
 
 X, DRAFT, CRITIQUE, TARGET, TEMPLATE = "x", "y'", "c", "ŷ", "template"
 CONDITIONS = X, WITH_DRAFT, WITH_CRITIQUE, ANOTHER = (X, "x, y'", "x, y', c", "x, y', another c")
-# what is told of the critique: with it, less without anything, without it, with another problem's
+# what a critique adds: to the question alone, to the draft, and beyond what another problem's critique adds
 PAIRS = ((WITH_CRITIQUE, X), (WITH_CRITIQUE, WITH_DRAFT), (WITH_CRITIQUE, ANOTHER))
 PARTS = (X, DRAFT, CRITIQUE, TARGET, TEMPLATE)
 _PART = {"question": X, "draft": DRAFT, "critique": CRITIQUE}
@@ -65,9 +66,8 @@ def encode(tok: Any, layout: prompts.Layout, record: Record, condition: str, oth
     content = messages[-1]["content"]
     at = prompt.rfind(content.strip())
     if at < 0:
-        raise BadInput(
-            f"record {record['id']!r}: the chat template changes the user's turn, so its parts cannot be found"
-        )
+        about = f"record {record['id']!r}"
+        raise BadInput(f"{about}: the chat template changes the user's turn, so its parts cannot be found")
     shift = at - (len(content) - len(content.lstrip()))
     spans = {_PART[n]: (a + shift, b + shift) for n, (a, b) in layout.spans(*shown).items()}
     offsets = tok(prompt, add_special_tokens=False, return_offsets_mapping=True)["offset_mapping"]
@@ -84,8 +84,8 @@ def _part(start: int, end: int, spans: dict[str, tuple[int, int]]) -> str:
     return best if overlap[best] > 0 else TEMPLATE
 
 
-def batches(encoded: Sequence[Encoded], size: int, pad: int) -> Iterator[tuple[list[int], Record]]:
-    """Batches of rows of similar length: their indices, and left-padded ``input_ids, attention_mask, position_ids`` (rows, length)."""
+def batches(encoded: Sequence[Encoded], size: int, pad: int, device: Any) -> Iterator[tuple[list[int], Record]]:
+    """Rows of similar length: their indices, and left-padded ids, mask and positions (rows, length) for the model."""
     import torch
 
     order = sorted(range(len(encoded)), key=lambda i: -len(encoded[i].ids))
@@ -94,19 +94,20 @@ def batches(encoded: Sequence[Encoded], size: int, pad: int) -> Iterator[tuple[l
         width = max(len(encoded[i].ids) for i in rows)
         ids = torch.tensor([[pad] * (width - len(encoded[i].ids)) + encoded[i].ids for i in rows])
         mask = torch.tensor([[0] * (width - len(encoded[i].ids)) + [1] * len(encoded[i].ids) for i in rows])
-        yield rows, {"input_ids": ids, "attention_mask": mask, "position_ids": (mask.cumsum(1) - 1).clamp(min=0)}
+        batch = {"input_ids": ids, "attention_mask": mask, "position_ids": (mask.cumsum(1) - 1).clamp(min=0)}
+        yield rows, {name: values.to(device) for name, values in batch.items()}
 
 
 # ---------------------------------------------------------------- three ways of looking
 def uncertainty(model: Any, encoded: Sequence[Encoded], size: int, pad: int) -> list[tuple[float, float]]:
-    """Mean over ŷ's tokens of the negative log-likelihood and of the next-token distribution's entropy, in nats, of each row."""
+    """Each row's negative log-likelihood and entropy of the next token, in nats, mean over ŷ's tokens."""
     import torch
 
     out: list[tuple[float, float]] = [(0.0, 0.0)] * len(encoded)
-    for rows, batch in batches(encoded, size, pad):
+    for rows, batch in batches(encoded, size, pad, model.device):
         longest = max(len(encoded[i].ids) - encoded[i].start for i in rows)
         with torch.inference_mode():
-            logits = model(**_to(batch, model), logits_to_keep=longest + 1).logits
+            logits = model(**batch, logits_to_keep=longest + 1).logits
             for i, row in zip(rows, logits, strict=True):
                 target = torch.tensor(encoded[i].ids[encoded[i].start :], device=row.device)
                 logp = row[-len(target) - 1 : -1].float().log_softmax(-1)
@@ -116,7 +117,8 @@ def uncertainty(model: Any, encoded: Sequence[Encoded], size: int, pad: int) -> 
 
 
 def attention(model: Any, encoded: Sequence[Encoded], size: int, pad: int) -> list[list[dict[str, float]]]:
-    """Where ŷ's tokens attend: for each row and layer the mass on each of `PARTS`, mean over ŷ's tokens and heads; sums to 1.
+    """Where ŷ's tokens attend: for each row and layer the mass on each of `PARTS`, mean over ŷ's tokens and heads; sums
+    to 1.
 
     Each layer's weights are summed up in a hook and dropped, so only one layer's lie in memory.
 
@@ -144,11 +146,11 @@ def attention(model: Any, encoded: Sequence[Encoded], size: int, pad: int) -> li
     if not hooks:
         raise BadInput(f"model: {type(plain).__name__} has no attention layers that can be read")
     try:
-        for rows, batch in batches(encoded, size, pad):
+        for rows, batch in batches(encoded, size, pad, model.device):
             width = batch["input_ids"].shape[1]
             now[:] = [(i, _onehot(encoded[i].parts, width).to(model.device)) for i in rows]
             with torch.inference_mode():
-                model(**_to(batch, model), logits_to_keep=1)
+                model(**batch, logits_to_keep=1)
     finally:
         for h in hooks:
             h.remove()
@@ -170,18 +172,14 @@ def pooled(model: Any, encoded: Sequence[Encoded], size: int, pad: int) -> Any:
 
     heads = [replace(e, ids=e.ids[: e.start], parts=e.parts[: e.start]) for e in encoded]
     out: list[Any] = [None] * len(heads)
-    for rows, batch in batches(heads, size, pad):
+    for rows, batch in batches(heads, size, pad, model.device):
         with torch.inference_mode():
-            states = model(**_to(batch, model), output_hidden_states=True, logits_to_keep=1).hidden_states
-            mask = batch["attention_mask"][..., None].to(states[0].device)
+            states = model(**batch, output_hidden_states=True, logits_to_keep=1).hidden_states
+            mask = batch["attention_mask"][..., None]
             means = [(s.float() * mask).sum(1) / mask.sum(1) for s in states]
         for i, vectors in zip(rows, torch.stack(means, 1).cpu().numpy(), strict=True):
             out[i] = vectors
     return np.stack(out)
-
-
-def _to(batch: Record, model: Any) -> Record:
-    return {k: v.to(model.device) for k, v in batch.items()}
 
 
 # ---------------------------------------------------------------- artifacts
@@ -276,7 +274,7 @@ def _uncertainty(rows: Sequence[Record]) -> Iterator[Item]:
 
 
 def _attention(rows: Sequence[Record]) -> Iterator[Item]:
-    """The mass on each part, by layer, and how much more the critique gets than the question in the first and last one."""
+    """The mass on each part, by layer, and in the first and last one how much more the critique gets than x."""
     yield from ((f"layer {r['layer']}", part, r[part]) for r in rows for part in PARTS)
     layers = [r["layer"] for r in rows]
     for layer, name in ((min(layers), "first layer"), (max(layers), "last layer")):

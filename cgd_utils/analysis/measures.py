@@ -1,4 +1,6 @@
-"""Items to measurements: the one way from what was seen of single answers, records or tokens to rows of ``analyses.csv``."""
+"""Items to measurements: the one way from what was seen of single answers, records or tokens to rows of
+``analyses.csv``.
+"""
 
 from __future__ import annotations
 

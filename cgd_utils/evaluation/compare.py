@@ -1,7 +1,7 @@
 """Two methods on the same questions: paired differences a benchmark, from score files or from runs.
 
-A side is a score file (as ``cgd grade`` writes it), a run's folder with a method (``outputs/lab:cgd``), or with family and method
-(``outputs/lab:llama/cgd``); every seed of the run takes part.
+A side is a score file (as ``cgd grade`` writes it), a run's folder with a method (``outputs/lab:cgd``), or with family
+and method (``outputs/lab:llama/cgd``); every seed of the run takes part.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ INDEX = "artifacts/scores/index"
 
 @dataclass(frozen=True)
 class Side:
-    """One side: its name, the scores of each seed (None: unknown), and benchmark → hash of its questions, where known."""
+    """One side: its name, the scores of each seed (None: unknown), and benchmark → hash of its questions."""
 
     name: str
     seeds: dict[int | None, Scores]
-    questions: dict[str, str]
+    questions: dict[str, str]  # those that are known
 
 
 def read_side(text: str) -> Side:
@@ -95,12 +95,13 @@ def _scores(path: Path) -> Scores:
 def compare(a: Side, b: Side, level: float = 0.95) -> list[Record]:
     """Paired comparison of each benchmark that both sides have, in percentage points.
 
-    The interval and ``p`` resample questions (and seeds, where there are several: `core.statistics.hierarchical_bootstrap`);
-    ``p_mcnemar`` is exact, for one seed and one sample; ``p_seeds`` is the paired t-test over seeds that both sides have;
-    ``p_holm`` corrects ``p`` over the benchmarks.
+    The interval and ``p`` resample questions (and seeds, where there are several:
+    `core.statistics.hierarchical_bootstrap`); ``p_mcnemar`` is exact, for one seed and one sample; ``p_seeds`` is the
+    paired t-test over seeds that both sides have; ``p_holm`` corrects ``p`` over the benchmarks.
 
     Returns:
-        Rows ``{benchmark, n, seeds, a, b, difference, low, high, p, p_holm, p_mcnemar, p_seeds}``; None where not defined.
+        Rows ``{benchmark, n, seeds, a, b, difference, low, high, p, p_holm, p_mcnemar, p_seeds}``; None where not
+        defined.
 
     Raises:
         BadInput: no benchmark or no seed in common, other questions, other items, or other gold answers.
@@ -112,9 +113,8 @@ def compare(a: Side, b: Side, level: float = 0.95) -> list[Record]:
     rows = []
     for name in shared:
         if a.questions.get(name) and b.questions.get(name) and a.questions[name] != b.questions[name]:
-            raise BadInput(
-                f"{name}: {a.name} and {b.name} answered other questions (another version or number of rows)"
-            )
+            why = "answered other questions (another version or number of rows)"
+            raise BadInput(f"{name}: {a.name} and {b.name} {why}")
         for side, seeds in ((a, left), (b, right)):
             for scores in seeds:
                 if name not in scores:
@@ -173,15 +173,9 @@ def _test(x: list[list[float]], y: list[list[float]], level: float) -> Record:
     if len(x) > 1:
         p = statistics.paired_difference(means_x, means_y, level).p
         p_seeds = None if p != p else p
-    percent = {"difference": test.difference, "low": test.low, "high": test.high}
-    return {
-        "n": test.n,
-        "seeds": len(x),
-        "a": 100 * (sum(map(sum, x)) / (len(x) * len(x[0]))),
-        "b": 100 * (sum(map(sum, y)) / (len(y) * len(y[0]))),
-        **{name: 100 * value for name, value in percent.items()},
-        "p": test.p,
-        "p_holm": None,
-        "p_mcnemar": p_mcnemar,
-        "p_seeds": p_seeds,
-    }
+    n = len(x) * len(x[0])
+    shares = {"a": sum(map(sum, x)) / n, "b": sum(map(sum, y)) / n}
+    shares |= {"difference": test.difference, "low": test.low, "high": test.high}
+    percent = {name: 100 * value for name, value in shares.items()}
+    tests = {"p": test.p, "p_holm": None, "p_mcnemar": p_mcnemar, "p_seeds": p_seeds}
+    return {"n": test.n, "seeds": len(x), **percent, **tests}

@@ -1,4 +1,5 @@
-"""General benchmarks through lm-eval's own tasks (prompts, few-shot examples, extraction, metrics), on the kit's engines.
+"""General benchmarks through lm-eval's own tasks (prompts, few-shot examples, extraction, metrics), on the kit's
+engines.
 
 A task's data comes from ``<task>.jsonl`` (and ``<task>.fewshot.jsonl`` where its examples are another split) in
 ``evaluation.benchmark_dir`` or ``CGD_BENCHMARK_DIR``, in the published schema, else from the hub as lm-eval does it.
@@ -46,54 +47,40 @@ def evaluate(
     Raises:
         BadInput: a task's data is neither in the folder nor on the hub.
     """
+    from lm_eval import simple_evaluate
     from lm_eval.tasks import TaskManager
 
-    with TemporaryDirectory() as folder:
-        tasks = _local_tasks(names, settings, Path(folder))
-        stock = any(not t.startswith(LOCAL) for group in tasks.values() for t in group)
-        manager = TaskManager(include_path=folder, include_defaults=stock)  # reading lm-eval's own tasks takes seconds
-        return _evaluate(_model(generator, settings.sampling, log), tasks, manager, settings, limit)
-
-
-def _evaluate(
-    model: Any, chosen: dict[str, list[str]], manager: Any, settings: Evaluation, limit: int | None
-) -> tuple[list[Record], list[Record]]:
-    from lm_eval import simple_evaluate
-
     rows, answers = [], []
-    for name, tasks in chosen.items():
-        about = GENERAL[name]
-        try:
-            evaluated = simple_evaluate(
-                model=model,
-                tasks=tasks,
-                num_fewshot=about.shots or None,
-                limit=limit,
-                bootstrap_iters=0,
-                log_samples=True,
-                task_manager=manager,
-            )
-        except (OSError, ValueError, ConnectionError) as e:
-            reason = str(e).splitlines()[0] if str(e) else type(e).__name__
-            raise BadInput(
-                f"benchmark {name!r}: lm-eval task {about.task!r} could not run ({reason}); put its data as "
-                f"{about.task}.jsonl into evaluation.benchmark_dir, or check the network"
-            ) from e
-        chosen_filter = [
-            (task, s) for task, logged in evaluated["samples"].items() for s in logged if s["filter"] == about.filter
-        ]
-        rows += _results(name, [s for _, s in chosen_filter], settings.level)
-        answers += [
-            {
-                "benchmark": name,
-                "task": task.removeprefix(LOCAL),
-                "id": str(s["doc_id"]),
-                "prompt": str(s["arguments"][0][0]),
-                "text": _text(s["resps"]),
-                "scores": {metric: s[metric] for metric in about.metrics},
-            }
-            for task, s in chosen_filter
-        ]
+    with TemporaryDirectory() as folder:
+        chosen = _local_tasks(names, settings, Path(folder))
+        stock = any(not t.startswith(LOCAL) for group in chosen.values() for t in group)
+        manager = TaskManager(include_path=folder, include_defaults=stock)  # reading lm-eval's own tasks takes seconds
+        model = _model(generator, settings.sampling, log)
+        for name, tasks in chosen.items():
+            about = GENERAL[name]
+            try:
+                how = {"num_fewshot": about.shots or None, "limit": limit, "bootstrap_iters": 0, "log_samples": True}
+                evaluated = simple_evaluate(model=model, tasks=tasks, task_manager=manager, **how)
+            except (OSError, ValueError, ConnectionError) as e:
+                reason = str(e).splitlines()[0] if str(e) else type(e).__name__
+                raise BadInput(
+                    f"benchmark {name!r}: lm-eval task {about.task!r} could not run ({reason}); put its data as "
+                    f"{about.task}.jsonl into evaluation.benchmark_dir, or check the network"
+                ) from e
+            logged = [(task, s) for task, of_task in evaluated["samples"].items() for s in of_task]
+            samples = [(task, s) for task, s in logged if s["filter"] == about.filter]
+            rows += _results(name, [s for _, s in samples], settings.level)
+            answers += [
+                {
+                    "benchmark": name,
+                    "task": task.removeprefix(LOCAL),
+                    "id": str(s["doc_id"]),
+                    "prompt": str(s["arguments"][0][0]),
+                    "text": _text(s["resps"]),
+                    "scores": {metric: s[metric] for metric in about.metrics},
+                }
+                for task, s in samples
+            ]
     return rows, answers
 
 

@@ -1,7 +1,7 @@
 """Evaluation: benchmarks → generations → scores → results.
 
-A benchmark is a list of problems with a name, a grading rule and a metric. Generations are kept raw; grading is a step of
-its own that re-runs in seconds without a model.
+A benchmark is a list of problems with a name, a grading rule and a metric. Generations are kept raw; grading is a step
+of its own that re-runs in seconds without a model.
 """
 
 from __future__ import annotations
@@ -31,7 +31,9 @@ _STEP = re.compile(r"^[\s#*>-]*(?:step\s+\d+|\d+[.)](?=\s))", re.IGNORECASE | re
 
 
 def steps(text: str) -> int:
-    """Reasoning steps of a text: those it numbers itself (``Step 2``, ``2.``) if there are two or more, else its lines with text."""
+    """Reasoning steps of a text: those it numbers itself (``Step 2``, ``2.``) if there are two or more, else its lines
+    with text.
+    """
     numbered = len(_STEP.findall(text))
     return numbered if numbered > 1 else sum(bool(line.strip()) for line in text.splitlines())
 
@@ -107,10 +109,9 @@ def evaluate(
     answers = generations(run, who)
     graded = scores(run, who.label, answers)
     about = {"family": family, "method": method, "seed": seed}
-    files = {"rows": graded.folder / "rows.jsonl", "generations": answers.folder / "rows.jsonl"}
+    rows, texts = ((a.folder / "rows.jsonl").relative_to(run.folder).as_posix() for a in (graded, answers))
     # which scores a model has now, and for which questions: what `compare` reads
-    places = {name: path.relative_to(run.folder).as_posix() for name, path in files.items()}
-    entry = {**about, **places, "questions": question_keys(benchmarks(run))}
+    entry = {**about, "rows": rows, "generations": texts, "questions": question_keys(benchmarks(run))}
     write_json(run.folder / compare.INDEX / f"{who.label}.json", entry)
     general = [{**about, **{k: v for k, v in r.items() if k != "note"}} for r in _general(run, who)]
     return results(run, family, method, seed, graded, answers) + general

@@ -80,16 +80,15 @@ def _graded(b: Loaded, questions: Sequence[Record], answers: Sequence[Record]) -
     if b.rule is None:
         from ..lab import world
 
+        follows = [world.follows(r["text"], q["meta"]) for q, r in pairs]
         return [
-            _score(r, r["text"], q["meta"]["instruction"], world.follows(r["text"], q["meta"]), "ok") for q, r in pairs
+            _score(r, r["text"], q["meta"]["instruction"], f, "ok") for (q, r), f in zip(pairs, follows, strict=True)
         ]
     if b.rule == "code":
         from ..grading import code_execution
 
         outcomes = code_execution.grade([(q, r["text"]) for q, r in pairs])
-        return [
-            _score(r, o["detail"], "", o["correct"], o["status"]) for (_, r), o in zip(pairs, outcomes, strict=True)
-        ]
+        return [_score(r, o["detail"], "", o["correct"], o["status"]) for r, o in zip(answers, outcomes, strict=True)]
     return grade([{**r, "gold": q["answer"]} for q, r in pairs], b.rule)
 
 
@@ -102,18 +101,15 @@ def check_version(rows: Sequence[Record], loaded: Mapping[str, Loaded]) -> None:
     """Whether generation rows are all the answers to just these questions.
 
     Raises:
-        BadInput: a prompt that does not hold its question (another version of the benchmark), or a question without an answer.
+        BadInput: a prompt that does not hold its question (another version of the benchmark), or a question without an
+            answer.
     """
     prompts = {(r["benchmark"], r["id"]): r["prompt"] for r in rows}
     for name, b in loaded.items():
         for q in b.problems:
-            prompt = prompts.get((name, q["id"]))
+            about, prompt = f"benchmark {name!r}", prompts.get((name, q["id"]))
             if prompt is None:
-                raise BadInput(
-                    f"benchmark {name!r}: question {q['id']!r} has no answer among the generations; generate again"
-                )
+                raise BadInput(f"{about}: question {q['id']!r} has no answer among the generations; generate again")
             if q["question"].strip() not in prompt:
-                raise BadInput(
-                    f"benchmark {name!r}: generation {q['id']!r} was asked another question; "
-                    "the generations belong to another version of it"
-                )
+                why = "was asked another question; the generations belong to another version of it"
+                raise BadInput(f"{about}: generation {q['id']!r} {why}")

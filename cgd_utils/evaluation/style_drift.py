@@ -1,8 +1,10 @@
-"""Drift: what training does to a student besides its accuracy. Cheap measures, from answers that are there already and from weights.
+"""Drift: what training does to a student besides its accuracy. Cheap measures, from answers that are there already and
+from weights.
 
-Result rows of the benchmark ``all``: ``mentions_draft`` (percent of answers to plain questions that speak of a draft, a critique or
-a revision, though none was given), ``critique_style`` (percent that end in a critique's conclusion), ``weight_distance`` (percent:
-norm of the change of the weights over the norm of the base's weights). Lengths and instruction following are in `evaluation.results.results`.
+Result rows of the benchmark ``all``: ``mentions_draft`` (percent of answers to plain questions that speak of a draft, a
+critique or a revision, though none was given), ``critique_style`` (percent that end in a critique's conclusion),
+``weight_distance`` (percent: norm of the change of the weights over the norm of the base's weights). Lengths and
+instruction following are in `evaluation.results.results`.
 """
 
 from __future__ import annotations
@@ -39,7 +41,7 @@ def is_critique(text: str) -> bool:
 
 
 def rows(run: Run, family: str, name: str, seed: int, model: Artifact) -> list[Record]:
-    """Drift rows of one trained model, in the fields of `evaluation.results.results`; its answers must have been generated."""
+    """Drift rows of one trained model, in the fields of `evaluation.results.results`."""
     who = subject(run, family, name, seed, model)
     level, texts = run.profile.evaluation.level, [r["text"] for r in answering.generations(run, who).rows()]
 

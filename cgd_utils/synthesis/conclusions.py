@@ -19,7 +19,7 @@ _CONCLUSION = re.compile(
 
 
 def conclusion(critique: str) -> str | None:
-    """'right' or 'wrong' from the last ``Conclusion: …`` of a critique, however it is formatted; None if it has none."""
+    """'right' or 'wrong' from a critique's last ``Conclusion: …``, however it is formatted; None if it has none."""
     found = list(_CONCLUSION.finditer(critique.replace("_", "*")))
     if not found:
         return None

@@ -44,7 +44,8 @@ def of_records(facts: Record, leave_out: Sequence[str] = ()) -> tuple[list[str],
     """The shares of a family's records in words, and what makes them useless.
 
     Args:
-        facts: of the records' manifest: ``of``, ``no_conclusion``, and ``cut`` and ``right`` (text → how many), ``graded``.
+        facts: of the records' manifest: ``of``, ``no_conclusion``, and ``cut`` and ``right`` (text → how many),
+            ``graded``.
         leave_out: as ``synthesis.leave_out``; a fault that is left out of the records makes none of them useless.
     """
     n, graded = facts["of"], facts["graded"]
@@ -84,7 +85,8 @@ def after_evaluation(run: Run, results: pd.DataFrame) -> None:
     """Prints what share of each method's answers could be used; notebook 04.
 
     Raises:
-        BadInput: a trained method's share is past its limit and ``synthesis.useless`` is ``stop``. The base model's stops
+        BadInput: a trained method's share is past its limit and ``synthesis.useless`` is ``stop``. The base model's
+            stops
             nothing: what it answers is no fault of the run.
     """
     faults = []

@@ -46,7 +46,7 @@ def test_weaker_drafts_need_a_weaker_model(tmp_path):
 
 def test_an_unknown_grid_is_named(tmp_path):
     with pytest.raises(BadInput, match="unknown grid 'nope'"):
-        cell_runs.run_grid(store.open_run("smoke", tmp_path), "llama", "nope")
+        cell_runs.run_grids(store.open_run("smoke", tmp_path), [("llama", "nope")])
 
 
 def test_a_mix_has_its_share_of_right_drafts_at_equal_size():
@@ -84,7 +84,7 @@ def test_a_grid_reuses_the_main_comparison_and_shares_the_synthesis(smoke_run):
 
     before = count()
     small = store.open_run("smoke", smoke_run.folder.parent, {"ablations.seeds": [0], "evaluation.lab_rows": 12})
-    rows = cell_runs.run_grid(small, "llama", "answer_leakage")
+    rows = cell_runs.run_grids(small, [("llama", "answer_leakage")])["llama", "answer_leakage"]
     after = count()
     assert {r["method"] for r in rows} == {c.name for c in GRIDS["answer_leakage"].cells}
     assert after["drafts"] == before["drafts"]
@@ -116,7 +116,7 @@ def test_a_cell_that_changes_nothing_is_loaded_with_its_evaluation(smoke_run):
 def test_a_second_round_drafts_anew_and_shares_the_rest(smoke_run):
     small = store.open_run("smoke", smoke_run.folder.parent, {"ablations.seeds": [0]})
     before = _artifacts(small)
-    rows = cell_runs.run_grid(small, "llama", "second_round")
+    rows = cell_runs.run_grids(small, [("llama", "second_round")])["llama", "second_round"]
     new = _artifacts(small) - before
     assert {r["method"] for r in rows} == {"cgd", "cgd [second round]", "cgd [same records again]"}
     assert (new["models"], new["drafts"], new["records"]) == (2, 1, 1)
