@@ -1,7 +1,7 @@
 """Every prompt and chat layout of the kit, in one place.
 
 A `Layout` turns a question, a draft and a critique into chat messages. The lab's students were pretrained on the
-short `lab` layout; language models get the `standard` one. At inference a student always sees `answer` alone.
+short `lab` layout; language models get the `standard` one, small ones the `plain` one. At inference a student always sees `answer` alone.
 """
 
 from __future__ import annotations
@@ -68,6 +68,19 @@ LAYOUTS = {
         refine="{question}\nDraft: {draft}\nCritique: {critique}\nWrite the improved answer.",
         refine_without_critique="{question}\nDraft: {draft}\nWrite the improved answer.",
         generic_critique="Look at each step again. Conclusion: wrong",
+    ),
+    "plain": Layout(
+        answer="{question}\n\nSolve it step by step. End with 'Answer: <number>'.",
+        critique=(
+            "{question}\n\nDraft:\n{draft}\n\nWrite a critique of the draft. End with 'Conclusion: right' or 'Conclusion: wrong'."
+        ),
+        refine=(
+            "{question}\n\nDraft:\n{draft}\n\nCritique:\n{critique}\n\nWrite the improved answer step by step. End with 'Answer: <number>'."
+        ),
+        refine_without_critique=(
+            "{question}\n\nDraft:\n{draft}\n\nWrite the improved answer step by step. End with 'Answer: <number>'."
+        ),
+        generic_critique="Check each step of the draft again.\nConclusion: wrong",
     ),
     "standard": Layout(
         answer="{question}\n\nReason step by step and put the final answer in \\boxed{}.",

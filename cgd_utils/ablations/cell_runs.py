@@ -22,6 +22,7 @@ from ..evaluation import answering, results, style_drift
 from ..methods import leaks
 from ..models import named
 from ..synthesis import teaching
+from ..synthesis.drafts import of_seed
 from ..training import fine_tune, side_by_side
 from .grids import GRIDS, NEEDS, Cell, Grid
 
@@ -174,7 +175,7 @@ def _second_round(run: Run, there: Run, family: str, cell: Cell, seed: int) -> t
     first = fine_tune.fine_tune(run, family, cell.method, seed)
     path = str(fine_tune.whole(run, family, first, f"{family}-{cell.method}-s{seed}"))
     there = replace(there, profile=changed(there.profile, {"models.students": {family: path}}))
-    return there, teaching.records(there if cell.after == "fresh" else run, family)
+    return there, teaching.records(of_seed(there if cell.after == "fresh" else run, seed), family)
 
 
 def _marker(run: Run, family: str, cell: Cell, seed: int) -> Any:

@@ -102,8 +102,8 @@ def _input_files(run: Run) -> dict[str, str]:
     paths = [run.profile.data.source] if is_file(run.profile.data.source) else []
     for b in run.profile.evaluation.benchmarks:
         named = local_file(b, run.profile.evaluation) if isinstance(b, str) and b in NAMED else None
-        paths += [b.path] if not isinstance(b, str) else [str(named)] if named else []
-    return {p: files.file_hash(Path(p).expanduser()) for p in paths if Path(p).expanduser().is_file()}
+        paths += [b.path or ""] if not isinstance(b, str) else [str(named)] if named else []
+    return {p: files.file_hash(Path(p).expanduser()) for p in paths if p and Path(p).expanduser().is_file()}
 
 
 def _manifest_path(run: Run, name: str) -> Path:

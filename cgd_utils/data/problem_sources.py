@@ -95,7 +95,7 @@ def problems(run: Run) -> Artifact:
         write_jsonl(folder / "rows.jsonl", rows)
         return {"rows": len(rows), "dropped": dropped, "ungraded": sum(r["meta"].get("ungraded", False) for r in rows)}
 
-    told: Record = settings.model_dump(mode="json")
+    told: Record = settings.model_dump(mode="json", exclude={"per_seed"})
     if is_file(settings.source):
         # its content counts, not where it lies
         told |= {"source": Path(settings.source).name, "sha256": file_hash(_existing(settings.source))}
@@ -149,9 +149,7 @@ def from_templates(source: str, rows: int, settings: Data | Benchmark, split: st
     """Problems made from the templates of a source, as the settings say."""
     if source == gsm_symbolic.NAME:
         return gsm_symbolic.make_problems(rows, settings.steps, settings.seed, split, settings.templates)
-    return word_problems.make_problems(
-        rows, settings.steps, settings.seed, split, settings.templates, settings.numbers
-    )
+    return word_problems.make_problems(rows, settings.steps, settings.seed, split, settings.templates, settings.numbers)
 
 
 def read_golds(rows: Sequence[Record], settings: Data) -> tuple[list[Record], int]:

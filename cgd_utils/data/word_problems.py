@@ -126,7 +126,9 @@ def make_problems(
                 f"ask for fewer rows or greater numbers"
             )
         seen.add(question["question"])
-        problems.append({"id": f"{NAME}-{split}-{seed}-{len(problems):05d}", "source": NAME, "split": split, **question})
+        problems.append(
+            {"id": f"{NAME}-{split}-{seed}-{len(problems):05d}", "source": NAME, "split": split, **question}
+        )
     return problems
 
 

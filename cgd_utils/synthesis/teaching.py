@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -16,9 +17,12 @@ from ..data import decontamination
 from ..engines.request_log import Request
 from ..grading import thoughts
 from ..grading.records import grade
+from ..lab import teacher as lab_teacher
+from ..lab.teacher import TeacherSettings
 from ..models import loading
 from ..models.loading import ModelRef
 from ..models.named import model_key, model_ref, student_ref
+from . import prose_teacher
 from .conclusions import conclusion
 from .drafts import ask_model, drafts, rule_of, spoken
 from .selection import FAULTS, TEXTS, select
@@ -37,7 +41,7 @@ def records(run: Run, family: str) -> Artifact:
              "draft_finish": d["finish_reason"], "draft_tokens": d["n_tokens"]}
             for q, d in zip(problems.rows(), made.rows(), strict=True)
         ]  # fmt: skip
-        if teacher.kind == "exact":
+        if teacher.kind != "model":
             _teach_exactly(rows, teacher, p.synthesis.seed)
             if teacher.critic == "student":
                 _criticise(run, student_ref(run, family), rows, teacher.sampling, folder)
@@ -53,6 +57,7 @@ def records(run: Run, family: str) -> Artifact:
         return {"rows": len(kept), "of": len(rows), "left_out": left_out, "graded": len(graded),
                 "right": {t: sum(bool(r[f"{t}_correct"]) for r in graded) for t in ("draft", "refined", "direct")},
                 "cut": {t: sum(r.get(f"{t}_finish") == "length" for r in rows) for t in TEXTS},
+                **({"critiques": prose_teacher.report(rows)} if teacher.kind == "prose" else {}),
                 **{fault: sum(found(r) for r in rows) for fault, found in FAULTS.items()}}  # fmt: skip
 
     settings = {"synthesis": p.synthesis.model_dump(exclude={"draft": True, "draft_source": True, "useless": True, "teacher": {"generation"}}),
@@ -65,7 +70,7 @@ def records(run: Run, family: str) -> Artifact:
 def _teacher_key(run: Run) -> Any:
     """What decides the teacher's texts beside the settings: its weights, and how its engine names and stores them."""
     t = run.profile.synthesis.teacher
-    if t.kind == "exact":
+    if t.kind != "model":
         return None
     engine = t.generation or run.profile.generation
     served = engine.engine == "openai" or not t.model
@@ -77,15 +82,23 @@ def _answers(rows: Sequence[Record], text: str) -> list[Record]:
 
 
 def _teach_exactly(rows: list[Record], teacher: Teacher, seed: int) -> None:
-    from ..lab.teacher import TeacherSettings, critique, direct, refine
-
+    """The texts of a teacher that knows the truth: the lab's, or the one for prose."""
     knobs = TeacherSettings(teacher.error_rate, teacher.specificity, teacher.relevance, teacher.leakage)
+    refining = knobs
+    if teacher.refined_error_rate is not None:
+        refining = replace(knobs, error_rate=teacher.refined_error_rate)
     for r in rows:
         rng = Random(f"teacher/{seed}/{r['id']}")
-        c = critique(r["draft"], r["meta"], rng, knobs)
+        if teacher.kind == "prose":
+            c = prose_teacher.critique(r["draft"], r, rng, knobs)
+            refined, direct = prose_teacher.refine(r["draft"], r, rng, refining), prose_teacher.direct(r, rng, knobs)
+        else:
+            c = lab_teacher.critique(r["draft"], r["meta"], rng, knobs)
+            refined = lab_teacher.refine(r["draft"], r["meta"], rng, refining)
+            direct = lab_teacher.direct(r["meta"], rng, knobs)
         r |= {
-            "critique": c.text, "conclusion": c.conclusion, "teacher": "exact", "teacher_erred": c.erred,
-            "refined": refine(r["draft"], r["meta"], rng, knobs), "direct": direct(r["meta"], rng, knobs),
+            "critique": c.text, "conclusion": c.conclusion, "teacher": teacher.kind, "teacher_erred": c.erred,
+            "refined": refined, "direct": direct,
         }  # fmt: skip
 
 
