@@ -1,7 +1,7 @@
 """Every prompt and chat layout of the kit, in one place.
 
 A `Layout` turns a question, a draft and a critique into chat messages. The lab's students were pretrained on the
-short `lab` layout; language models get the `standard` one, small ones the `short` one. At inference a student always sees `answer` alone.
+short `lab` layout; language models get the `standard` one, small ones the `plain` one. At inference a student always sees `answer` alone.
 """
 
 from __future__ import annotations
@@ -69,22 +69,18 @@ LAYOUTS = {
         refine_without_critique="{question}\nDraft: {draft}\nWrite the improved answer.",
         generic_critique="Look at each step again. Conclusion: wrong",
     ),
-    # for chat models of a few hundred million weights: they ramble when they are told much, and leave out \\boxed{}
-    "short": Layout(
-        answer="{question}\nSolve it step by step. End with 'Answer: ' and the number.",
+    "plain": Layout(
+        answer="{question}\n\nSolve it step by step. End with 'Answer: <number>'.",
         critique=(
-            "{question}\n\nDraft:\n{draft}\n\nSay which step of the draft is wrong and why. "
-            "End with 'Conclusion: right' or 'Conclusion: wrong'."
+            "{question}\n\nDraft:\n{draft}\n\nWrite a critique of the draft. End with 'Conclusion: right' or 'Conclusion: wrong'."
         ),
         refine=(
-            "{question}\n\nDraft:\n{draft}\n\nCritique:\n{critique}\n\n"
-            "Write the improved answer step by step. End with 'Answer: ' and the number."
+            "{question}\n\nDraft:\n{draft}\n\nCritique:\n{critique}\n\nWrite the improved answer step by step. End with 'Answer: <number>'."
         ),
         refine_without_critique=(
-            "{question}\n\nDraft:\n{draft}\n\n"
-            "Write the improved answer step by step. End with 'Answer: ' and the number."
+            "{question}\n\nDraft:\n{draft}\n\nWrite the improved answer step by step. End with 'Answer: <number>'."
         ),
-        generic_critique="Look at each step of the draft again and check the final number.\nConclusion: wrong",
+        generic_critique="Check each step of the draft again.\nConclusion: wrong",
     ),
     "standard": Layout(
         answer="{question}\n\nReason step by step and put the final answer in \\boxed{}.",

@@ -14,7 +14,7 @@ ROOMS = {
     "ablations": 620,
     "analysis": 1150,
     "app": 1560,
-    "core": 2950,
+    "core": 2960,
     "data": 1320,
     "engines": 1790,
     "evaluation": 850,
@@ -23,8 +23,8 @@ ROOMS = {
     "models": 1280,
     "paper": 1250,
     "reporting": 1030,
-    "synthesis": 990,
-    "training": 1610,
+    "synthesis": 1050,
+    "training": 1620,
 }
 AT_THE_ROOT = 760
 FORMATTER_OFF = 49

@@ -22,6 +22,7 @@ from ..evaluation import results, style_drift, trained_models
 from ..methods import leaks
 from ..models import named
 from ..synthesis import conclusions, teaching
+from ..synthesis.drafts import of_seed
 from ..training import fine_tune, side_by_side
 from .grids import GRIDS, NEEDS, Cell, Grid
 
@@ -164,7 +165,7 @@ def _result_rows(run: Run, family: str, cell: Cell, seed: int, drifts: bool) -> 
         student = fine_tune.whole(run, family, first, f"{family}-{cell.method}-s{seed}")
         students = {"models.students": {family: str(student)}}
         changed_run = replace(changed_run, profile=changed(changed_run.profile, students))
-        records = teaching.records(changed_run if cell.after == "fresh" else run, family)
+        records = teaching.records(of_seed(changed_run if cell.after == "fresh" else run, seed), family)
     model = fine_tune.fine_tune(changed_run, family, cell.method, seed, records)
     name = cell.method if changed_run is run else cell.name
     rows = results.evaluate(changed_run, family, name, seed, model)

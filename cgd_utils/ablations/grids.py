@@ -40,7 +40,7 @@ class Cell:
 NEEDS: dict[str, Callable[[Profile, str], bool]] = {
     "a weaker model": lambda p, family: family in p.models.weaker,
     "lab problems": lambda p, _: p.data.is_lab,
-    "the exact teacher": lambda p, _: p.data.is_lab and p.synthesis.teacher.kind == "exact",
+    "the exact teacher": lambda p, _: p.synthesis.teacher.kind in ("exact", "prose"),
     "the first lab world": lambda p, _: p.data.source == "lab",  # all that the learned teacher knows
     "an adapter": lambda p, _: p.training.mode != "full",  # else the profile's own mode is the plain cell
 }

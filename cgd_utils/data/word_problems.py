@@ -40,7 +40,7 @@ class Template:
     id: str
     tell: str
     ask: str
-    work: tuple[tuple[str, str, str, str], ...]  # (result, left, operation, right), e.g. ("t", "a", "+", "b")
+    work: tuple[tuple[str, ...], ...]  # (result, left, operation, right), e.g. ("t", "a", "+", "b")
     extra: str = ""
     comparison: bool = False
     unseen: bool = False
@@ -126,7 +126,9 @@ def make_problems(
                 f"ask for fewer rows or greater numbers"
             )
         seen.add(question["question"])
-        problems.append({"id": f"{NAME}-{split}-{seed}-{len(problems):05d}", "source": NAME, "split": split, **question})
+        problems.append(
+            {"id": f"{NAME}-{split}-{seed}-{len(problems):05d}", "source": NAME, "split": split, **question}
+        )
     return problems
 
 

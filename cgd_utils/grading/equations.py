@@ -260,7 +260,8 @@ class _Reader:
         following, end = self._units(i + 1, token.end)
         done: tuple[Operation, ...] = ()
         if kind == "frac":
-            done = (Operation(Fraction(value.numerator), "/", Fraction(value.denominator)),)
+            top, bottom = map(int, re.findall(r"\d+", token.text))
+            done = (Operation(Fraction(top), "/", Fraction(bottom)),)
         return _Side(value, done, value, token.end, end, following, places, percent)
 
     def _units(self, i: int, end: int) -> tuple[int, int]:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from random import Random
 
 from .. import prompts
 from ..core.files import write_jsonl
+from ..core.profile_files import changed
 from ..core.records import Record
 from ..core.settings import Engine, Sampling, Synthesis
 from ..core.store import Artifact, Run
@@ -31,6 +33,19 @@ def spoken(text: str, settings: Synthesis) -> str:
 def rule_of(run: Run) -> str:
     """The grading rule for the training problems."""
     return "exact" if run.profile.data.is_lab else "math"
+
+
+def of_seed(run: Run, seed: int) -> Run:
+    """The run whose problems, drafts and records a training seed has: the run itself, but with ``data.per_seed``.
+
+    Then the seed is added to ``data.seed``, ``synthesis.draft.seed`` and ``synthesis.seed``; training seed 0 has those of the run.
+    """
+    p = run.profile
+    if not p.data.per_seed:
+        return run
+    seeds = {"data": p.data.seed, "synthesis": p.synthesis.seed, "synthesis.draft": p.synthesis.draft.seed}
+    changes: Record = {f"{section}.seed": start + seed for section, start in seeds.items()}
+    return replace(run, profile=changed(p, {**changes, "data.per_seed": False}))
 
 
 def ask_model(

@@ -20,7 +20,18 @@ from ..grading.extraction import extract
 #   missing      a step left out                      final      all steps, but another number as the answer
 #   no_answer    all steps, no answer                 unreadable calculations that could not be read
 # and without one: right; lucky (the answer is right though a result is false)
-KINDS = ("right", "lucky", "calculation", "operation", "operand", "extra", "missing", "final", "no_answer", "unreadable")
+KINDS = (
+    "right",
+    "lucky",
+    "calculation",
+    "operation",
+    "operand",
+    "extra",
+    "missing",
+    "final",
+    "no_answer",
+    "unreadable",
+)
 _NUMBER = re.compile(r"-?(?:\d{1,3}(?:,\d{3})+(?!\d)|\d+)(?:\.\d+)?|-?\.\d+")
 
 
@@ -163,7 +174,9 @@ class _Walk:
         operations = _whole(e.operations)
         places = [self._place(o) for o in operations]
         if not (e.true or believed):
-            wrong_sign = any(self._meant(o)[1] == "operation" for o, i in zip(operations, places, strict=True) if i is None)
+            wrong_sign = any(
+                self._meant(o)[1] == "operation" for o, i in zip(operations, places, strict=True) if i is None
+            )
             return "operation" if wrong_sign else "calculation"
         if len(self.steps) - 1 in self.done and len(self.steps) - 1 not in places:
             return "extra"

@@ -32,7 +32,9 @@ from .prose_reading import Diagnosis, diagnose, final_number, steps_of
 
 UNIT_WORDS = 3  # what follows a right equation is kept with it where it is no longer than a unit
 QUOTED_WORDS = 12
-FAMILIAR = 0.8  # share of a sentence's words that stand in one sentence of the question, for it to count as a restatement
+FAMILIAR = (
+    0.8  # share of a sentence's words that stand in one sentence of the question, for it to count as a restatement
+)
 _SENTENCE = re.compile(r"[^.!?\n]*(?:\.(?=\d)[^.!?\n]*)*(?:[.!?]+(?=\s|$)|\n|$)\s*")
 _DOING = re.compile(
     r"\b(?:add|sum|plus|subtract|minus|difference|multipl\w*|product|times|divid\w*|quotient|ratio|total\s+is|answer|so|therefore"
@@ -86,7 +88,17 @@ def _specific(found: Diagnosis, draft: str, problem: Record, steps: Sequence[Ope
     phrases = _phrases()
     e, i = found.equation, found.step
     slots = {"quote": _quote(found, draft), "answer": show(found.answer) if found.answer is not None else ""}
-    slots |= {"left": "", "claimed": "", "value": "", "fix": "", "should": "", "verb": "", "did": "", "nth": "", "next": ""}
+    slots |= {
+        "left": "",
+        "claimed": "",
+        "value": "",
+        "fix": "",
+        "should": "",
+        "verb": "",
+        "did": "",
+        "nth": "",
+        "next": "",
+    }
     if e is not None:
         false_inside = not e.true
         slots |= {"left": e.left, "claimed": show(e.claimed), "value": show(e.value)}
@@ -139,27 +151,28 @@ def refine(draft: str, problem: Record, rng: Random, settings: TeacherSettings =
     Right unless the teacher errs (``error_rate``); it says nothing about the draft.
     """
     found, steps = diagnose(draft, problem), steps_of(problem)
-    kept, done = _right_beginning(draft, found, problem, steps)
+    kept, done = _right_beginning(draft, found, problem)
     left = [o for i, o in enumerate(steps) if i not in done]
     if rng.random() < settings.error_rate:
         shown, answer = _with_slip(left or steps[-1:], rng)
         told = _told(shown, left or steps[-1:], rng, begins=not kept)
         return _ended(_joined(kept, told), answer)
-    text = _ended(_joined(kept, _told(_plain(left), left, rng, begins=not kept)), problem["answer"])
-    if final_number(text) != final_number(f"Answer: {problem['answer']}"):  # a mark in the draft's words is read first
-        return _ended(" ".join(_told(_plain(steps), steps, rng, begins=True)), problem["answer"])
-    return text
+    return _ended(_joined(kept, _told(_plain(left), left, rng, begins=not kept)), problem["answer"])
 
 
 def right_beginning(draft: str, problem: Record) -> str:
     """The part of a draft that a refined answer keeps; '' if it begins wrong."""
-    return _right_beginning(draft, diagnose(draft, problem), problem, steps_of(problem))[0]
+    return _right_beginning(draft, diagnose(draft, problem), problem)[0]
 
 
-def _right_beginning(
-    draft: str, found: Diagnosis, problem: Record, steps: Sequence[Operation]
-) -> tuple[str, frozenset[int]]:
-    """The kept part of a draft, and the steps that are done in it."""
+def _right_beginning(draft: str, found: Diagnosis, problem: Record) -> tuple[str, frozenset[int]]:
+    """The kept part of a draft, and the steps that are done in it; nothing if a mark in it would be read as the answer."""
+    kept, done = _begun(draft, found, problem)
+    answer = f"Answer: {problem['answer']}"
+    return (kept, done) if final_number(f"{kept}\n{answer}") == final_number(answer) else ("", frozenset())
+
+
+def _begun(draft: str, found: Diagnosis, problem: Record) -> tuple[str, frozenset[int]]:
     at, faulty = 0, found.equation
     done = found.done if found.good else frozenset()
     if found.good:
@@ -226,7 +239,9 @@ def _plain(steps: Sequence[Operation]) -> list[str]:
 
 def _with_slip(steps: Sequence[Operation], rng: Random) -> tuple[list[str], str]:
     """The steps with one false result, carried on to a wrong answer."""
-    where, carried, shown = rng.randrange(len(steps)), {}, []
+    where = rng.randrange(len(steps))
+    carried: dict[Fraction, Fraction] = {}
+    shown = []
     value = steps[-1].value
     for i, o in enumerate(steps):
         o = Operation(carried.get(o.left, o.left), o.sign, carried.get(o.right, o.right))
@@ -256,7 +271,7 @@ def _told(shown: Sequence[str], steps: Sequence[Operation], rng: Random, begins:
 
 def _joined(kept: str, told: Sequence[str]) -> str:
     stop = "." if kept[-1:].isalnum() else ""
-    return f"{kept}{stop} {' '.join(told)}".strip() if kept else " ".join(told)
+    return f"{kept}{stop} {' '.join(told)}".rstrip() if kept else " ".join(told)
 
 
 def _ended(text: str, answer: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -16,8 +17,11 @@ from ..data import decontamination
 from ..engines.request_log import Request
 from ..grading import thoughts
 from ..grading.records import grade
+from ..lab import teacher as lab_teacher
+from ..lab.teacher import TeacherSettings
 from ..models.loading import ModelRef
 from ..models.named import model_key, model_ref, student_ref
+from . import prose_teacher
 from .conclusions import conclusion
 from .drafts import ask_model, drafts, rule_of, spoken
 from .selection import FAULTS, TEXTS, select
@@ -60,6 +64,7 @@ def records(run: Run, family: str) -> Artifact:
             "graded": len(graded),
             "right": {text: sum(bool(r[f"{text}_correct"]) for r in graded) for text in GRADED},
             "cut": {text: sum(r.get(f"{text}_finish") == "length" for r in rows) for text in TEXTS},
+            **({"critiques": prose_teacher.report(rows)} if teacher.kind == "prose" else {}),
             **{fault: sum(map(has_fault, rows)) for fault, has_fault in FAULTS.items()},
         }
 
@@ -79,7 +84,7 @@ def records(run: Run, family: str) -> Artifact:
 def _teacher_key(run: Run) -> Any:
     """What decides the teacher's texts beside the settings: its weights, and how its engine names and stores them."""
     t = run.profile.synthesis.teacher
-    if t.kind == "exact":
+    if t.kind != "model":
         return None
     engine = t.generation or run.profile.generation
     if not t.model or engine.engine == "openai":
@@ -116,11 +121,11 @@ def _teach(run: Run, family: str, rows: list[Record], folder: Path) -> None:
         for row, answer in zip(rows, answers, strict=True):
             row |= {"critic": ref.name, "conclusion": conclusion(thoughts.split(answer["text"]).answer)}
 
-    if teacher.kind == "exact":
+    if teacher.kind != "model":
         _teach_exactly(rows, teacher, p.synthesis.seed)
     if teacher.critic == "student":
         ask_critiques(student_ref(run, family), p.generation)
-    if teacher.kind == "exact":
+    if teacher.kind != "model":
         return
     ref = writer_ref(run, teacher.model, (teacher.model or "").rpartition("/")[2], engine, teacher.revision)
     if teacher.critic != "student":
@@ -132,16 +137,23 @@ def _teach(run: Run, family: str, rows: list[Record], folder: Path) -> None:
 
 
 def _teach_exactly(rows: Sequence[Record], teacher: Teacher, seed: int) -> None:
-    from ..lab.teacher import TeacherSettings, critique, direct, refine
-
+    """The texts of a teacher that knows the truth: the lab's, or the one for prose."""
     knobs = TeacherSettings(teacher.error_rate, teacher.specificity, teacher.relevance, teacher.leakage)
+    refining = knobs
+    if teacher.refined_error_rate is not None:
+        refining = replace(knobs, error_rate=teacher.refined_error_rate)
     for row in rows:
         rng = Random(f"teacher/{seed}/{row['id']}")
-        written = critique(row["draft"], row["meta"], rng, knobs)
+        if teacher.kind == "prose":
+            written = prose_teacher.critique(row["draft"], row, rng, knobs)
+            row["refined"] = prose_teacher.refine(row["draft"], row, rng, refining)
+            row["direct"] = prose_teacher.direct(row, rng, knobs)
+        else:
+            written = lab_teacher.critique(row["draft"], row["meta"], rng, knobs)
+            row["refined"] = lab_teacher.refine(row["draft"], row["meta"], rng, refining)
+            row["direct"] = lab_teacher.direct(row["meta"], rng, knobs)
         row |= {"critique": written.text, "conclusion": written.conclusion}
-        row |= {"teacher": "exact", "teacher_erred": written.erred}
-        row["refined"] = refine(row["draft"], row["meta"], rng, knobs)
-        row["direct"] = direct(row["meta"], rng, knobs)
+        row |= {"teacher": teacher.kind, "teacher_erred": written.erred}
 
 
 def _swap_irrelevant(rows: list[Record], relevance: float, seed: int) -> None:

@@ -23,6 +23,7 @@ from ..core.records import Record
 from ..core.store import Run
 from ..models import chat_templates, loading, named
 from ..synthesis import teaching
+from ..synthesis.drafts import of_seed
 from . import fine_tune
 
 FORMATS = ("trl", "llama-factory")
@@ -114,7 +115,8 @@ def write(run: Run, method: str, form: str, out: Path, family: str | None = None
     family = family or next(iter(run.profile.models.students))
     named.student(run, family)
     _refuse_foreign(out)
-    records = teaching.records(replace(run, only_reads=True), family)
+    reading = replace(run, only_reads=True)
+    records = teaching.records(reading if seed is None else of_seed(reading, seed), family)
     used = records.rows()
     if seed is not None:
         t = run.profile.training
@@ -197,7 +199,8 @@ def _card(
     language, use = _USE[form]
     length = 64 * math.ceil((longest + _ROOM) / 64)
     graded = [r["draft_correct"] for r in used if r["draft_correct"] is not None]
-    teacher = "the lab's exact teacher" if p.synthesis.teacher.kind == "exact" else f"`{used[0].get('teacher')}`"
+    known_teachers = {"exact": "the lab's exact teacher", "prose": "the kit's exact teacher for prose"}
+    teacher = known_teachers.get(p.synthesis.teacher.kind, f"`{used[0].get('teacher')}`")
     return _CARD.format(
         front=yaml.safe_dump(front, sort_keys=False), title=front["pretty_name"], method=method, summary=about.summary,
         shows={"x": "the question", "x, y'": "question and draft", "x, y', c": "question, draft and critique"}[about.shows],

@@ -16,6 +16,7 @@ from ..core.store import Artifact, Run
 from ..models import adapters, loading, named
 from ..models.loading import ModelRef
 from ..synthesis import teaching
+from ..synthesis.drafts import of_seed
 from . import tokenization, trainer
 
 
@@ -76,14 +77,14 @@ def fine_tune(
         family: of the student, as in ``models.students``.
         method: see `methods.METHODS`.
         seed: draws the rows and their order.
-        records: distillation records; None = the run's.
+        records: distillation records; None = those of the run's training seed.
         watch: called with the row of every step while it trains.
     """
     from . import rate_search  # it trains with this function
 
     run = rate_search.settled(run, family, method)
     p = run.profile
-    records = records or teaching.records(run, family)
+    records = records or teaching.records(of_seed(run, seed), family)
     base = named.model_ref(run, named.student(run, family), family)
     t = p.training
     tok = loading.load_tokenizer(base)

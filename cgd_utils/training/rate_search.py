@@ -21,6 +21,7 @@ from ..engines import generation, request_log
 from ..engines.request_log import Request
 from ..grading.records import grade
 from ..synthesis import teaching
+from ..synthesis.drafts import of_seed
 from . import fine_tune
 
 
@@ -52,8 +53,8 @@ def search(run: Run, family: str, method: str) -> Artifact:
     """
     p = run.profile
     rates = p.training.rates(method)
-    records = teaching.records(run, family)
     pilot = p.training.pilot_seed
+    records = teaching.records(of_seed(run, pilot), family)
     held = fine_tune.validation(records.rows(), p.training.validation_rows, pilot)
     models = [fine_tune.fine_tune(with_rate(run, rate), family, method, pilot) for rate in rates]
 

@@ -38,7 +38,7 @@ from cgd_utils.models import chat_templates, loading, number_format
 from cgd_utils.training import tokenization, trainer
 
 BATCH, RATE, RANK = 16, 3e-4, 16
-LAYOUT = prompts.layout("short")
+LAYOUT = prompts.layout("plain")
 BARE_VLLM = """
 import json, sys, time
 task = json.load(open(sys.argv[1]))
