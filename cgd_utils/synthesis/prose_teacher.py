@@ -239,7 +239,8 @@ def _plain(steps: Sequence[Operation]) -> list[str]:
 
 def _with_slip(steps: Sequence[Operation], rng: Random) -> tuple[list[str], str]:
     """The steps with one false result, carried on to a wrong answer."""
-    where, carried, shown = rng.randrange(len(steps)), {}, []
+    where, shown = rng.randrange(len(steps)), []
+    carried: dict[Any, Any] = {}  # a true value -> the one that stands in its place
     value = steps[-1].value
     for i, o in enumerate(steps):
         o = Operation(carried.get(o.left, o.left), o.sign, carried.get(o.right, o.right))
