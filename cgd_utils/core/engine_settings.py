@@ -79,7 +79,9 @@ class TransformersEngine(LocalEngine):
 class SpreadEngine(LocalEngine):
     """An engine that may spread a model over GPUs: vLLM, by itself or within Ray."""
 
-    vllm_python: str | None = Field(None, description="interpreter that has vLLM; None = this one, auto: or the one that `make vllm` set up")
+    vllm_python: str | None = Field(
+        None, description="interpreter that has vLLM; None = this one, auto: or the one that `make vllm` set up"
+    )
     tensor_parallel_size: Positive = Field(1, description="GPUs a model is spread over")
     max_model_len: Positive | None = Field(None, description="tokens of prompt and text; None = the model's")
     quantization: str | None = Field(None, description="such as fp8; None = as the weights are")

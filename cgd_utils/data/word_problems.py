@@ -56,8 +56,8 @@ def _read() -> tuple[Mapping[str, Sequence[str]], tuple[Template, ...]]:
     data = yaml.safe_load(Path(__file__).with_suffix(".yaml").read_text(encoding="utf-8"))
     templates = []
     for row in data["templates"]:
-        work = tuple(_WORK.fullmatch(w).groups() for w in row.pop("work"))  # type: ignore[union-attr]
-        templates.append(Template(**row, work=work))
+        work = [found for text in row.pop("work") for found in _WORK.findall(text)]
+        templates.append(Template(**row, work=tuple(work)))
     return data["words"], tuple(templates)
 
 

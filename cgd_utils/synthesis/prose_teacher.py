@@ -241,7 +241,7 @@ def _plain(steps: Sequence[Operation]) -> list[str]:
 def _with_slip(steps: Sequence[Operation], rng: Random) -> tuple[list[str], str]:
     """The steps with one false result, carried on to a wrong answer."""
     where = rng.randrange(len(steps))
-    carried: dict[Fraction, Fraction] = {}
+    carried: dict[Fraction, Fraction] = {}  # a true value -> the one that stands in its place
     shown = []
     value = steps[-1].value
     for i, o in enumerate(steps):

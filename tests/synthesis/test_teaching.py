@@ -215,3 +215,16 @@ def test_a_data_sets_own_solution_loses_its_thought_too():
         [record(0, True, "right", solution=" "), record(1, True, "right", solution="4")], Synthesis()
     )
     assert ([r["id"] for r in kept], left_out) == (["1"], {"incomplete": 1})
+
+
+def test_each_training_seed_may_have_its_own_problems(tmp_path):
+    from cgd_utils import open_run
+    from cgd_utils.data import decontamination
+    from cgd_utils.synthesis.drafts import of_seed
+
+    changes = {"data.source": "word-problems", "data.rows": 6, "data.steps": [1], "synthesis.teacher.kind": "prose"}
+    shared = open_run("smoke", tmp_path, changes)
+    own = open_run("smoke", tmp_path, {**changes, "data.per_seed": True})
+    assert of_seed(shared, 3) is shared
+    keys = [decontamination.problems(of_seed(own, s)).key for s in (0, 1, 2)]
+    assert len(set(keys)) == 3 and keys[0] == decontamination.problems(shared).key == decontamination.problems(own).key
