@@ -60,10 +60,10 @@ def test_words_and_numbers_of_an_engine_are_what_its_fields_mean(profile):
 @pytest.mark.parametrize(
     ("fields", "told"),
     [
-        (["generation.max_model_len=9"], r"generation.max_model_len = 9 is for .*'vllm' or 'ray'.*it is 'transformers'.*leave it out"),
+        (["generation.max_model_len=9"], r"generation.max_model_len = 9 is for .*'vllm' or 'auto' or 'ray'.*it is 'transformers'.*leave it out"),
         (["generation={engine: vllm, retries: 1}"], r"generation.retries = 1 is for generation.engine = 'openai'"),
         (["synthesis.teacher.generation={engine: openai, batch_size: 2}"], r"synthesis.teacher.generation.batch_size = 2"),
-        (["generation.engine=vlm"], "generation = .*engine must be one of transformers, vllm, openai, ray"),
+        (["generation.engine=vlm"], "generation = .*engine must be one of transformers, vllm, auto, openai, ray"),
         (["generation.engine=vllm", "generation.max_model_len=0"], "generation.max_model_len = 0 – must be greater than"),
         (["generation.engine=openai", "generation.retrys=1"], "did you mean 'generation.retries'"),
     ],
