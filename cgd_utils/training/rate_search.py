@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from .. import prompts
 from ..core import statistics
@@ -17,11 +16,12 @@ from ..core.files import write_jsonl
 from ..core.profile_files import changed
 from ..core.records import Record
 from ..core.store import Artifact, Run
-from ..engines import generation, request_log
 from ..engines.request_log import Request
 from ..grading.records import grade
+from ..models import named
+from ..models.loading import ModelRef
 from ..synthesis import teaching
-from ..synthesis.drafts import of_seed
+from ..synthesis.drafts import ask_model, of_seed, rule_of
 from . import fine_tune
 
 
@@ -59,48 +59,85 @@ def search(run: Run, family: str, method: str) -> Artifact:
     models = [fine_tune.fine_tune(with_rate(run, rate), family, method, pilot) for rate in rates]
 
     def build(folder: Path) -> Record:
-        points = [
-            {"method": method, "learning_rate": rate, **_measured(run, family, method, model, held, rate, folder)}
-            for rate, model in zip(rates, models, strict=True)
-        ]
+        points = []
+        for rate, model in zip(rates, models, strict=True):
+            ref = fine_tune.trained_ref(run, family, model, f"{family}-{method}-{rate:g}")
+            point = {
+                "method": method,
+                "learning_rate": rate,
+                **_accuracy(run, ref, held, folder / f"{rate:g}.log.jsonl"),
+            }
+            points.append({**point, "loss": model.rows("validation.jsonl")[-1]["loss"]})
         chosen = max(points, key=lambda point: (point["accuracy"], -point["loss"]))
         edge = chosen["learning_rate"] in (min(rates), max(rates))
         rows = [{**point, "chosen": point is chosen, "at_edge": point is chosen and edge} for point in points]
         write_jsonl(folder / "rows.jsonl", rows)
         return {"rows": len(rows), "chosen": chosen["learning_rate"], "at_edge": edge}
 
-    settings = {
-        "rates": rates,
+    settings = {"rates": rates, **_asked(run)}
+    label = f"{family}-{method}"
+    return run.make("rates", label, build, settings=settings, inputs=[m.key for m in models], rows=len(rates))
+
+
+def points(run: Run) -> list[Record]:
+    """The points of every family's and method's search, with ``family``; none where nothing is searched."""
+    t = run.profile.training
+    searched = [(family, m) for family in run.profile.models.students for m in t.methods if len(t.rates(m)) > 1]
+    return [{"family": family, **point} for family, m in searched for point in search(run, family, m).rows()]
+
+
+def result_rows(found: list[Record]) -> list[Record]:
+    """Points as rows of ``results.csv``: the method's name says the rate, the benchmark is ``validation``."""
+    columns = ("n", "ci_low", "ci_high")
+    return [
+        {
+            "family": point["family"],
+            "method": f"{point['method']} [rate {point['learning_rate']:g}]",
+            "seed": point["seed"],
+            "benchmark": "validation",
+            "metric": "accuracy",
+            "value": point["accuracy"],
+            **{name: point[name] for name in columns},
+        }
+        for point in found
+    ]
+
+
+def base_accuracy(run: Run, family: str) -> Record:
+    """How many of the pilot's validation questions the untrained student answers right: ``{n, accuracy, ci_low, ci_high}``, percent."""
+    pilot = run.profile.training.pilot_seed
+    records = teaching.records(of_seed(run, pilot), family)
+    held = fine_tune.validation(records.rows(), run.profile.training.validation_rows, pilot)
+    ref = named.student_ref(run, family)
+
+    def build(folder: Path) -> Record:
+        return _accuracy(run, ref, held, folder / "log.jsonl")
+
+    settings = {"pilot": pilot, "held": len(held), "dtype": ref.dtype, **_asked(run)}
+    inputs = [records.key, named.model_key(ref.path)]
+    return run.make("rates", f"{family}-base", build, settings=settings, inputs=inputs).manifest["facts"]
+
+
+def _asked(run: Run) -> Record:
+    """What decides the answers beside the model."""
+    p = run.profile
+    return {
         "sampling": p.evaluation.sampling.model_dump(),
         "layout": p.models.layout,
         "engine": p.generation.identity(),
         "level": p.evaluation.level,
     }
-    label = f"{family}-{method}"
-    return run.make("rates", label, build, settings=settings, inputs=[m.key for m in models], rows=len(rates))
 
 
-def _measured(
-    run: Run, family: str, method: str, model: Artifact, held: list[Record], rate: float, folder: Path
-) -> dict[str, Any]:
-    name = f"{family}-{method}-{rate:g}"
-    layout = prompts.layout(run.profile.models.layout)
+def _accuracy(run: Run, ref: ModelRef, held: list[Record], log: Path) -> Record:
+    """Percent right of the held-out questions, with its interval."""
+    p = run.profile
+    layout = prompts.layout(p.models.layout)
     requests = [Request(r["id"], layout.ask(r["question"])) for r in held]
-    generator = generation.open_generator(fine_tune.trained_ref(run, family, model, name), run.profile.generation)
-    try:
-        texts = request_log.generate(
-            generator, requests, run.profile.evaluation.sampling, folder / f"{rate:g}.log.jsonl", f"{name}, validation"
-        )
-    finally:
-        generator.close()
+    answers = ask_model(ref, p.generation, requests, p.evaluation.sampling, log, f"{ref.name}, validation")
     golds = {r["id"]: r["answer"] for r in held}
-    scores = grade([{"id": t["id"], "gold": golds[t["id"]], "text": t["text"]} for t in texts])
+    scores = grade([{"id": a["id"], "gold": golds[a["id"]], "text": a["text"]} for a in answers], rule_of(run))
     right = sum(bool(s["correct"]) for s in scores)
-    interval = statistics.wilson(right, len(scores), run.profile.evaluation.level)
-    return {
-        "n": len(scores),
-        "accuracy": 100 * interval.estimate,
-        "ci_low": 100 * interval.low,
-        "ci_high": 100 * interval.high,
-        "loss": model.rows("validation.jsonl")[-1]["loss"],
-    }
+    interval = statistics.wilson(right, len(scores), p.evaluation.level)
+    shares = {"accuracy": interval.estimate, "ci_low": interval.low, "ci_high": interval.high}
+    return {"n": len(scores), **{name: 100 * value for name, value in shares.items()}}
