@@ -47,7 +47,7 @@ def search(run: Run, family: str, method: str) -> Artifact:
     """Tries every rate of a method with the pilot seed.
 
     Returns:
-        The artifact; its rows, a rate each, are ``{method, learning_rate, n, accuracy, ci_low, ci_high, loss, chosen, at_edge}``:
+        The artifact; its rows, a rate each, are ``{method, seed, learning_rate, n, accuracy, ci_low, ci_high, loss, chosen, at_edge}``:
         percent right of the validation questions with its interval, the loss on their rows, and whether the chosen rate is the
         least or the greatest of the list. Among equal accuracies the lower loss wins.
     """
@@ -64,6 +64,7 @@ def search(run: Run, family: str, method: str) -> Artifact:
             ref = fine_tune.trained_ref(run, family, model, f"{family}-{method}-{rate:g}")
             point = {
                 "method": method,
+                "seed": pilot,
                 "learning_rate": rate,
                 **_accuracy(run, ref, held, folder / f"{rate:g}.log.jsonl"),
             }

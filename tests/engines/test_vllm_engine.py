@@ -226,3 +226,41 @@ def test_no_vllm_no_interpreter_and_too_few_gpus_are_told(tmp_path, monkeypatch)
 def test_more_new_tokens_than_the_context_are_refused(stand_in, tmp_path):
     with pytest.raises(BadInput, match="max_model_len = 8"):
         ask(tmp_path, max_model_len=8)
+
+
+def test_on_a_cpu_one_engine_serves_a_base_and_its_adapters(stand_in, tmp_path, monkeypatch):
+    """Loading counts once: the adapters of a comparison come one after the other, the base between them."""
+    started = []
+    whole = vllm_process.Process
+    monkeypatch.setattr(vllm_process, "Process", lambda *a: started.append(1) or whole(*a))
+    names = []
+    for name in ("a", "b"):
+        folder = tmp_path / name
+        folder.mkdir()
+        (folder / "adapter_config.json").write_text(json.dumps({"r": 16}))
+    engine = Engine(engine="vllm", vllm_python=sys.executable)
+    try:
+        for adapter in ("a", None, "b"):
+            ref = ModelRef(MODEL, adapter or "base", adapter and str(tmp_path / adapter), dtype="float32", device="cpu")
+            generator = generation.open_generator(ref, engine)
+            rows = request_log.generate(generator, REQUESTS[:3], GREEDY, tmp_path / f"{adapter}.jsonl")
+            generator.close()
+            names.append({r["text"].split()[-1] for r in rows})
+    finally:
+        vllm_process.end()
+    assert names == [{"a"}, {"None"}, {"b"}]
+    assert len(started) == 1
+
+
+def test_auto_takes_vllm_for_large_models_where_it_is_installed(stand_in, monkeypatch):
+    from cgd_utils.engines import automatic
+    from cgd_utils.models import number_format
+
+    engine = Engine(engine="auto", vllm_python=sys.executable, batch_size=7)
+    small = automatic.chosen(ModelRef(MODEL, "llama"), engine)
+    assert (small.engine, small.batch_size) == ("transformers", 7)
+    monkeypatch.setattr(number_format, "LARGE", 10)
+    large = automatic.chosen(ModelRef(MODEL, "llama"), engine)
+    assert (large.engine, large.vllm_python, large.batch_size) == ("vllm", sys.executable, 7)
+    missing = automatic.chosen(ModelRef(MODEL, "llama"), Engine(engine="auto", vllm_python="/no/python"))
+    assert missing.engine == "transformers"
