@@ -31,10 +31,10 @@ try-vllm:
 reference: reproduce
 	$(BIN)/python tools/refresh_reference.py $(PROFILE)
 
-# once every room is free of type errors, a third line: $(BIN)/mypy
 lint: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/mypy
 
 # two processes of one thread each are faster than one of two; a file's tests stay together
 test: lint

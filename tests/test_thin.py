@@ -14,24 +14,25 @@ ROOMS = {
     "ablations": 620,
     "analysis": 1260,
     "app": 1560,
-    "core": 2960,
+    "core": 2980,
     "data": 1320,
-    "engines": 1790,
+    "engines": 1870,
     "evaluation": 850,
     "grading": 3220,
     "lab": 570,
     "models": 1280,
-    "paper": 1250,
-    "reporting": 1030,
+    "paper": 1330,
+    "reporting": 1050,
     "synthesis": 1050,
-    "training": 1650,
+    "training": 1740,
 }
 AT_THE_ROOT = 760
-FORMATTER_OFF = 49
+FORMATTER_OFF = 11
 MODULE = 350
 LONGER = {
     "core/settings.py",
     "core/statistics.py",
+    "paper/claim_measures.py",
     "paper/published_tables.py",
     "training/trainer.py",
 }

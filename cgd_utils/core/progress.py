@@ -50,8 +50,13 @@ def _tell(who: int, shown: Any) -> None:
         _live.pop(who, None)
     else:
         state = shown.format_dict
-        _live[who] = {"what": (shown.desc or "").rstrip(": "), "n": state["n"], "total": state["total"],
-                      "done": state["n"] - (state["initial"] or 0), "seconds": state["elapsed"]}  # fmt: skip
+        _live[who] = {
+            "what": (shown.desc or "").rstrip(": "),
+            "n": state["n"],
+            "total": state["total"],
+            "done": state["n"] - (state["initial"] or 0),
+            "seconds": state["elapsed"],
+        }
     with contextlib.suppress(OSError):
         Path(f"{path}.part").write_text(json.dumps(list(_live.values())), encoding="utf-8")
         Path(f"{path}.part").replace(path)

@@ -16,8 +16,22 @@ PACKAGE = Path(__file__).parents[1]
 
 PROJECT = PACKAGE.parent
 
-VERSIONS_OF = ("torch", "transformers", "trl", "peft", "bitsandbytes", "accelerate", "datasets", "math-verify",
-               "papermill", "numpy", "pandas", "scipy", "statsmodels", "vllm")  # fmt: skip
+VERSIONS_OF = (
+    "torch",
+    "transformers",
+    "trl",
+    "peft",
+    "bitsandbytes",
+    "accelerate",
+    "datasets",
+    "math-verify",
+    "papermill",
+    "numpy",
+    "pandas",
+    "scipy",
+    "statsmodels",
+    "vllm",
+)
 
 
 # ---------------------------------------------------------------- provenance

@@ -55,10 +55,20 @@ def decode(
         while live:
             left = width + sampling.max_new_tokens - ids.shape[1]
             ids = model.generate(
-                input_ids=ids, attention_mask=mask, past_key_values=cache, max_new_tokens=min(step, left),
-                do_sample=False, temperature=None, top_p=None, top_k=None, num_beams=1, repetition_penalty=1.0,
-                logits_processor=[sampler] if sampler else [], pad_token_id=tokenizer.pad_token_id, eos_token_id=sorted(ends),
-            )  # fmt: skip
+                input_ids=ids,
+                attention_mask=mask,
+                past_key_values=cache,
+                max_new_tokens=min(step, left),
+                do_sample=False,
+                temperature=None,
+                top_p=None,
+                top_k=None,
+                num_beams=1,
+                repetition_penalty=1.0,
+                logits_processor=[sampler] if sampler else [],
+                pad_token_id=tokenizer.pad_token_id,
+                eos_token_id=sorted(ends),
+            )
             mask = torch.cat([mask, mask.new_ones(len(live), ids.shape[1] - mask.shape[1])], 1)
             last = ids.shape[1] - width >= sampling.max_new_tokens
             done = torch.isin(ids[:, width:], end_ids).any(1) | last

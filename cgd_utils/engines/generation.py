@@ -103,8 +103,10 @@ class TransformersGenerator:
         """
         room = context_length(self.model) - sampling.max_new_tokens
         if room <= 0:
-            raise BadInput(f"max_new_tokens = {sampling.max_new_tokens} leaves no room for a prompt in the context of {self.ref.name!r} "
-                           f"({context_length(self.model)} tokens); lower it")  # fmt: skip
+            raise BadInput(
+                f"max_new_tokens = {sampling.max_new_tokens} leaves no room for a prompt in the context of {self.ref.name!r} "
+                f"({context_length(self.model)} tokens); lower it"
+            )
         encoded = prompt_ids(self.tokenizer, [r for r, _ in batch])
         fits = [i for i, ids in enumerate(encoded) if len(ids) <= room]
         made = dict(
@@ -114,9 +116,17 @@ class TransformersGenerator:
         for i, (r, s) in enumerate(batch):
             ids, reason = made.get(i, ([], "too_long"))
             said = decoding.text_of(self.tokenizer, encoded[i], ids[:-1] if reason == "stop" else ids)
-            rows.append({"id": r.id, "sample": s, "prompt": r.messages[-1]["content"],
-                         "text": "" if reason == "too_long" else said, "finish_reason": reason,
-                         "n_tokens": len(ids), "model": self.ref.name})  # fmt: skip
+            rows.append(
+                {
+                    "id": r.id,
+                    "sample": s,
+                    "prompt": r.messages[-1]["content"],
+                    "text": "" if reason == "too_long" else said,
+                    "finish_reason": reason,
+                    "n_tokens": len(ids),
+                    "model": self.ref.name,
+                }
+            )
         return rows
 
     def _decoded(
@@ -140,8 +150,10 @@ class TransformersGenerator:
                 told = str(e).splitlines()[0] if str(e) else type(e).__name__
             # outside of the except block: the error's frames hold the batch's tensors
             if len(part) == 1:
-                raise GenerationFailed(f"{self.ref.name}: the memory does not hold one text of {len(encoded[part[0]])} + "
-                                       f"{sampling.max_new_tokens} tokens ({told}); lower max_new_tokens, or use engine vllm or openai")  # fmt: skip
+                raise GenerationFailed(
+                    f"{self.ref.name}: the memory does not hold one text of {len(encoded[part[0]])} + "
+                    f"{sampling.max_new_tokens} tokens ({told}); lower max_new_tokens, or use engine vllm or openai"
+                )
             decoding.free_memory()
             self.counts["out_of_memory"] += 1
             self._most = len(part) // 2

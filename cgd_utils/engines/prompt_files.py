@@ -75,8 +75,13 @@ def generate(
         GenerationFailed: some answers could not be had; the others are in ``out``.
     """
     requests = shard_of(read_prompts(prompts), shard)
-    about = {"model": ref.name, "revision": ref.revision, "adapter": ref.adapter, "sampling": sampling.model_dump(),
-             **engine.request_changes()}  # fmt: skip
+    about = {
+        "model": ref.name,
+        "revision": ref.revision,
+        "adapter": ref.adapter,
+        "sampling": sampling.model_dump(),
+        **engine.request_changes(),
+    }
     manifest = out.with_name(out.name + ".settings.json")
     if out.exists():
         _same_work(out, manifest, about, requests)
@@ -88,8 +93,13 @@ def generate(
         generator.close()
     write_jsonl(out, rows)  # in the order of the prompts
     counts = dict(Counter(r["finish_reason"] for r in rows))
-    return {"rows": len(rows), **counts, "tokens": sum(r["n_tokens"] for r in rows), **getattr(generator, "counts", {}),
-            **({"cost": round(generator.cost, 6)} if hasattr(generator, "cost") else {})}  # fmt: skip
+    return {
+        "rows": len(rows),
+        **counts,
+        "tokens": sum(r["n_tokens"] for r in rows),
+        **getattr(generator, "counts", {}),
+        **({"cost": round(generator.cost, 6)} if hasattr(generator, "cost") else {}),
+    }
 
 
 def _same_work(out: Path, manifest: Path, about: Record, requests: Sequence[Request]) -> None:

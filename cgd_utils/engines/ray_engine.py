@@ -135,9 +135,11 @@ def _start(address: str | None) -> bool:
         ray.init(address=address or "local", include_dashboard=False if address is None else None, log_to_driver=False)
     except Exception as e:  # Ray raises a bare Exception where its own processes do not come up
         if address is None:
-            raise GenerationFailed(f"Ray did not start on this machine ({str(e).splitlines()[0][:200]}); it waits half a minute for its "
-                                   "processes: run again when the machine is less busy, or start one with `ray start --head` and set "
-                                   "generation.ray_address: auto") from None  # fmt: skip
+            raise GenerationFailed(
+                f"Ray did not start on this machine ({str(e).splitlines()[0][:200]}); it waits half a minute for its "
+                "processes: run again when the machine is less busy, or start one with `ray start --head` and set "
+                "generation.ray_address: auto"
+            ) from None
         raise BadInput(
             f"generation.ray_address = {address!r}: no Ray cluster answers ({str(e).splitlines()[0][:200]}); start one with "
             "`ray start --head`, or leave it out for this machine alone"

@@ -19,14 +19,45 @@ Verdict = Literal["refused", "too_long", "again", "fault"]
 
 # ---------------------------------------------------------------- answers
 _ENDS = {
-    "stop": ("", "stop", "eos", "eos_token", "end_turn", "stop_sequence", "stop_token", "complete", "completed", "finished"),
-    "length": ("length", "max_tokens", "max_output_tokens", "max_new_tokens", "max_length", "model_length", "limit", "token_limit",
-               "model_context_window_exceeded"),
-    "refused": ("content_filter", "content_filtered", "refusal", "safety", "recitation", "prohibited_content", "blocklist", "spii",
-                "guardrail_intervened", "sensitive", "error_toxic"),
+    "stop": (
+        "",
+        "stop",
+        "eos",
+        "eos_token",
+        "end_turn",
+        "stop_sequence",
+        "stop_token",
+        "complete",
+        "completed",
+        "finished",
+    ),
+    "length": (
+        "length",
+        "max_tokens",
+        "max_output_tokens",
+        "max_new_tokens",
+        "max_length",
+        "model_length",
+        "limit",
+        "token_limit",
+        "model_context_window_exceeded",
+    ),
+    "refused": (
+        "content_filter",
+        "content_filtered",
+        "refusal",
+        "safety",
+        "recitation",
+        "prohibited_content",
+        "blocklist",
+        "spii",
+        "guardrail_intervened",
+        "sensitive",
+        "error_toxic",
+    ),
     "tool_call": ("tool_calls", "tool_call", "tool_use", "function_call"),
     "again": ("error", "abort", "aborted", "cancelled", "network_error", "insufficient_system_resource"),
-}  # fmt: skip
+}
 _MEANING = {word: end for end, words in _ENDS.items() for word in words}
 
 

@@ -48,8 +48,10 @@ class VLLMGenerator:
         self._has_gpus()
         self.python = str(Path(settings.vllm_python).expanduser()) if settings.vllm_python else sys.executable
         if not automatic.has_vllm(self.python):
-            raise BadInput(f"generation.engine = 'vllm' but {self.python} has no vllm: pip install 'cgd-kit[gpu]', or name another "
-                           "interpreter in generation.vllm_python")  # fmt: skip
+            raise BadInput(
+                f"generation.engine = 'vllm' but {self.python} has no vllm: pip install 'cgd-kit[gpu]', or name another "
+                "interpreter in generation.vllm_python"
+            )
 
     def _has_gpus(self) -> None:
         import torch
@@ -87,8 +89,10 @@ class VLLMGenerator:
         """
         limit = self.settings.max_model_len
         if limit is not None and sampling.max_new_tokens >= limit:
-            raise BadInput(f"max_new_tokens = {sampling.max_new_tokens} leaves no room for a prompt in generation.max_model_len = {limit}; "
-                           "lower the one or raise the other")  # fmt: skip
+            raise BadInput(
+                f"max_new_tokens = {sampling.max_new_tokens} leaves no room for a prompt in generation.max_model_len = {limit}; "
+                "lower the one or raise the other"
+            )
         tok, order = self.tokenizer, list(wanted)
         encoded = chat_templates.prompt_ids(tok, [r.messages for r, _ in order])
         prompts = [
@@ -134,11 +138,19 @@ class VLLMGenerator:
     def _engine(self) -> Record:
         s, ref = self.settings, self.ref
         return {
-            "model": ref.path, "tokenizer": ref.path, "revision": ref.revision, "trust_remote_code": ref.trust_remote_code,
-            "dtype": ref.dtype, "tensor_parallel_size": s.tensor_parallel_size, "max_model_len": s.max_model_len,
-            "gpu_memory_utilization": s.gpu_share, "quantization": s.quantization, "enable_prefix_caching": True,
-            "generation_config": "vllm", "seed": 0,
-        }  # fmt: skip
+            "model": ref.path,
+            "tokenizer": ref.path,
+            "revision": ref.revision,
+            "trust_remote_code": ref.trust_remote_code,
+            "dtype": ref.dtype,
+            "tensor_parallel_size": s.tensor_parallel_size,
+            "max_model_len": s.max_model_len,
+            "gpu_memory_utilization": s.gpu_share,
+            "quantization": s.quantization,
+            "enable_prefix_caching": True,
+            "generation_config": "vllm",
+            "seed": 0,
+        }
 
     def _on_cpu(self, prompts: Sequence[Record], new: int) -> Record:
         """What replaces engine settings where vLLM turns out to run on a CPU: context and cache that these prompts need.
@@ -168,10 +180,18 @@ class VLLMGenerator:
 
     def _sampling(self, sampling: Sampling, tok: Any) -> Record:
         return {
-            "n": 1, "temperature": sampling.temperature, "top_p": sampling.top_p, "top_k": 0, "min_p": 0.0,
-            "max_tokens": sampling.max_new_tokens, "repetition_penalty": 1.0, "presence_penalty": 0.0, "frequency_penalty": 0.0,
-            "stop_token_ids": [tok.eos_token_id], "skip_special_tokens": not decoding.thought_ids(tok),
-        }  # fmt: skip
+            "n": 1,
+            "temperature": sampling.temperature,
+            "top_p": sampling.top_p,
+            "top_k": 0,
+            "min_p": 0.0,
+            "max_tokens": sampling.max_new_tokens,
+            "repetition_penalty": 1.0,
+            "presence_penalty": 0.0,
+            "frequency_penalty": 0.0,
+            "stop_token_ids": [tok.eos_token_id],
+            "skip_special_tokens": not decoding.thought_ids(tok),
+        }
 
 
 def served_rank(rank: int) -> int:

@@ -26,9 +26,21 @@ AVERAGES: dict[str, dict[str, tuple[str, ...]]] = {
 }
 # questions of each benchmark; a published accuracy is a share of them
 QUESTIONS = {
-    "math500": 500, "minerva_math": 272, "gsm8k": 1319, "olympiadbench": 675, "amc23": 40, "aime24": 30, "theoremqa": 800,
-    "gpqa": 198, "mmlu_pro": 12032, "ifeval": 541, "musr": 756, "truthfulqa": 817, "bbh": 6511, "humaneval": 164,
-}  # fmt: skip
+    "math500": 500,
+    "minerva_math": 272,
+    "gsm8k": 1319,
+    "olympiadbench": 675,
+    "amc23": 40,
+    "aime24": 30,
+    "theoremqa": 800,
+    "gpqa": 198,
+    "mmlu_pro": 12032,
+    "ifeval": 541,
+    "musr": 756,
+    "truthfulqa": 817,
+    "bbh": 6511,
+    "humaneval": 164,
+}
 # claims of the paper that are read from an average of these tables
 CLAIMS = {
     ("table_webinstruct", "LLaMA3.1-8B-Instruct"): ("C1", "C9"),
@@ -113,10 +125,18 @@ def _compare(table: str, ours: Record, row: Record, level: float) -> Iterator[Re
         right = [round(x * n / 100) for x in (a, b)]
         test = statistics.independent_difference(right[0], n, right[1], n, level)
         yield {
-            "table": table, "student": ours["student"], "teacher": ours.get("teacher") or "", "baseline": row["method"],
-            "benchmark": benchmark, "n": n, "difference": round(a - b, 1), "questions": right[0] - right[1],
-            "low": 100 * test.low, "high": 100 * test.high, "p": test.p,
-        }  # fmt: skip
+            "table": table,
+            "student": ours["student"],
+            "teacher": ours.get("teacher") or "",
+            "baseline": row["method"],
+            "benchmark": benchmark,
+            "n": n,
+            "difference": round(a - b, 1),
+            "questions": right[0] - right[1],
+            "low": 100 * test.low,
+            "high": 100 * test.high,
+            "p": test.p,
+        }
 
 
 def read_table(folder: Path, table: str) -> list[Record]:

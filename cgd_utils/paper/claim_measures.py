@@ -164,8 +164,20 @@ def longer(v: View) -> Found:
     def above(low: float, high: float) -> str:
         return gain(low - 1, high - 1)
 
-    return _known([there.measured(f"{m} of CGD's answers, times the base's", above, "times", "lengths", method="cgd", metric=m,
-                                  condition="times the base") for m in ("words", "steps")])  # fmt: skip
+    return _known(
+        [
+            there.measured(
+                f"{m} of CGD's answers, times the base's",
+                above,
+                "times",
+                "lengths",
+                method="cgd",
+                metric=m,
+                condition="times the base",
+            )
+            for m in ("words", "steps")
+        ]
+    )
 
 
 def certain(v: View) -> Found:
@@ -176,13 +188,31 @@ def certain(v: View) -> Found:
 
     names = {"nll": "negative log-likelihood", "entropy": "entropy"}
     parts = [
-        v.measured(f"{names[metric]} of ŷ, {c}, {display_name(m)}", lower, "nats a token", "uncertainty", method=m, metric=metric, condition=c)
-        for m in ("base", "cgd") for metric in names for c in ("(x, y', c) − (x)", "(x, y', c) − (x, y')")
-    ]  # fmt: skip
+        v.measured(
+            f"{names[metric]} of ŷ, {c}, {display_name(m)}",
+            lower,
+            "nats a token",
+            "uncertainty",
+            method=m,
+            metric=metric,
+            condition=c,
+        )
+        for m in ("base", "cgd")
+        for metric in names
+        for c in ("(x, y', c) − (x)", "(x, y', c) − (x, y')")
+    ]
     control = [
-        v.measured(f"control: {names[m]} of ŷ, the critique − another problem's, CGD", None, "nats a token", "uncertainty",
-                   method="cgd", metric=m, condition="(x, y', c) − (x, y', another c)") for m in names
-    ]  # fmt: skip
+        v.measured(
+            f"control: {names[m]} of ŷ, the critique − another problem's, CGD",
+            None,
+            "nats a token",
+            "uncertainty",
+            method="cgd",
+            metric=m,
+            condition="(x, y', c) − (x, y', another c)",
+        )
+        for m in names
+    ]
     return [*_known(parts), *_known(control)]
 
 
@@ -193,10 +223,24 @@ def attends(v: View) -> Found:
     def problem(low: float, high: float) -> str:
         return gain(-high, -low)
 
-    parts = [v.measured(f"attention to c − to x, {layer}, CGD", judge, "points", "attention", method="cgd", metric="c − x", condition=layer)
-             for layer, judge in (("first layer", gain), ("last layer", problem))]  # fmt: skip
-    shares = [v.measured(f"attention to {m}, layer 0, CGD", None, "points", "attention", method="cgd", metric=m, condition="layer 0")
-              for m in ("c", "y'", "x")]  # fmt: skip
+    parts = [
+        v.measured(
+            f"attention to c − to x, {layer}, CGD",
+            judge,
+            "points",
+            "attention",
+            method="cgd",
+            metric="c − x",
+            condition=layer,
+        )
+        for layer, judge in (("first layer", gain), ("last layer", problem))
+    ]
+    shares = [
+        v.measured(
+            f"attention to {m}, layer 0, CGD", None, "points", "attention", method="cgd", metric=m, condition="layer 0"
+        )
+        for m in ("c", "y'", "x")
+    ]
     return [*_known([points(m) for m in parts]), *_known([points(m) for m in shares])]
 
 
@@ -246,8 +290,16 @@ def leaks(v: View) -> Found:
 
 def self_refine(v: View) -> Found:
     where = {"analysis": "cost", "method": "cgd", "condition": summaries.PAIRED}
-    return _known([v.measured("accuracy, one pass of CGD − self-refine of the base", gain, "points", metric="accuracy", **where),
-                   v.measured("tokens a question, one pass of CGD − self-refine of the base", None, "tokens", metric="tokens", **where)])  # fmt: skip
+    return _known(
+        [
+            v.measured(
+                "accuracy, one pass of CGD − self-refine of the base", gain, "points", metric="accuracy", **where
+            ),
+            v.measured(
+                "tokens a question, one pass of CGD − self-refine of the base", None, "tokens", metric="tokens", **where
+            ),
+        ]
+    )
 
 
 def drifts(v: View) -> Found:
@@ -258,11 +310,21 @@ def drifts(v: View) -> Found:
     if not longer:
         return []
     first, *later = longer
-    parts = [v.difference(m, effect, b, f"{first} − {m}" + ("" if b == "mean" else f", {b}"), reference=first)
-             for m in later for b in ("mean", *_instruction_sets(v))]  # fmt: skip
+    parts = [
+        v.difference(m, effect, b, f"{first} − {m}" + ("" if b == "mean" else f", {b}"), reference=first)
+        for m in later
+        for b in ("mean", *_instruction_sets(v))
+    ]
     told = [_mentions(v, m) for m in longer]
-    cosine = v.measured("cosine of the question's hidden state to the base's, last layer, CGD", None, "cosine", "drift", method="cgd",
-                        metric="cosine", condition=_last_layer(v))  # fmt: skip
+    cosine = v.measured(
+        "cosine of the question's hidden state to the base's, last layer, CGD",
+        None,
+        "cosine",
+        "drift",
+        method="cgd",
+        metric="cosine",
+        condition=_last_layer(v),
+    )
     return _known([*parts, *told, cosine], False)
 
 

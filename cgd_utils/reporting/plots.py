@@ -26,10 +26,20 @@ def style() -> None:
     """One look for every figure."""
     import matplotlib.pyplot as plt
 
-    plt.rcParams.update({
-        "figure.figsize": (7, 4), "figure.dpi": 110, "savefig.dpi": 200, "savefig.bbox": "tight", "font.size": 10,
-        "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True, "grid.alpha": 0.25, "legend.frameon": False,
-    })  # fmt: skip
+    plt.rcParams.update(
+        {
+            "figure.figsize": (7, 4),
+            "figure.dpi": 110,
+            "savefig.dpi": 200,
+            "savefig.bbox": "tight",
+            "font.size": 10,
+            "axes.spines.top": False,
+            "axes.spines.right": False,
+            "axes.grid": True,
+            "grid.alpha": 0.25,
+            "legend.frameon": False,
+        }
+    )
 
 
 def save_figure(figure: Any, folder: Path, name: str, plotted: pd.DataFrame, caption: str = "") -> str:
@@ -88,9 +98,17 @@ def plot_by_steps(
         )
         shift = (i - (len(shown) - 1) / 2) * 0.06
         low, high = (cells["mean"] - cells["ci_low"]).clip(lower=0), (cells["ci_high"] - cells["mean"]).clip(lower=0)
-        axes.errorbar([j + shift for j in range(len(benchmarks))], cells["mean"], yerr=[low.fillna(0), high.fillna(0)],
-                      marker=MARKERS[i % len(MARKERS)], capsize=2, lw=1.4, ms=5, color=colour(method),
-                      label=display_name(method))  # fmt: skip
+        axes.errorbar(
+            [j + shift for j in range(len(benchmarks))],
+            cells["mean"],
+            yerr=[low.fillna(0), high.fillna(0)],
+            marker=MARKERS[i % len(MARKERS)],
+            capsize=2,
+            lw=1.4,
+            ms=5,
+            color=colour(method),
+            label=display_name(method),
+        )
     inside = [j for j, b in enumerate(benchmarks) if b in trained]
     if inside:
         axes.axvspan(min(inside) - 0.4, max(inside) + 0.4, color="#000000", alpha=0.05, lw=0)

@@ -28,7 +28,13 @@ from . import fine_tune
 
 FORMATS = ("trl", "llama-factory")
 # LLaMA-Factory's data/README.md: sharegpt formatting with the roles of the OpenAI format
-_TAGS = {"role_tag": "role", "content_tag": "content", "user_tag": "user", "assistant_tag": "assistant", "system_tag": "system"}  # fmt: skip
+_TAGS = {
+    "role_tag": "role",
+    "content_tag": "content",
+    "user_tag": "user",
+    "assistant_tag": "assistant",
+    "system_tag": "system",
+}
 
 _ROOM = 64  # tokens beyond the longest row, for what another template may add
 
@@ -74,22 +80,31 @@ Made by `{command}` from commit `{commit}`; `manifest.json` holds the settings a
 """
 
 _TARGETS = {
-    "solution": "the data set's solution", "direct": "the teacher's direct answer", "refined": "the refined answer",
-    "critique": "the critique", "critique_and_refined": "the critique and the refined answer",
-}  # fmt: skip
+    "solution": "the data set's solution",
+    "direct": "the teacher's direct answer",
+    "refined": "the refined answer",
+    "critique": "the critique",
+    "critique_and_refined": "the critique and the refined answer",
+}
 _USE = {
-    "trl": ("python", """from datasets import load_dataset
+    "trl": (
+        "python",
+        """from datasets import load_dataset
 from trl import SFTConfig, SFTTrainer
 
 rows = load_dataset("json", data_files="{out}/train.jsonl", split="train")
 # loss on the completion: TRL's default here. max_length: its default of 1024 tokens would cut or drop longer rows
 config = SFTConfig(output_dir="trained", max_length={length})
-SFTTrainer("MODEL", args=config, train_dataset=rows).train()"""),
-    "llama-factory": ("yaml", """dataset_dir: {out}
+SFTTrainer("MODEL", args=config, train_dataset=rows).train()""",
+    ),
+    "llama-factory": (
+        "yaml",
+        """dataset_dir: {out}
 dataset: {name}
 cutoff_len: {length}  # its default would cut longer rows
-train_on_prompt: false  # LLaMA-Factory's default: loss on the assistant turn"""),
-}  # fmt: skip
+train_on_prompt: false  # LLaMA-Factory's default: loss on the assistant turn""",
+    ),
+}
 
 
 def write(run: Run, method: str, form: str, out: Path, family: str | None = None, seed: int | None = None) -> Record:
@@ -136,12 +151,22 @@ def write(run: Run, method: str, form: str, out: Path, family: str | None = None
         write_text(
             part / "README.md", _card(run, about, method, form, name, rows, used, out.name, command, family, longest)
         )
-        write_json(part / store.MANIFEST, {
-            "kind": "export", "format": form, "method": method, "family": family, "seed": seed, "rows": len(rows),
-            "inputs": [records.key], "command": command, "environment": provenance.environment(),
-            "profile": run.profile.model_dump(mode="json"),
-            "outputs": {f: file_hash(part / f) for f in [*files, "README.md"]},
-        })  # fmt: skip
+        write_json(
+            part / store.MANIFEST,
+            {
+                "kind": "export",
+                "format": form,
+                "method": method,
+                "family": family,
+                "seed": seed,
+                "rows": len(rows),
+                "inputs": [records.key],
+                "command": command,
+                "environment": provenance.environment(),
+                "profile": run.profile.model_dump(mode="json"),
+                "outputs": {f: file_hash(part / f) for f in [*files, "README.md"]},
+            },
+        )
         shutil.rmtree(out, ignore_errors=True)
         part.rename(out)
     finally:
@@ -177,21 +202,41 @@ def _write_trl(folder: Path, rows: Sequence[Record]) -> list[str]:
 def _write_llama_factory(folder: Path, rows: Sequence[Record], name: str) -> list[str]:
     messages = [{"messages": r["prompt"] + r["completion"]} for r in rows]
     files.write_text(folder / f"{name}.json", json.dumps(messages, ensure_ascii=False, indent=1) + "\n")
-    described = {name: {"file_name": f"{name}.json", "formatting": "sharegpt", "columns": {"messages": "messages"}, "tags": _TAGS}}  # fmt: skip
+    described = {
+        name: {
+            "file_name": f"{name}.json",
+            "formatting": "sharegpt",
+            "columns": {"messages": "messages"},
+            "tags": _TAGS,
+        }
+    }
     files.write_json(folder / "dataset_info.json", described)
     return [f"{name}.json", "dataset_info.json"]
 
 
 def _card(
-    run: Run, about: methods.Method, method: str, form: str, name: str, rows: Sequence[Record], used: Sequence[Record],
-    out: str, command: str, family: str, longest: int,
-) -> str:  # fmt: skip
+    run: Run,
+    about: methods.Method,
+    method: str,
+    form: str,
+    name: str,
+    rows: Sequence[Record],
+    used: Sequence[Record],
+    out: str,
+    command: str,
+    family: str,
+    longest: int,
+) -> str:
     import yaml
 
     p, environment = run.profile, provenance.environment()
     lab = p.data.is_lab
-    front: Record = {"pretty_name": f"{method} rows of {p.name}", "tags": ["cgd-kit", "critique", "distillation"],
-                     "task_categories": ["text-generation"], "size_categories": [_size(len(rows))]}  # fmt: skip
+    front: Record = {
+        "pretty_name": f"{method} rows of {p.name}",
+        "tags": ["cgd-kit", "critique", "distillation"],
+        "task_categories": ["text-generation"],
+        "size_categories": [_size(len(rows))],
+    }
     if lab:
         front["license"] = "mit"
     if form == "trl":
@@ -202,21 +247,39 @@ def _card(
     known_teachers = {"exact": "the lab's exact teacher", "prose": "the kit's exact teacher for prose"}
     teacher = known_teachers.get(p.synthesis.teacher.kind, f"`{used[0].get('teacher')}`")
     return _CARD.format(
-        front=yaml.safe_dump(front, sort_keys=False), title=front["pretty_name"], method=method, summary=about.summary,
-        shows={"x": "the question", "x, y'": "question and draft", "x, y', c": "question, draft and critique"}[about.shows],
-        target=_TARGETS.get(about.target, about.target), rows=len(rows), source="the lab world" if lab else f"`{Path(p.data.source).name}`",
-        revision=f" at `{p.data.revision}`" if p.data.revision else "", decontaminate=p.data.decontaminate,
-        drafter=f"`{used[0]['draft_model']}`", right=sum(graded), known=len(graded), teacher=teacher,
+        front=yaml.safe_dump(front, sort_keys=False),
+        title=front["pretty_name"],
+        method=method,
+        summary=about.summary,
+        shows={"x": "the question", "x, y'": "question and draft", "x, y', c": "question, draft and critique"}[
+            about.shows
+        ],
+        target=_TARGETS.get(about.target, about.target),
+        rows=len(rows),
+        source="the lab world" if lab else f"`{Path(p.data.source).name}`",
+        revision=f" at `{p.data.revision}`" if p.data.revision else "",
+        decontaminate=p.data.decontaminate,
+        drafter=f"`{used[0]['draft_model']}`",
+        right=sum(graded),
+        known=len(graded),
+        teacher=teacher,
         leaks=sum(methods.leaks(r["critique"], r["answer"]) for r in used),
         prompt_chars=round(sum(len(r["prompt"][0]["content"]) for r in rows) / len(rows)),
         completion_chars=round(sum(len(r["completion"][0]["content"]) for r in rows) / len(rows)),
-        layout=p.models.layout, example=json.dumps({k: rows[0][k] for k in ("prompt", "completion")}, ensure_ascii=False, indent=1),
-        language=language, use=use.format(out=out, name=name, length=length), length=length, longest=longest,
+        layout=p.models.layout,
+        example=json.dumps({k: rows[0][k] for k in ("prompt", "completion")}, ensure_ascii=False, indent=1),
+        language=language,
+        use=use.format(out=out, name=name, length=length),
+        length=length,
+        longest=longest,
         student=named.student(run, family),
         unchecked=f"{sum(bool(r['refined_correct']) for r in used)} of {len(used)} refined answers were graded right.",
-        licence="" if lab else "The rows are under whatever licences their problems and models have; look them up before you publish.",
-        command=command, commit=environment["git_commit"] or "unknown",
-    )  # fmt: skip
+        licence=""
+        if lab
+        else "The rows are under whatever licences their problems and models have; look them up before you publish.",
+        command=command,
+        commit=environment["git_commit"] or "unknown",
+    )
 
 
 def _size(n: int) -> str:

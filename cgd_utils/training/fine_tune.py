@@ -89,11 +89,15 @@ def fine_tune(
     t = p.training
     tok = loading.load_tokenizer(base)
     settings = {
-        "training": t.model_dump(exclude={"methods", "seeds", "track", "select", "pilot_seed"}), "method": method, "seed": seed,
-        "models": p.models.model_dump(exclude={"students", "weaker", "dtype"}), "dtype": base.dtype, "base": named.model_key(base.path),
+        "training": t.model_dump(exclude={"methods", "seeds", "track", "select", "pilot_seed"}),
+        "method": method,
+        "seed": seed,
+        "models": p.models.model_dump(exclude={"students", "weaker", "dtype"}),
+        "dtype": base.dtype,
+        "base": named.model_key(base.path),
         # only these can take rows away: a method more in the profile trains nothing else again
         "left_out_with": list(_long(run, _drawn(run, records.rows(), seed), method, seed, tok)),
-    }  # fmt: skip
+    }
 
     def build(folder: Path) -> Record:
         tokenised, too_long = training_rows(run, records.rows(), method, seed, tok)
@@ -107,11 +111,20 @@ def fine_tune(
         facts = trainer.train(base, tok, tokenised, t, seed, folder, checked, steps, watch)
         made = {"rows": len(tokenised), "too_long": len(too_long), "validation_rows": len(checked), **facts}
         if trainer.rank() == 0:
-            adapters.write_card(folder / "model", {
-                "base": p.models.students[family], "family": family, "method": method, "seed": seed, "mode": t.mode,
-                "data_key": records.key, "facts": made, "settings": settings["training"],
-                "versions": provenance.environment()["versions"],
-            })  # fmt: skip
+            adapters.write_card(
+                folder / "model",
+                {
+                    "base": p.models.students[family],
+                    "family": family,
+                    "method": method,
+                    "seed": seed,
+                    "mode": t.mode,
+                    "data_key": records.key,
+                    "facts": made,
+                    "settings": settings["training"],
+                    "versions": provenance.environment()["versions"],
+                },
+            )
         return made
 
     label = f"{family}-{method.replace('(', '-').rstrip(')')}-s{seed}"

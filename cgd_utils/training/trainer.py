@@ -402,17 +402,32 @@ def _recorder(folder: Path, sizes: Sequence[tuple[int, int]], watch: Callable[[R
                 now = time.perf_counter()
                 seconds, self.started = now - self.started, now
                 read, learnt = sizes[(state.global_step - 1) % len(sizes)]
-                self._write(state, "history", {
-                    "step": state.global_step, "loss": logs["loss"], "token_accuracy": logs.get("mean_token_accuracy"),
-                    "learning_rate": logs.get("learning_rate"), "grad_norm": logs.get("grad_norm"),
-                    "trained_tokens": learnt, "processed_tokens": read, "seconds": round(seconds, 4),
-                    "tokens_per_second": round(read / max(seconds, 1e-9), 1), "memory_gib": _memory_gib(),
-                })  # fmt: skip
+                self._write(
+                    state,
+                    "history",
+                    {
+                        "step": state.global_step,
+                        "loss": logs["loss"],
+                        "token_accuracy": logs.get("mean_token_accuracy"),
+                        "learning_rate": logs.get("learning_rate"),
+                        "grad_norm": logs.get("grad_norm"),
+                        "trained_tokens": learnt,
+                        "processed_tokens": read,
+                        "seconds": round(seconds, 4),
+                        "tokens_per_second": round(read / max(seconds, 1e-9), 1),
+                        "memory_gib": _memory_gib(),
+                    },
+                )
             elif "eval_loss" in logs:
-                self._write(state, "validation", {
-                    "step": state.global_step, "loss": logs["eval_loss"],
-                    "token_accuracy": logs.get("eval_mean_token_accuracy"),
-                })  # fmt: skip
+                self._write(
+                    state,
+                    "validation",
+                    {
+                        "step": state.global_step,
+                        "loss": logs["eval_loss"],
+                        "token_accuracy": logs.get("eval_mean_token_accuracy"),
+                    },
+                )
                 self.started = time.perf_counter()  # validation is not part of a step's time
 
         def _check(self, args: Any, state: Any, logs: Record) -> None:
