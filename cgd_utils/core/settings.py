@@ -101,7 +101,10 @@ class Models(Section):
     weaker: dict[str, str] = Field({}, description="family -> a weaker model of it, for draft_source: weaker")
     revision: str | None = Field(None, description="commit of hub models")
     trust_remote_code: bool = Field(False, description="run model code from the hub; only for repositories you trust")
-    dtype: DType = Field("auto", description="weights of loaded models; auto = bfloat16 on CUDA and, for large models, on CPUs that multiply in it; else float32")
+    dtype: DType = Field(
+        "auto",
+        description="weights of loaded models; auto = bfloat16 on CUDA and, for large models, on CPUs that multiply in it; else float32",
+    )
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="where models run; auto = CUDA if there is one")
     layout: Literal["lab", "plain", "standard"] = Field("standard", description="prompt layout, see prompts.LAYOUTS")
 

@@ -9,6 +9,8 @@ from __future__ import annotations
 import atexit
 import contextlib
 import json
+import os
+import signal
 import subprocess
 import tempfile
 import time
@@ -20,6 +22,7 @@ from ..core.records import Record
 
 WORKER = Path(__file__).with_name("vllm_worker.py")
 PAUSE = 0.2  # seconds between two looks for new rows
+PATIENCE = 15  # seconds that an idle process gets to end by itself
 
 
 class Process:
@@ -39,7 +42,12 @@ class Process:
         told.write_text(json.dumps(settings), encoding="utf-8")
         with self._log.open("wb") as log:
             self._process = subprocess.Popen(
-                [python, "-P", str(WORKER), str(told)], stdin=subprocess.PIPE, stdout=log, stderr=log, text=True
+                [python, "-P", str(WORKER), str(told)],
+                stdin=subprocess.PIPE,
+                stdout=log,
+                stderr=log,
+                text=True,
+                start_new_session=True,
             )
 
     def serves(self, python: str, settings: Record) -> bool:
@@ -85,17 +93,21 @@ class Process:
                 time.sleep(PAUSE)
 
     def end(self) -> None:
-        """Ends the process and waits until its memory is free."""
-        if self._process.poll() is None:
-            self._process.terminate()
-            try:
-                self._process.wait(timeout=60)
-            except subprocess.TimeoutExpired:
-                self._process.kill()
-                self._process.wait()
+        """Ends the process and those that vLLM started from it, and waits until their memory is free.
+
+        An idle one ends with its input, and its children with it. One at work is killed with its whole group: terminated alone
+        it would leave them behind, with gigabytes each.
+        """
         with contextlib.suppress(BrokenPipeError):
             if self._process.stdin is not None:
                 self._process.stdin.close()
+        try:
+            self._process.wait(timeout=PATIENCE)
+        except subprocess.TimeoutExpired:
+            pass
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait()
         self._folder.cleanup()
 
 
