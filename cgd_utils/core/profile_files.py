@@ -15,7 +15,7 @@ from . import settings_read, yaml_words
 from .engine_settings import ENGINES
 from .errors import ProfileError
 from .section import is_section, parts
-from .settings import Benchmark, Profile, nearest
+from .settings import RATE_FORMS, Benchmark, Profile, nearest
 
 
 def folder() -> Path:
@@ -206,11 +206,11 @@ def _short(value: Any) -> str:
 def _explain(name: Any, error: ValidationError) -> list[str]:
     out = []
     for e in error.errors():
-        # pydantic names the kind of engine after its section
+        # pydantic names the kind of engine after its section, and the form of a learning rate after its field
         loc = [
             str(x)
             for x, before in zip(e["loc"], ("", *e["loc"]), strict=False)
-            if before != "generation" or x not in ENGINES
+            if not (before == "generation" and x in ENGINES) and not ("learning_rate" in e["loc"] and x in RATE_FORMS)
         ]
         where = ".".join(loc)
         if e["type"] == "extra_forbidden":

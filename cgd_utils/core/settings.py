@@ -9,7 +9,7 @@ from __future__ import annotations
 import difflib
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Discriminator, Field, Tag, field_validator, model_validator
 
 from . import settings_read
 from .engine_settings import AnyEngine, TransformersEngine
@@ -17,6 +17,24 @@ from .engine_settings import Engine as Engine
 from .section import Count, Positive, Section, Share
 
 Rate = Annotated[float, Field(gt=0, le=0.1)]
+
+
+def _rate_form(value: Any) -> str:
+    """Which of the forms of a learning rate a value is meant to be, so that an error speaks of that form alone."""
+    return "each" if isinstance(value, dict) else "several" if isinstance(value, list) else "one"
+
+
+OneOrSeveral = Annotated[
+    Annotated[Rate, Tag("one")] | Annotated[list[Rate], Tag("several")],
+    Discriminator(_rate_form),
+]
+LearningRate = Annotated[
+    Annotated[Rate, Tag("one")]
+    | Annotated[list[Rate], Tag("several")]
+    | Annotated[dict[str, OneOrSeveral], Tag("each")],
+    Discriminator(_rate_form),
+]
+RATE_FORMS = ("one", "several", "each")
 DType = Literal["auto", "float32", "bfloat16", "float16"]
 # problem sources that are worlds of the lab: their truth is known, see lab.world.WORLDS
 LAB_SOURCES = ("lab", "lab-misconception")
@@ -246,7 +264,7 @@ class Training(Section):
     equal_to: str = Field("cgd", description="equal: tokens – the method whose trained tokens every method gets")
     validation_rows: Count = Field(0, description="rows held out of a seed's draw; 0 = none")
     validation_steps: Count = Field(0, description="optimizer steps between validations; 0 = at the end only")
-    learning_rate: Rate | list[Rate] | dict[str, Rate | list[Rate]] = Field(
+    learning_rate: LearningRate = Field(
         1e-4, description="peak; a list, or a list for each method, is searched as `select` says"
     )
     select: Literal["none", "validation"] = Field(

@@ -109,14 +109,15 @@ def test_settings_of_speed_do_not_make_finished_texts_stale(tmp_path):
     """What an engine's error tells the user to change must not throw away the finished rows."""
     run = store.open_run("smoke", tmp_path, {"data.rows": 6})
     made = drafts(run, "llama")
-    for field, value in (
-        ("batch_size", 3),
-        ("gpu_memory_utilization", 0.5),
-        ("max_model_len", 900),
-        ("concurrency", 2),
+    for engine, field, value in (
+        ("transformers", "batch_size", 3),
+        ("transformers", "gpu_memory_utilization", 0.5),
+        ("vllm", "max_model_len", 900),
+        ("auto", "max_model_len", 900),
+        ("openai", "concurrency", 2),
     ):
-        other = store.open_run("smoke", tmp_path, {"data.rows": 6, f"generation.{field}": value})
-        assert drafts(other, "llama").key == made.key
+        changes = {"data.rows": 6, "generation.engine": engine, f"generation.{field}": value}
+        assert drafts(store.open_run("smoke", tmp_path, changes), "llama").key == made.key
 
 
 def test_a_learned_teacher_writes_records_with_its_faults_counted(tmp_path):
@@ -226,5 +227,8 @@ def test_each_training_seed_may_have_its_own_problems(tmp_path):
     shared = open_run("smoke", tmp_path, changes)
     own = open_run("smoke", tmp_path, {**changes, "data.per_seed": True})
     assert of_seed(shared, 3) is shared
-    keys = [decontamination.problems(of_seed(own, s)).key for s in (0, 1, 2)]
-    assert len(set(keys)) == 3 and keys[0] == decontamination.problems(shared).key == decontamination.problems(own).key
+    keys = [decontamination.training_problems(of_seed(own, s)).key for s in (0, 1, 2)]
+    assert (
+        len(set(keys)) == 3
+        and keys[0] == decontamination.training_problems(shared).key == decontamination.training_problems(own).key
+    )
