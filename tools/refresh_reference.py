@@ -70,7 +70,8 @@ def render_notebooks(run, folder):
         for width in WIDTHS:
             notebook = nbformat.read(chain.executed_copy(run, name), as_version=4)
             shrink_pictures(notebook, width)
-            page = report.page(notebook, name, with_code=True)
+            # the run's own machine is nobody's business: paths are seen from the project
+            page = report.page(notebook, name, with_code=True).replace(f"{provenance.PROJECT}/", "")
             if len(page.encode()) < LARGEST:
                 files.write_text(folder / f"{name}.html", page)
                 break

@@ -239,7 +239,7 @@ def test_no_interval_of_a_reference_run_has_zero_width(name):
             "estimate",
         ),
     }
-    for family in profile.models.students:
+    for family in profile.models.students if profile.ablations.grids else ():
         grid = GRIDS["critique_content"]
         tables[f"grid, {family}"] = (
             grid_table(results, family, grid, grid.cells, (), headline, level),
@@ -250,7 +250,7 @@ def test_no_interval_of_a_reference_run_has_zero_width(name):
         ends += [("difference", "difference_low", "difference_high")] if "difference" in table else []
         for estimate, low, high in ends:
             known = table.dropna(subset=[low])
-            assert len(known), what
+            assert len(known) or (estimate == "difference" and len(profile.training.seeds) == 1), what
             assert (known[high] > known[low]).all(), f"{what}: {known[known[high] <= known[low]]}"
             assert (known[low] - 1e-9 <= known[estimate]).all() and (known[estimate] <= known[high] + 1e-9).all(), what
     judged = told[(told["alone"] != "") & told["unit"].isin(["points"])]
