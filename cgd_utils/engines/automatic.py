@@ -17,10 +17,10 @@ ENVIRONMENT = Path(__file__).parents[2] / ".venv-vllm" / "bin" / "python"
 
 def chosen(ref: ModelRef, engine: AutoEngine) -> VllmEngine | TransformersEngine:
     """The engine for a model; small ones, such as the lab's students, answer before vLLM has started."""
-    python = interpreter(engine.vllm_python)
-    kind: type[VllmEngine] | type[TransformersEngine] = TransformersEngine
-    if python is not None and number_format.weights(ref.path) >= number_format.LARGE:
-        kind = VllmEngine
+    # the size first: looking for vLLM starts interpreters
+    large = number_format.weights(ref.path) >= number_format.LARGE
+    python = interpreter(engine.vllm_python) if large else None
+    kind: type[VllmEngine] | type[TransformersEngine] = VllmEngine if python else TransformersEngine
     shared = {name: getattr(engine, name) for name in kind.model_fields if name != "engine"}
     return kind(**shared | ({"vllm_python": python} if kind is VllmEngine else {}))
 
