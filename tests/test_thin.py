@@ -20,7 +20,7 @@ ROOMS = {
     "evaluation": 850,
     "grading": 3220,
     "lab": 570,
-    "models": 1280,
+    "models": 1290,
     "paper": 1330,
     "reporting": 1050,
     "synthesis": 1050,

@@ -123,7 +123,7 @@ def load_model(ref: ModelRef) -> Any:
     logging.disable_progress_bar()
     getLogger("bitsandbytes").setLevel("ERROR")  # warns of an optional kernel that no profile needs
     device = pick_device(ref.device)
-    dtype = number_format.resolve(ref.path, ref.dtype, device == "cuda")
+    dtype = number_format.resolve(ref.path, ref.dtype, device)
     extra: dict[str, Any] = {}
     place = f"cuda:{os.environ.get('LOCAL_RANK', '0')}" if device == "cuda" else device
     where = place

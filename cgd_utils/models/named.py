@@ -21,7 +21,7 @@ def model_ref(run: Run, model: str, name: str, *, adapter: str | None = None, re
         adapter=adapter,
         revision=revision or m.revision,
         # resolved here, since it is part of the keys of all that the model makes: 16 and 32 bits never mix
-        dtype=number_format.resolve(path, m.dtype, loading.pick_device(m.device) == "cuda"),
+        dtype=number_format.resolve(path, m.dtype, m.device),
         device=m.device,
         trust_remote_code=m.trust_remote_code,
         quantize=run.profile.training.mode == "qlora" and adapter is not None,

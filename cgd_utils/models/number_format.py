@@ -10,20 +10,26 @@ from pathlib import Path
 LARGE = 20_000_000
 
 
-def resolve(path: str, dtype: str, on_cuda: bool) -> str:
+def resolve(path: str, dtype: str, device: str) -> str:
     """The number format of a model's weights, as torch calls it.
 
     Args:
         path: folder or hub id, as `models.loading.resolve` gives it.
         dtype: the profile's ``models.dtype``; auto = bfloat16 on CUDA, and on a CPU that multiplies in bfloat16 for models of at
             least `LARGE` weights; float32 elsewhere.
-        on_cuda: whether the model runs on a GPU.
+        device: where the model runs: cuda, cpu, or auto for CUDA if there is one.
     """
     if dtype != "auto":
         return dtype
-    if on_cuda:
+    if device == "cuda" or (device == "auto" and _cuda_is_here()):
         return "bfloat16"
     return "bfloat16" if processor_has_bfloat16() and weights(path) >= LARGE else "float32"
+
+
+def _cuda_is_here() -> bool:
+    import torch
+
+    return torch.cuda.is_available()
 
 
 @functools.cache

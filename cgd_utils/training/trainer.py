@@ -119,7 +119,7 @@ def _trainer(
     import torch
 
     on_cpu = model.device.type == "cpu" and not torch.cuda.is_available()
-    half = not on_cpu or number_format.resolve(base.path, base.dtype, False) == "bfloat16"
+    half = not on_cpu or number_format.resolve(base.path, base.dtype, "cpu") == "bfloat16"
     accumulate = len(plan.passes[0]) // processes()
     flash = "flash" in (model.config._attn_implementation or "")
     held = _passes(_alone(validation, t, plan.packed), len(rows)) if validation else None

@@ -130,7 +130,7 @@ def plain_trl(base, tok, chats):
     from peft import LoraConfig
     from trl import SFTConfig, SFTTrainer
 
-    half = number_format.resolve(base.path, base.dtype, False) == "bfloat16"
+    half = number_format.resolve(base.path, base.dtype, "cpu") == "bfloat16"
     with tempfile.TemporaryDirectory() as folder:
         config = SFTConfig(
             output_dir=folder,
@@ -281,7 +281,7 @@ def main():
     tok = loading.load_tokenizer(base)
     rate = matrix_rate()
     print(f"{platform.processor() or platform.machine()}, {os.cpu_count()} threads, load {os.getloadavg()[0]:.1f}, torch {torch.__version__}, "
-          f"{weights / 1e6:.0f} million weights in {number_format.resolve(base.path, 'auto', False)}; bf16 matrices {rate / 1e9:.0f} GFLOP/s", flush=True)  # fmt: skip
+          f"{weights / 1e6:.0f} million weights in {number_format.resolve(base.path, 'auto', 'cpu')}; bf16 matrices {rate / 1e9:.0f} GFLOP/s", flush=True)  # fmt: skip
     trained = generated = None
     if options.only != "generation":
         trained = bench_training(base, tok, options.rows, options.micro)
