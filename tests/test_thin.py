@@ -16,15 +16,15 @@ ROOMS = {
     "app": 1560,
     "core": 3000,
     "data": 1320,
-    "engines": 1880,
+    "engines": 1890,
     "evaluation": 850,
     "grading": 3220,
     "lab": 570,
-    "models": 1290,
+    "models": 1360,
     "paper": 1330,
     "reporting": 1050,
-    "synthesis": 1050,
-    "training": 1740,
+    "synthesis": 1060,
+    "training": 1760,
 }
 AT_THE_ROOT = 760
 FORMATTER_OFF = 11

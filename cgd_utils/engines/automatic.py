@@ -1,4 +1,7 @@
-"""Engine ``auto``: vLLM where it is installed and pays, else transformers."""
+"""Engine ``auto``: vLLM where it is installed and pays, else transformers.
+
+It pays for large models, but not for adapters on a CPU: vLLM's CPU build computes them by a slow path (bench_real_model).
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,7 @@ from pathlib import Path
 
 from ..core.engine_settings import AutoEngine, TransformersEngine, VllmEngine
 from ..models import number_format
-from ..models.loading import ModelRef
+from ..models.loading import ModelRef, pick_device
 
 # of the checkout: what `make vllm` sets up
 ENVIRONMENT = Path(__file__).parents[2] / ".venv-vllm" / "bin" / "python"
@@ -17,9 +20,10 @@ ENVIRONMENT = Path(__file__).parents[2] / ".venv-vllm" / "bin" / "python"
 
 def chosen(ref: ModelRef, engine: AutoEngine) -> VllmEngine | TransformersEngine:
     """The engine for a model; small ones, such as the lab's students, answer before vLLM has started."""
+    slow_adapter = ref.adapter is not None and pick_device(ref.device) == "cpu"
     # the size first: looking for vLLM starts interpreters
     large = number_format.weights(ref.path) >= number_format.LARGE
-    python = interpreter(engine.vllm_python) if large else None
+    python = interpreter(engine.vllm_python) if large and not slow_adapter else None
     kind: type[VllmEngine] | type[TransformersEngine] = VllmEngine if python else TransformersEngine
     shared = {name: getattr(engine, name) for name in kind.model_fields if name != "engine"}
     return kind(**shared | ({"vllm_python": python} if kind is VllmEngine else {}))

@@ -20,6 +20,7 @@ from .request_log import row_seed
 MAX_LORA_RANK = 512
 # vLLM's own on a CPU: texts at once, and tokens a block of the cache
 CPU_TEXTS, CPU_BLOCK = 256, 128
+ROOM = 512  # tokens: a process with room for so many more is kept when later prompts are a little longer
 # what vLLM's words ask for; the first that is found counts
 ADVICE = {
     r"less than (desired|requested)": "lower generation.gpu_memory_utilization or leave it out, or end other programs",
@@ -172,7 +173,9 @@ class VLLMGenerator:
             lengths = [n for p in prompts if (n := len(p["ids"]) + new) <= context] or [context]
             size = 4 if "float32" in (ref.dtype, str(text.dtype).removeprefix("torch.")) else 2
             tokens = sum(n + CPU_BLOCK for n in sorted(lengths)[-CPU_TEXTS:])
-            held = self.max_model_len or max(lengths)  # vLLM wants room for one text of that length
+            held = self.max_model_len or min(
+                -(-max(lengths) // ROOM) * ROOM, context
+            )  # room for one text of that length
             cache = decoding.cache_bytes(text, size, max(tokens, held))
             return {"max_model_len": held, "kv_cache_memory_bytes": cache}
         except (AttributeError, TypeError, ValueError, OSError):

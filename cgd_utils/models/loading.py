@@ -12,7 +12,7 @@ from typing import Any
 
 from ..core.errors import BadInput
 from ..core.files import file_hash
-from . import adapter_base, chat_templates, index_models, number_format, quantization
+from . import adapter_base, attention, chat_templates, index_models, number_format, quantization
 
 
 @dataclass(frozen=True)
@@ -144,6 +144,8 @@ def load_model(ref: ModelRef) -> Any:
         if quantization.quantize_experts(model, place) and where != place:
             model.to(place)
         quantization.keep_4bit_weights_plain(model)
+    if attention.serves(model):
+        attention.use(model)
     if ref.adapter is not None:
         model = adapter_base.load(model, ref)
     return model

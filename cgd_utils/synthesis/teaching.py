@@ -23,7 +23,7 @@ from ..models.loading import ModelRef
 from ..models.named import model_key, model_ref, student_ref
 from . import prose_teacher
 from .conclusions import conclusion
-from .drafts import ask_model, drafts, rule_of, spoken
+from .drafts import ask_model, drafts, of_seed, rule_of, spoken
 from .selection import FAULTS, TEXTS, select
 
 GRADED = ("draft", "refined", "direct")
@@ -98,6 +98,19 @@ def writer_ref(run: Run, model: str | None, name: str, engine: Engine, revision:
     if engine.engine == "openai":
         return ModelRef("", engine.served_as)
     return model_ref(run, model or "", name, revision=revision)
+
+
+def of_seeds(run: Run) -> list[tuple[str, int]]:
+    """(family, seed) of all records that training needs: one of a family where its seeds share them; for `seed_records`."""
+    t = run.profile.training
+    searches = any(len(t.rates(method)) > 1 for method in t.methods)
+    seeds = [*t.seeds, *([t.pilot_seed] if searches else [])] if run.profile.data.per_seed else t.seeds[:1]
+    return [(family, seed) for seed in seeds for family in run.profile.models.students]
+
+
+def seed_records(run: Run, family: str, seed: int) -> Artifact:
+    """The records that a training seed learns from."""
+    return records(of_seed(run, seed), family)
 
 
 def _teach(run: Run, family: str, rows: list[Record], folder: Path) -> None:

@@ -51,40 +51,56 @@ def search(run: Run, family: str, method: str) -> Artifact:
         percent right of the validation questions with its interval, the loss on their rows, and whether the chosen rate is the
         least or the greatest of the list. Among equal accuracies the lower loss wins.
     """
-    p = run.profile
-    rates = p.training.rates(method)
-    pilot = p.training.pilot_seed
-    records = teaching.records(of_seed(run, pilot), family)
-    held = fine_tune.validation(records.rows(), p.training.validation_rows, pilot)
-    models = [fine_tune.fine_tune(with_rate(run, rate), family, method, pilot) for rate in rates]
+    rates = run.profile.training.rates(method)
+    tried = [try_rate(run, family, method, rate) for rate in rates]
 
     def build(folder: Path) -> Record:
-        points = []
-        for rate, model in zip(rates, models, strict=True):
-            ref = fine_tune.trained_ref(run, family, model, f"{family}-{method}-{rate:g}")
-            point = {
-                "method": method,
-                "seed": pilot,
-                "learning_rate": rate,
-                **_accuracy(run, ref, held, folder / f"{rate:g}.log.jsonl"),
-            }
-            points.append({**point, "loss": model.rows("validation.jsonl")[-1]["loss"]})
+        points = [t.manifest["facts"] for t in tried]
         chosen = max(points, key=lambda point: (point["accuracy"], -point["loss"]))
         edge = chosen["learning_rate"] in (min(rates), max(rates))
         rows = [{**point, "chosen": point is chosen, "at_edge": point is chosen and edge} for point in points]
         write_jsonl(folder / "rows.jsonl", rows)
         return {"rows": len(rows), "chosen": chosen["learning_rate"], "at_edge": edge}
 
-    settings = {"rates": rates, **_asked(run)}
-    label = f"{family}-{method}"
-    return run.make("rates", label, build, settings=settings, inputs=[m.key for m in models], rows=len(rates))
+    label, inputs = f"{family}-{method}", [t.key for t in tried]
+    return run.make("rates", label, build, settings={"rates": rates}, inputs=inputs, rows=len(rates))
+
+
+def try_rate(run: Run, family: str, method: str, rate: float) -> Artifact:
+    """Trains a method at one rate with the pilot seed and asks the validation questions.
+
+    Its facts are a row of `search` without the choice.
+    """
+    pilot = run.profile.training.pilot_seed
+    records = teaching.records(of_seed(run, pilot), family)
+    held = fine_tune.validation(records.rows(), run.profile.training.validation_rows, pilot)
+    model = fine_tune.fine_tune(with_rate(run, rate), family, method, pilot)
+
+    def build(folder: Path) -> Record:
+        ref = fine_tune.trained_ref(run, family, model, f"{family}-{method}-{rate:g}")
+        accuracy = _accuracy(run, ref, held, folder / "log.jsonl")
+        loss = model.rows("validation.jsonl")[-1]["loss"]
+        return {"method": method, "seed": pilot, "learning_rate": rate, **accuracy, "loss": loss}
+
+    label, settings = f"{family}-{method}-{rate:g}", {"held": len(held), **_asked(run)}
+    return run.make("rates", label, build, settings=settings, inputs=[model.key, records.key])
+
+
+def trials(run: Run) -> list[tuple[str, str, float]]:
+    """What `try_rate` has to be called with before `search` finds everything done: (family, method, rate)."""
+    return [(family, method, rate) for family, method in _searched(run) for rate in run.profile.training.rates(method)]
+
+
+def _searched(run: Run) -> list[tuple[str, str]]:
+    t = run.profile.training
+    return [
+        (family, method) for family in run.profile.models.students for method in t.methods if len(t.rates(method)) > 1
+    ]
 
 
 def points(run: Run) -> list[Record]:
     """The points of every family's and method's search, with ``family``; none where nothing is searched."""
-    t = run.profile.training
-    searched = [(family, m) for family in run.profile.models.students for m in t.methods if len(t.rates(m)) > 1]
-    return [{"family": family, **point} for family, m in searched for point in search(run, family, m).rows()]
+    return [{"family": family, **point} for family, m in _searched(run) for point in search(run, family, m).rows()]
 
 
 def result_rows(found: list[Record]) -> list[Record]:

@@ -121,7 +121,7 @@ def test_on_a_cpu_context_and_cache_are_what_the_prompts_need_and_half_of_the_me
     told = json.loads(stand_in.read_text())
     tok = loading.load_tokenizer(ModelRef(MODEL, "llama"))
     lengths = [len(ids) + GREEDY.max_new_tokens for ids in generation.prompt_ids(tok, REQUESTS)]
-    assert told["max_model_len"] == max(lengths)
+    assert max(lengths) < told["max_model_len"] == vllm_engine.ROOM, "rounded up, so that later prompts fit too"
     config = json.loads((Path(MODEL) / "config.json").read_text())
     a_token = 2 * config["num_hidden_layers"] * config["num_key_value_heads"] * config["head_dim"] * 4
     if ram == 2**20:
@@ -264,3 +264,24 @@ def test_auto_takes_vllm_for_large_models_where_it_is_installed(stand_in, monkey
     assert (large.engine, large.vllm_python, large.batch_size) == ("vllm", sys.executable, 7)
     missing = automatic.chosen(ModelRef(MODEL, "llama"), Engine(engine="auto", vllm_python="/no/python"))
     assert missing.engine == "transformers"
+    adapted = automatic.chosen(ModelRef(MODEL, "llama", adapter="a"), engine)
+    assert adapted.engine == "transformers", "vLLM's CPU build is slow with adapters"
+    monkeypatch.setattr(automatic, "pick_device", lambda device: "cuda")
+    assert automatic.chosen(ModelRef(MODEL, "llama", adapter="a"), engine).engine == "vllm"
+
+
+def test_a_process_with_room_to_spare_answers_longer_prompts(stand_in, tmp_path, monkeypatch):
+    monkeypatch.setenv("STAND_IN_RAM", str(2**40))
+    started = []
+    whole = vllm_process.Process
+    monkeypatch.setattr(vllm_process, "Process", lambda *a: started.append(1) or whole(*a))
+    engine = Engine(engine="vllm", vllm_python=sys.executable)
+    longer = [Request("long", [{"role": "user", "content": "word " * 40}])]
+    try:
+        for i, requests in enumerate((REQUESTS[:1], longer)):
+            generator = generation.open_generator(ModelRef(MODEL, "llama"), engine)
+            list(request_log.generate(generator, requests, GREEDY, tmp_path / f"{i}.jsonl"))
+            generator.close()
+    finally:
+        vllm_process.end()
+    assert len(started) == 1
