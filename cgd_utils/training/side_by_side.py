@@ -6,6 +6,7 @@ number of cores. Processes share nothing but the artifacts on disk, whose locks 
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import threading
 import time
@@ -114,6 +115,8 @@ def _prepare(parent: int) -> None:
     _prepared.append(parent)
     os.environ.pop(FILE, None)
     os.environ["TQDM_DISABLE"] = "1"
+    # a process that this one starts, such as a grader, knows nothing of the way in which joblib started this one
+    multiprocessing.set_start_method("spawn", force=True)
 
     def watch() -> None:
         while os.getppid() == parent:
