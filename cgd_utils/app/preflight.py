@@ -15,6 +15,7 @@ from ..core.records import Record
 from ..core.store import Run
 from ..data import benchmarks, general_benchmarks, problem_sources
 from ..engines import generation
+from ..grading import ifeval
 from ..models import loading, memory, quantization
 from ..training import rehearsal
 from . import hours, probes, room
@@ -51,7 +52,10 @@ def preflight(run: Run) -> None:
         raise BadInput(
             f"training.rows = {t.rows}{held} but data.rows = {p.data.rows}: lower the one or raise the other"
         )
-    asked = [b.name for b in benchmarks.benchmarks(run) if b.metric == "accuracy"]
+    loaded = benchmarks.benchmarks(run)
+    if any(b.rule == "ifeval" for b in loaded):
+        ifeval.require_library()
+    asked = [b.name for b in loaded if b.metric == "accuracy"]
     for name in p.analyses.benchmarks:
         if name not in asked:
             raise BadInput(

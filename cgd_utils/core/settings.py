@@ -368,7 +368,9 @@ class Benchmark(Section):
 
     name: str = Field(description="in tables and results")
     path: str | None = Field(None, description="the file")
-    source: Literal["word-problems", "gsm-symbolic"] | None = Field(None, description="in place of a file: templates")
+    source: Literal["word-problems", "gsm-symbolic", "instructions"] | None = Field(
+        None, description="in place of a file: templates, or the kit's instructions (only rows counts then)"
+    )
     split: Literal["test", "validation"] = Field(
         "test", description="source only: no question is in two splits, nor in training"
     )

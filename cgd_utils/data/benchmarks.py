@@ -18,7 +18,7 @@ from ..core.files import file_hash
 from ..core.records import Record
 from ..core.settings import Benchmark, Evaluation, nearest
 from ..core.store import Run, content_key
-from . import problem_sources, tables
+from . import instructions, problem_sources, tables
 
 # name → (world, step count, whether its problems hold the misconceived phrase: None = there is none)
 LAB: dict[str, tuple[str, int, bool | None]] = {
@@ -78,7 +78,9 @@ NAMED = {
 
 @dataclass(frozen=True)
 class Loaded:
-    """A benchmark ready to be asked: its problems, grading rule (None = instruction check), metric, and where it is from."""
+    """A benchmark ready to be asked: its problems, grading rule (None = the lab's check of an instruction, ``ifeval`` = IFEval's),
+    metric, and where it is from.
+    """
 
     name: str
     problems: list[Record]
@@ -101,6 +103,8 @@ def load(which: str | Benchmark, settings: Evaluation) -> Loaded:
     """
     if isinstance(which, str) and which in TEMPLATED:
         which = TEMPLATED[which]
+    if which == instructions.NAME or (isinstance(which, Benchmark) and which.source == instructions.NAME):
+        return _instructions(which)
     if isinstance(which, Benchmark) and which.source:
         return _from_templates(which, settings)
     if isinstance(which, Benchmark):
@@ -120,7 +124,7 @@ def load(which: str | Benchmark, settings: Evaluation) -> Loaded:
     if which not in LAB:
         from .general_benchmarks import GENERAL
 
-        known = [*LAB, *LAB_INSTRUCTIONS, *TEMPLATED, *NAMED, *GENERAL]
+        known = [*LAB, *LAB_INSTRUCTIONS, instructions.NAME, *TEMPLATED, *NAMED, *GENERAL]
         raise BadInput(
             f"unknown benchmark {which!r}{nearest(which, known)}; known: {', '.join(known)}, or a file: {{name, path}}"
         )
@@ -128,6 +132,13 @@ def load(which: str | Benchmark, settings: Evaluation) -> Loaded:
     split = f"test-k{k}" + ("-without" if holds_phrase is False else "")
     rows = world.make_problems(settings.lab_rows, [k], 0, split, source=source, holds_phrase=holds_phrase)
     return Loaded(which, rows, "exact", "accuracy", content_key(which, settings.lab_rows))
+
+
+def _instructions(which: str | Benchmark) -> Loaded:
+    name, count = (which, 0) if isinstance(which, str) else (which.name, which.rows)
+    rows = instructions.problems()[: count or None]
+    key = content_key(name, [(r["id"], r["question"], r["meta"]) for r in rows])
+    return Loaded(name, rows, "ifeval", "instruction_following", key, "the kit's prompts, IFEval's checks")
 
 
 def _from_templates(which: Benchmark, settings: Evaluation) -> Loaded:

@@ -66,12 +66,27 @@ def check(name: str, engine: str) -> None:
 
 
 def files(name: str, settings: Evaluation) -> dict[str, Path]:
-    """The local files of a benchmark: lm-eval's task (or ``task.fewshot``) → file; empty if there are none."""
+    """The local files of a benchmark: lm-eval's task (or ``task.fewshot``) → file; empty if there are none.
+
+    IFEval's prompts may lie anywhere: ``CGD_IFEVAL`` names their file.
+
+    Raises:
+        BadInput: ``CGD_IFEVAL`` names no file.
+    """
     folders = (os.environ.get("CGD_BENCHMARK_DIR"), settings.benchmark_dir)  # the profile's wins
     found = {p.stem: p for folder in folders if folder for p in sorted(Path(folder).expanduser().glob("*.jsonl"))}
+    if name == "ifeval" and (named := os.environ.get("CGD_IFEVAL")):
+        found[name] = _existing(named)
     wanted = (GENERAL[name].task, name)
     parts = tuple(f"{w}_" for w in wanted)
     return {k: p for k, p in found.items() if k.removesuffix(".fewshot") in wanted or k.startswith(parts)}
+
+
+def _existing(named: str) -> Path:
+    path = Path(named).expanduser()
+    if not path.is_file():
+        raise BadInput(f"CGD_IFEVAL = {named!r}: no such file; name IFEval's input_data.jsonl, or unset it")
+    return path
 
 
 # what the published files call the question, in this order; musr's is told in two columns

@@ -46,8 +46,14 @@ def generations(run: Run, who: Subject) -> Artifact:
 
 
 def request(benchmark: Loaded, question: Record, layout: prompts.Layout) -> Request:
-    """A benchmark's question as a request; its id is ``benchmark/id``, which `by_benchmark` takes apart."""
-    return Request(f"{benchmark.name}/{question['id']}", layout.ask(question["question"]))
+    """A benchmark's question as a request; its id is ``benchmark/id``, which `by_benchmark` takes apart.
+
+    An instruction is asked as it is: a layout would add its own demand to it.
+    """
+    text = question["question"]
+    as_it_is = [{"role": "user", "content": text}]
+    messages = as_it_is if benchmark.rule == "ifeval" else layout.ask(text)
+    return Request(f"{benchmark.name}/{question['id']}", messages)
 
 
 def by_benchmark(rows: Sequence[Record]) -> list[Record]:

@@ -76,6 +76,8 @@ def _quality(b: Loaded, scored: Sequence[Record], level: float) -> dict[str, Int
     for s in scored:
         questions.setdefault(s["id"], []).append(s)
     n = min(map(len, questions.values()))
+    if b.rule == "ifeval":
+        return _instructions(scored, level)
     if n == 1:
         return {b.metric: figures.share([bool(s["correct"]) for s in scored], level)}
     right = [[bool(s["correct"]) for s in samples[:n]] for samples in questions.values()]
@@ -86,6 +88,16 @@ def _quality(b: Loaded, scored: Sequence[Record], level: float) -> dict[str, Int
         answers = [[canonical(s["extracted"]) for s in samples[:n]] for samples in questions.values()]
         for k in ks[1:]:
             found[f"maj@{k}"] = figures.percent(statistics.majority_at_k(answers, right, k, level=level))
+    return found
+
+
+def _instructions(scored: Sequence[Record], level: float) -> dict[str, Interval]:
+    """IFEval's four accuracies, called as those of the benchmark ``ifeval``: prompts and instructions, strict and loose."""
+    names = {"strict": ("instruction_following", "instruction_strict"), "loose": ("prompt_loose", "instruction_loose")}
+    found = {}
+    for how, (by_prompt, by_instruction) in names.items():
+        found[by_prompt] = figures.share([all(s[how]) for s in scored], level)
+        found[by_instruction] = figures.share([kept for s in scored for kept in s[how]], level)
     return found
 
 

@@ -75,7 +75,7 @@ def _questions(b: Loaded, answers: Sequence[Record]) -> list[Record]:
 
 
 def _graded(b: Loaded, questions: Sequence[Record], answers: Sequence[Record]) -> list[Record]:
-    """Scores of one benchmark's answers: by its rule, by running programs, or by the lab's check of an instruction."""
+    """Scores of one benchmark's answers: by its rule, by running programs, or by a check of instructions."""
     pairs = list(zip(questions, answers, strict=True))
     if b.rule is None:
         from ..lab import world
@@ -89,6 +89,16 @@ def _graded(b: Loaded, questions: Sequence[Record], answers: Sequence[Record]) -
 
         outcomes = code_execution.grade([(q, r["text"]) for q, r in pairs])
         return [_score(r, o["detail"], "", o["correct"], o["status"]) for r, o in zip(answers, outcomes, strict=True)]
+    if b.rule == "ifeval":
+        from ..grading import ifeval
+
+        asked = [{"key": i, "prompt": q["question"], **q["meta"]} for i, (q, _) in enumerate(pairs)]
+        verdicts = ifeval.score([(example, r["text"]) for example, (_, r) in zip(asked, pairs, strict=True)])
+        return [
+            _score(r, r["text"], ", ".join(q["meta"]["instruction_id_list"]), all(v["strict"]), "ok")
+            | {how: v[how] for how in ("strict", "loose")}
+            for (q, r), v in zip(pairs, verdicts, strict=True)
+        ]
     return grade([{**r, "gold": q["answer"]} for q, r in pairs], b.rule)
 
 

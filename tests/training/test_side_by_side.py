@@ -160,3 +160,15 @@ def test_processes_end_with_the_one_that_they_work_for(tmp_path):
         until(lambda: not any(map(alive, pids)), 20)
     finally:
         parent.kill()
+
+
+def _graded(run, answer):
+    from cgd_utils.grading.records import grade
+
+    rows = [{"id": i, "gold": r"\frac{1}{2} + x", "text": rf"\boxed{{x + {answer} + {i} - {i}}}"} for i in range(3)]
+    return [row["correct"] for row in grade(rows, "math")]
+
+
+def test_answers_can_be_graded_by_math_verify_in_each_process(run):
+    made = side_by_side.each(run, _graded, [("0.5",), ("0.25",)], "graded")
+    assert made == [[True] * 3, [False] * 3]
