@@ -143,7 +143,7 @@ def train(
     from .app import preflight
     from .core import variants
     from .training import fine_tune
-    from .training.trainer import rank
+    from .training.torchrun import rank
 
     t = this.profile.training
     preflight.preflight(this)

@@ -180,8 +180,8 @@ def fail(message: str, code: int) -> int:
 def explain(error: Exception) -> int:
     """Tells what a user can mend, without a traceback, and gives the exit code; raises what is the kit's fault."""
     from ..core.errors import GenerationFailed
+    from ..training.checkpoints import TrainingFailed
     from ..training.side_by_side import WorkerDied
-    from ..training.trainer import TrainingFailed
     from .chain import StageFailed
 
     if isinstance(error, (StageFailed, GenerationFailed, TrainingFailed, WorkerDied)):

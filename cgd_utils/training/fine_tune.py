@@ -17,7 +17,7 @@ from ..models import adapters, loading, named
 from ..models.loading import ModelRef
 from ..synthesis import teaching
 from ..synthesis.drafts import of_seed
-from . import tokenization, trainer
+from . import tokenization, torchrun, trainer
 
 
 def draw(
@@ -110,7 +110,7 @@ def fine_tune(
             steps = _steps_for(tokenised, _budget(run, records.rows(), seed, tok), t.batch_size)
         facts = trainer.train(base, tok, tokenised, t, seed, folder, checked, steps, watch)
         made = {"rows": len(tokenised), "too_long": len(too_long), "validation_rows": len(checked), **facts}
-        if trainer.rank() == 0:
+        if torchrun.rank() == 0:
             adapters.write_card(
                 folder / "model",
                 {
@@ -128,7 +128,7 @@ def fine_tune(
         return made
 
     label = f"{family}-{method.replace('(', '-').rstrip(')')}-s{seed}"
-    if trainer.rank():
+    if torchrun.rank():
         return _join(run, label, build, settings, [records.key])
     return run.make("models", label, build, settings=settings, inputs=[records.key])
 

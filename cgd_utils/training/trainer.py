@@ -7,7 +7,6 @@ import importlib.util
 import math
 import os
 import shutil
-import time
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -15,18 +14,16 @@ from pathlib import Path
 from typing import Any
 
 from ..core.errors import BadInput
-from ..core.files import JsonlLog, dumps, read_jsonl, write_jsonl
+from ..core.files import read_jsonl
 from ..core.records import Record
 from ..core.settings import Training
 from ..models import adapter_base, adapters, loading, number_format, quantization
 from ..models.loading import ModelRef
 from . import learnt_loss, tokenization
-
-COMPLETE = "complete.json"
-
-
-class TrainingFailed(RuntimeError):
-    """Training cannot go on; the last good checkpoint is kept (exit code 1)."""
+from .checkpoints import TrainingFailed, first_line, kept, last_checkpoint
+from .safe_trainer import trainer_class
+from .step_record import recorder
+from .torchrun import processes
 
 
 def train(
@@ -123,7 +120,7 @@ def _trainer(
     accumulate = len(plan.passes[0]) // processes()
     flash = "flash" in (model.config._attn_implementation or "")
     held = _passes(_alone(validation, t, plan.packed), len(rows)) if validation else None
-    trainer = _trainer_class()(
+    trainer = trainer_class()(
         model=model,
         args=_config(t, seed, folder / "checkpoints", on_cpu, half, accumulate, plan.steps),
         train_dataset=_passes(plan.passes),
@@ -131,7 +128,7 @@ def _trainer(
         processing_class=tok,
         data_collator=tokenization.Collator([*rows, *validation], tok.pad_token_id, t.packing, flash),
         peft_config=None if t.mode == "full" else adapters.lora_config(t.lora, model),
-        callbacks=[_recorder(folder, plan.sizes, watch)],
+        callbacks=[recorder(folder, plan.sizes, watch)],
     )
     trainer.names = [r["id"] for r in rows]
     trainer.learnt_only = learnt_loss.pays(model)
@@ -173,16 +170,6 @@ def _facts(plan: _Plan, history: Sequence[Record], model: Any) -> Record:
         "attention": model.config._attn_implementation,
         "threads": torch.get_num_threads(),
     }
-
-
-def processes() -> int:
-    """Processes that train together (torchrun's WORLD_SIZE); 1 without torchrun."""
-    return int(os.environ.get("WORLD_SIZE", "1"))
-
-
-def rank() -> int:
-    """This process's number among them, from 0."""
-    return int(os.environ.get("RANK", "0"))
 
 
 def _load(base: ModelRef, t: Training, seed: int) -> Any:
@@ -290,177 +277,6 @@ def _alone(rows: Sequence[Record], t: Training, packed: int | None) -> list[list
     return tokenization.batches(rows, size, t.micro_batch_size, processes(), packed)
 
 
-def last_checkpoint(checkpoints: Path) -> str | None:
-    """The newest checkpoint that is whole; unfinished ones (a kill, a full disk) are removed."""
-    whole = []
-    for folder in sorted(checkpoints.glob("checkpoint-*"), key=lambda p: int(p.name.partition("-")[2])):
-        try:
-            sizes = read_jsonl(folder / COMPLETE)[0]
-        except (BadInput, IndexError):
-            sizes = None
-        if sizes and all((folder / n).is_file() and (folder / n).stat().st_size == b for n, b in sizes.items()):
-            whole.append(str(folder))
-        elif rank() == 0:
-            shutil.rmtree(folder, ignore_errors=True)
-    return whole[-1] if whole else None
-
-
-def _trainer_class() -> Any:
-    import torch
-    from trl import SFTTrainer
-
-    class Trainer(SFTTrainer):
-        """SFTTrainer that names the rows of a bad loss and marks checkpoints that are whole."""
-
-        names: Sequence[str] = ()
-        base: ModelRef | None = None
-        learnt_only = False
-
-        def compute_loss(
-            self, model: Any, inputs: Record, return_outputs: bool = False, num_items_in_batch: Any = None
-        ) -> Any:
-            numbers = inputs.pop("numbers")
-            if self.learnt_only and not return_outputs:
-                loss = self._learnt_loss(model, inputs, num_items_in_batch)
-            else:
-                loss = super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
-            if model.training and not torch.isfinite(loss if torch.is_tensor(loss) else loss[0]):
-                self.fail("the loss", numbers.tolist())
-            return loss
-
-        def _learnt_loss(self, model: Any, inputs: Record, learnt: Any) -> Any:
-            """As TRL's, divided by the learnt tokens of the whole step, with its measure of accuracy."""
-            summed, right = learnt_loss.learnt_loss(model, {**inputs, "use_cache": False})
-            own = max(1, int((inputs["labels"][:, 1:] != tokenization.IGNORED).sum()))
-            mode = "train" if model.training else "eval"
-            self._metrics[mode]["mean_token_accuracy"].append(right.item() / own)
-            loss = summed / (own if learnt is None else torch.as_tensor(learnt).clamp(min=1))
-            return loss if learnt is None else loss * self.accelerator.num_processes
-
-        def fail(self, what: str, numbers: Sequence[int]) -> None:
-            rows = ", ".join(repr(self.names[i]) for i in numbers)
-            raise TrainingFailed(
-                f"training: {what} is not a number at step {self.state.global_step + 1}; rows of that forward pass: {rows}. "
-                f"Lower training.learning_rate (now {self.args.learning_rate:g}) or look at these rows; "
-                + _kept(Path(str(self.args.output_dir)))
-            )
-
-        def _save_checkpoint(self, model: Any, trial: Any) -> None:
-            target = Path(str(self.args.output_dir)) / f"checkpoint-{self.state.global_step}"
-            try:
-                super()._save_checkpoint(model, trial)
-                if self.args.should_save:
-                    sizes = {
-                        p.relative_to(target).as_posix(): p.stat().st_size for p in target.rglob("*") if p.is_file()
-                    }
-                    write_jsonl(target / COMPLETE, [sizes])  # last: a checkpoint without it is unfinished
-            except Exception as e:  # safetensors and torch wrap the system's error, each in its own
-                shutil.rmtree(target, ignore_errors=True)
-                raise TrainingFailed(
-                    f"training: the checkpoint of step {self.state.global_step} could not be saved ({_first_line(e)}); "
-                    f"free disk space and run again: {_kept(Path(str(self.args.output_dir)))}"
-                ) from e
-
-        def create_model_card(self, *_: Any, **__: Any) -> None:
-            """The card is written once, at the end, with the run's facts (`adapters.card`)."""
-
-    return Trainer
-
-
-def _kept(checkpoints: Path) -> str:
-    last = last_checkpoint(checkpoints)
-    return f"it goes on from {Path(last).name}" if last else "no checkpoint was kept (training.save_steps)"
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).splitlines()[0] if str(error) else type(error).__name__
-
-
-def _recorder(folder: Path, sizes: Sequence[tuple[int, int]], watch: Callable[[Record], None] | None) -> Any:
-    """Callback: a JSONL row a step, on disk as soon as the step is done; steps after the resumed checkpoint are dropped."""
-    import torch
-    from transformers import TrainerCallback
-
-    class Recorder(TrainerCallback):
-        def __init__(self) -> None:
-            self.started = 0.0
-            self.log = {n: folder / f"{n}.jsonl" for n in ("history", "validation")}
-
-        def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-            if state.is_world_process_zero:
-                for path in self.log.values():
-                    kept = [r for r in JsonlLog(path).rows() if r["step"] <= state.global_step]
-                    write_jsonl(path, kept) if path.exists() else None
-            if torch.cuda.is_available():
-                torch.cuda.reset_peak_memory_stats()
-            self.started = time.perf_counter()
-
-        def on_log(self, args: Any, state: Any, control: Any, logs: Record | None = None, **_: Any) -> None:
-            logs = logs or {}
-            if "loss" in logs:
-                self._check(args, state, logs)
-                now = time.perf_counter()
-                seconds, self.started = now - self.started, now
-                read, learnt = sizes[(state.global_step - 1) % len(sizes)]
-                self._write(
-                    state,
-                    "history",
-                    {
-                        "step": state.global_step,
-                        "loss": logs["loss"],
-                        "token_accuracy": logs.get("mean_token_accuracy"),
-                        "learning_rate": logs.get("learning_rate"),
-                        "grad_norm": logs.get("grad_norm"),
-                        "trained_tokens": learnt,
-                        "processed_tokens": read,
-                        "seconds": round(seconds, 4),
-                        "tokens_per_second": round(read / max(seconds, 1e-9), 1),
-                        "memory_gib": _memory_gib(),
-                    },
-                )
-            elif "eval_loss" in logs:
-                self._write(
-                    state,
-                    "validation",
-                    {
-                        "step": state.global_step,
-                        "loss": logs["eval_loss"],
-                        "token_accuracy": logs.get("eval_mean_token_accuracy"),
-                    },
-                )
-                self.started = time.perf_counter()  # validation is not part of a step's time
-
-        def _check(self, args: Any, state: Any, logs: Record) -> None:
-            for what, name in (("loss", "the loss"), ("grad_norm", "the gradient")):
-                value = logs.get(what)
-                if value is not None and not value - value == 0:  # nan and inf alike
-                    raise TrainingFailed(
-                        f"training: {name} is not a number at step {state.global_step}; lower training.learning_rate "
-                        f"(now {args.learning_rate:g}); {_kept(Path(args.output_dir))}"
-                    )
-
-        def _write(self, state: Any, name: str, row: Record) -> None:
-            if not state.is_world_process_zero:
-                return
-            with self.log[name].open("a", encoding="utf-8") as f:
-                f.write(dumps(row) + "\n")
-            if watch is not None and name == "history":
-                watch(row)
-
-    return Recorder()
-
-
-def _memory_gib() -> float:
-    """Peak of the GPU's memory since training began, or this process's resident memory."""
-    import torch
-
-    if torch.cuda.is_available():
-        return round(torch.cuda.max_memory_allocated() / 2**30, 3)
-    import psutil
-
-    return round(psutil.Process().memory_info().rss / 2**30, 3)
-
-
 def _printer() -> Any:
     from transformers.trainer_callback import PrinterCallback
 
@@ -477,8 +293,8 @@ def _save(trainer: Any, tok: Any, folder: Path) -> None:
         trainer.save_model(str(part))  # gathers shards where there are several processes
     except Exception as e:
         raise TrainingFailed(
-            f"training: the model could not be saved ({_first_line(e)}); free disk space and run again: "
-            + _kept(folder / "checkpoints")
+            f"training: the model could not be saved ({first_line(e)}); free disk space and run again: "
+            + kept(folder / "checkpoints")
         ) from e
     if trainer.is_world_process_zero():
         for name in ("training_args.bin", "README.md"):

@@ -19,7 +19,7 @@ from cgd_utils.core import errors, files, profile_files
 from cgd_utils.core.errors import BadInput
 from cgd_utils.core.settings import Training
 from cgd_utils.models import loading
-from cgd_utils.training import tokenization, trainer
+from cgd_utils.training import checkpoints, safe_trainer, tokenization, trainer
 
 TESTS = Path(__file__).parent
 
@@ -212,9 +212,9 @@ def test_a_checkpoint_that_is_not_whole_is_not_resumed_from(tmp_path):
         folder = tmp_path / f"checkpoint-{step}"
         folder.mkdir()
         (folder / "weights").write_text("abc")
-        files.write_jsonl(folder / trainer.COMPLETE, [{"weights": size}])
+        files.write_jsonl(folder / checkpoints.COMPLETE, [{"weights": size}])
     (tmp_path / "checkpoint-10").mkdir()
-    assert trainer.last_checkpoint(tmp_path) == str(tmp_path / "checkpoint-1")
+    assert checkpoints.last_checkpoint(tmp_path) == str(tmp_path / "checkpoint-1")
     assert [p.name for p in tmp_path.iterdir()] == ["checkpoint-1"]
 
 
@@ -223,7 +223,7 @@ def test_a_full_disk_leaves_the_previous_checkpoint(tmp_path, monkeypatch):
     import resource
 
     t = settings(save_steps=1)
-    real = trainer._trainer_class()._save_optimizer_and_scheduler
+    real = safe_trainer.trainer_class()._save_optimizer_and_scheduler
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 
@@ -237,7 +237,9 @@ def test_a_full_disk_leaves_the_previous_checkpoint(tmp_path, monkeypatch):
     try:
         with monkeypatch.context() as patched:
             patched.setattr(SFTTrainer, "_save_optimizer_and_scheduler", full)
-            with pytest.raises(trainer.TrainingFailed, match=r"step 2 could not be saved.*goes on from checkpoint-1"):
+            with pytest.raises(
+                checkpoints.TrainingFailed, match=r"step 2 could not be saved.*goes on from checkpoint-1"
+            ):
                 train(tmp_path / "full", t)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
@@ -265,11 +267,11 @@ def test_a_loss_that_is_no_number_names_its_rows_and_keeps_the_checkpoint(tmp_pa
     rows[4] = {**rows[4], "input_ids": [rows[4]["input_ids"][0], poison, *rows[4]["input_ids"][2:]]}
     where = loading.ModelRef(str(base), "llama", dtype="float32", device="cpu")
     with pytest.raises(
-        trainer.TrainingFailed,
+        checkpoints.TrainingFailed,
         match=r"the loss is not a number at step 3; rows of that forward pass: 'r4'.*checkpoint-2",
     ):
         trainer.train(where, tok, rows, settings(save_steps=1), 0, tmp_path / "run")
-    assert (tmp_path / "run" / "checkpoints" / "checkpoint-2" / trainer.COMPLETE).exists()
+    assert (tmp_path / "run" / "checkpoints" / "checkpoint-2" / checkpoints.COMPLETE).exists()
     assert not (tmp_path / "run" / "model").exists()
 
 
