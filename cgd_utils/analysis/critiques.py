@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from .. import prompts
-from ..core import statistics
+from ..core import effect_sizes
 from ..core.files import write_jsonl
 from ..core.records import Record
 from ..core.settings import Judge
@@ -185,7 +185,7 @@ def rated_quality(rows: Sequence[Record]) -> list[Record]:
     for name in prompts.RATINGS:
         a, b = (np.array([r[name] for r in side], float) for side in (wrong, right))
         sds = [x.std(ddof=1) if len(x) > 1 else None for x in (a, b)]
-        d = statistics.cohens_d(a.tolist(), b.tolist()) if len(a) > 1 and len(b) > 1 else None
+        d = effect_sizes.cohens_d(a.tolist(), b.tolist()) if len(a) > 1 and len(b) > 1 else None
         out.append(row(f"{name} (1-5)", [a.mean(), b.mean()], sds, [d, None, None]))
     shares = {
         "high quality: both >= 4 (%)": lambda r: min(r[name] for name in prompts.RATINGS) >= 4,
@@ -193,7 +193,7 @@ def rated_quality(rows: Sequence[Record]) -> list[Record]:
     }
     for metric, holds in shares.items():
         among_wrong, among_right = (sum(map(holds, side)) for side in (wrong, right))
-        ratio = statistics.odds_ratio(among_wrong, len(wrong), among_right, len(right))
+        ratio = effect_sizes.odds_ratio(among_wrong, len(wrong), among_right, len(right))
         means = [100 * among_wrong / len(wrong), 100 * among_right / len(right)]
         out.append(row(metric, means, [None, None], [ratio.estimate, ratio.low, ratio.high]))
     return out

@@ -16,7 +16,7 @@ from typing import Any
 import pandas as pd
 
 from .. import prompts
-from ..core import statistics
+from ..core import many_samples
 from ..core.files import write_jsonl
 from ..core.records import Record
 from ..core.settings import Profile, Sampling
@@ -106,7 +106,7 @@ def pass_at_k(run: Run, family: str) -> list[Record]:
     for who in subjects(run, family):
         for benchmark, scored in pd.DataFrame(samples(run, who).rows()).groupby("benchmark", sort=False):
             right = scored["correct"].eq(True).groupby(scored["id"], sort=False).sum()
-            curve = statistics.pass_at_k_curve(right.tolist(), n, ks, level=level)
+            curve = many_samples.pass_at_k_curve(right.tolist(), n, ks, level=level)
             found = {f"pass@{k}": figure_rows.percent(curve[k]) for k in ks}
             out += figure_rows.rows({**about("pass@k", who), "condition": benchmark}, found)
     return out

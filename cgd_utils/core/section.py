@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Mapping
 from typing import Annotated, Any, get_args
 
@@ -70,3 +71,9 @@ class Section(BaseModel):
         word = str in wanted and not any(t in wanted for t in (int, float, Any))
         # a section inside decides for its own fields
         return yaml_words.plain(value, as_words=word, mappings=not any(map(is_section, wanted)))
+
+
+def nearest(word: str, known: Any) -> str:
+    """The known word that a mistyped one is nearest to, as a question in brackets; empty where none is near."""
+    found = difflib.get_close_matches(word, list(known), 1, 0.5)
+    return f" (did you mean {found[0]!r}?)" if found else ""

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..core import statistics
+from ..core import bootstrap, statistics
 from ..core.errors import BadInput
 from ..core.files import read_jsonl
 from ..core.records import Record
@@ -96,7 +96,7 @@ def compare(a: Side, b: Side, level: float = 0.95) -> list[Record]:
     """Paired comparison of each benchmark that both sides have, in percentage points.
 
     The interval and ``p`` resample questions (and seeds, where there are several:
-    `core.statistics.hierarchical_bootstrap`); ``p_mcnemar`` is exact, for one seed and one sample; ``p_seeds`` is the
+    `core.bootstrap.hierarchical_bootstrap`); ``p_mcnemar`` is exact, for one seed and one sample; ``p_seeds`` is the
     paired t-test over seeds that both sides have; ``p_holm`` corrects ``p`` over the benchmarks.
 
     Returns:
@@ -164,7 +164,7 @@ def _same_items(benchmark: str, a: str, ours: dict, b: str, theirs: dict) -> Non
 
 def _test(x: list[list[float]], y: list[list[float]], level: float) -> Record:
     """A benchmark's row; ``x`` and ``y`` are scores from 0 to 1, (seeds, items)."""
-    test = statistics.hierarchical_bootstrap(x, y, level=level)
+    test = bootstrap.hierarchical_bootstrap(x, y, level=level)
     assert isinstance(test, statistics.Test)
     means_x, means_y = ([sum(r) / len(r) for r in side] for side in (x, y))
     p_mcnemar = p_seeds = None

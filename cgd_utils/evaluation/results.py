@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from contextlib import closing
 from pathlib import Path
 
-from ..core import statistics
+from ..core import many_samples, statistics
 from ..core.errors import BadInput
 from ..core.files import read_jsonl, write_json, write_jsonl
 from ..core.records import Record
@@ -82,12 +82,12 @@ def _quality(b: Loaded, scored: Sequence[Record], level: float) -> dict[str, Int
         return {b.metric: figures.share([bool(s["correct"]) for s in scored], level)}
     right = [[bool(s["correct"]) for s in samples[:n]] for samples in questions.values()]
     ks = [2**i for i in range(n.bit_length())]
-    curve = statistics.pass_at_k_curve([sum(r) for r in right], n, ks, level=level)
+    curve = many_samples.pass_at_k_curve([sum(r) for r in right], n, ks, level=level)
     found = {f"pass@{k}" if k > 1 else b.metric: figures.percent(curve[k]) for k in ks}
     if b.rule is not None:
         answers = [[canonical(s["extracted"]) for s in samples[:n]] for samples in questions.values()]
         for k in ks[1:]:
-            found[f"maj@{k}"] = figures.percent(statistics.majority_at_k(answers, right, k, level=level))
+            found[f"maj@{k}"] = figures.percent(many_samples.majority_at_k(answers, right, k, level=level))
     return found
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from cgd_utils import methods
 from cgd_utils.ablations import grids
-from cgd_utils.core import statistics
+from cgd_utils.core import bootstrap, effect_sizes, statistics
 from cgd_utils.core.errors import BadInput
 from cgd_utils.core.records import Record
 from cgd_utils.lab.teacher import diagnose
@@ -186,7 +186,7 @@ def _gain(seat: Seat, difference: Any, low: Any, high: Any, shown: Any) -> str:
         if _near(100 * given[0], paired.difference, 0.05):
             return "difference: in percentage points, please, not as a share."
         return "difference: the mean of cgd's accuracies minus the mean of distilled_sft's, in points."
-    boot = statistics.hierarchical_bootstrap(right["cgd"].tolist(), right["distilled_sft"].tolist())
+    boot = bootstrap.hierarchical_bootstrap(right["cgd"].tolist(), right["distilled_sft"].tolist())
     ends = [(paired.low, paired.high, 0.1), (100 * boot.low, 100 * boot.high, 0.7)]
     if not any(_near(given[1], lo, tol) and _near(given[2], hi, tol) for lo, hi, tol in ends):
         return (
@@ -201,12 +201,12 @@ def _gain(seat: Seat, difference: Any, low: Any, high: Any, shown: Any) -> str:
 def _power(seat: Seat, smallest: Any, needed: Any) -> str:
     right = seat.scores("cgd")["cgd"]
     n, p = right.shape[1], float(right.mean())
-    expected, given = statistics.minimum_detectable_difference(n, p), _number(smallest)
+    expected, given = effect_sizes.minimum_detectable_difference(n, p), _number(smallest)
     if not _near(given, expected, 0.15 * expected):
         if _near(100 * given, expected, 0.15 * expected):
             return "smallest: in percentage points, please, not as a share."
         return "smallest: n is the questions that one model answers, p the accuracy of CGD as a share; power 80%, level 5%."
-    if not 2.5 <= statistics.minimum_detectable_difference(max(1, round(_number(needed))), p) <= 3.5:
+    if not 2.5 <= effect_sizes.minimum_detectable_difference(max(1, round(_number(needed))), p) <= 3.5:
         return "needed: put your number of questions in as n: it must give about 3 points. The difference falls with the square root of n."
     return ""
 
@@ -266,8 +266,8 @@ def _p_value(given: float, a: np.ndarray, b: np.ndarray) -> str:
         return _near(given, q, max(0.005, 0.15 * q))
 
     paired = [
-        statistics.hierarchical_bootstrap(a.tolist(), b.tolist()),
-        statistics.paired_bootstrap(a.mean(axis=0), b.mean(axis=0)),
+        bootstrap.hierarchical_bootstrap(a.tolist(), b.tolist()),
+        bootstrap.paired_bootstrap(a.mean(axis=0), b.mean(axis=0)),
         statistics.paired_difference(a.mean(axis=1), b.mean(axis=1)),
     ]
     if any(is_(test.p) for test in paired if isinstance(test, statistics.Test)):
@@ -276,7 +276,7 @@ def _p_value(given: float, a: np.ndarray, b: np.ndarray) -> str:
         return "that treats the answers as independent samples. All models answered the same questions: pair them."
     if any(is_(statistics.mcnemar(x, y).p) for x, y in zip(a, b, strict=True)):
         return "that is one seed. Use all of them."
-    return "not near any paired test of these scores; `core.statistics.hierarchical_bootstrap(cgd, arm)` resamples questions and seeds."
+    return "not near any paired test of these scores; `core.bootstrap.hierarchical_bootstrap(cgd, arm)` resamples questions and seeds."
 
 
 CHECKS: dict[str, Callable[..., str]] = dict(

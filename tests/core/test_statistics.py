@@ -10,7 +10,7 @@ from scipy import stats as scipy_stats
 from statsmodels.stats.contingency_tables import mcnemar as reference_mcnemar
 from statsmodels.stats.proportion import proportion_confint
 
-from cgd_utils.core import statistics
+from cgd_utils.core import bootstrap, effect_sizes, many_samples, statistics
 
 RUNS = 4000
 # of 4,000 simulated data sets: 95% ± 2 points for coverage, 5% ± 1 point for errors of the first kind, as asked of them
@@ -87,27 +87,27 @@ def test_holm_of_a_worked_example():
 
 def test_cohens_examples():
     assert statistics.cohens_h(0.5, 0.3) == pytest.approx(0.4115, abs=1e-4)
-    assert statistics.cohens_d([2, 4, 6], [1, 3, 5]) == pytest.approx(0.5)
+    assert effect_sizes.cohens_d([2, 4, 6], [1, 3, 5]) == pytest.approx(0.5)
 
 
 def test_the_detectable_difference_matches_statsmodels_power():
     from statsmodels.stats.power import NormalIndPower
 
-    points = statistics.minimum_detectable_difference(30, 0.2)
+    points = effect_sizes.minimum_detectable_difference(30, 0.2)
     h = statistics.cohens_h(0.2 + points / 100, 0.2)
     assert NormalIndPower().power(h, 30, 0.05, ratio=1) == pytest.approx(0.8, abs=1e-3)
-    assert statistics.minimum_detectable_difference(1319, 0.8) < 6 < 30 < points
+    assert effect_sizes.minimum_detectable_difference(1319, 0.8) < 6 < 30 < points
 
 
 # ---------------------------------------------------------------- Pass@k
 @given(st.integers(1, 12).flatmap(lambda n: st.tuples(st.just(n), st.integers(0, n), st.integers(1, n))))
 def test_pass_at_k_is_the_share_of_subsets_with_a_right_answer(case):
     n, c, k = case
-    assert statistics.pass_at_k(n, c, k) == pytest.approx(1 - math.comb(n - c, k) / math.comb(n, k))
+    assert many_samples.pass_at_k(n, c, k) == pytest.approx(1 - math.comb(n - c, k) / math.comb(n, k))
 
 
 def test_pass_at_k_does_not_overflow_and_grows():
-    curve = statistics.pass_at_k_curve([0, 1, 500, 1000], 1000, [1, 10, 1000], draws=500)
+    curve = many_samples.pass_at_k_curve([0, 1, 500, 1000], 1000, [1, 10, 1000], draws=500)
     values = [curve[k].estimate for k in (1, 10, 1000)]
     assert values == sorted(values)
     assert values[0] == pytest.approx((0 + 0.001 + 0.5 + 1) / 4)
@@ -116,8 +116,8 @@ def test_pass_at_k_does_not_overflow_and_grows():
 
 def test_the_majority_of_all_answers_is_the_plurality_and_ties_share():
     answers, correct = [["4", "4", "5"], ["1", "2", None]], [[1, 1, 0], [1, 0, 0]]
-    assert statistics.majority_at_k(answers, correct, 3).estimate == pytest.approx((1 + 0.5) / 2)
-    assert statistics.majority_at_k(answers, correct, 1, draws=4000).estimate == pytest.approx(
+    assert many_samples.majority_at_k(answers, correct, 3).estimate == pytest.approx((1 + 0.5) / 2)
+    assert many_samples.majority_at_k(answers, correct, 1, draws=4000).estimate == pytest.approx(
         (2 / 3 + 1 / 3) / 2, abs=0.02
     )
 
@@ -130,12 +130,12 @@ def test_the_majority_of_all_answers_is_the_plurality_and_ties_share():
         (lambda: statistics.paired_difference([1], [1, 2]), "pair the same"),
         (lambda: statistics.paired_difference([math.nan], [1.0]), "finite"),
         (lambda: statistics.mcnemar([0.5], [1]), "other than True and False"),
-        (lambda: statistics.pass_at_k(4, 2, 5), "k = 5"),
-        (lambda: statistics.pass_at_k(4, 5, 1), "0 <= c <= n"),
+        (lambda: many_samples.pass_at_k(4, 2, 5), "k = 5"),
+        (lambda: many_samples.pass_at_k(4, 5, 1), "0 <= c <= n"),
         (lambda: statistics.holm([1.5]), "between 0 and 1"),
-        (lambda: statistics.minimum_detectable_difference(0, 0.5), "n >= 1"),
+        (lambda: effect_sizes.minimum_detectable_difference(0, 0.5), "n >= 1"),
         (lambda: statistics.mean_t_interval([1, 2], level=95), "such as 0.95"),
-        (lambda: statistics.majority_at_k([["a"]], [[True]], 2), "k = 2"),
+        (lambda: many_samples.majority_at_k([["a"]], [[True]], 2), "k = 2"),
     ],
 )
 def test_bad_input_is_named(call, message):
@@ -155,21 +155,21 @@ def test_no_spread_gives_no_false_certainty():
 # ---------------------------------------------------------------- no certainty from a sample
 @given(st.integers(1, 60), st.integers(0, 8), st.sampled_from([1, 2, 4, 8]))
 def test_questions_that_are_all_alike_leave_pass_at_k_an_interval(questions, right, k):
-    i = statistics.pass_at_k_curve([right] * questions, 8, [k], draws=50)[k]
+    i = many_samples.pass_at_k_curve([right] * questions, 8, [k], draws=50)[k]
     assert 0 <= i.low <= i.estimate + 1e-12 and i.estimate - 1e-12 <= i.high <= 1
     assert i.high - i.low > 0.01
 
 
 def test_a_majority_that_is_always_right_leaves_an_interval():
-    i = statistics.majority_at_k([["4", "4"]] * 10, [[True, True]] * 10, 2)
+    i = many_samples.majority_at_k([["4", "4"]] * 10, [[True, True]] * 10, 2)
     assert (i.estimate, i.high) == (1.0, 1.0) and i.low == pytest.approx(statistics.wilson(10, 10).low)
 
 
 @pytest.mark.parametrize("value", [0.0, 1.0])
 def test_equal_answers_leave_a_paired_difference_an_interval(value):
-    test = statistics.paired_bootstrap([value] * 30, [value] * 30, draws=100)
+    test = bootstrap.paired_bootstrap([value] * 30, [value] * 30, draws=100)
     assert test.low < test.difference == 0 < test.high
-    one = statistics.hierarchical_bootstrap([[value] * 30] * 2, draws=100)
+    one = bootstrap.hierarchical_bootstrap([[value] * 30] * 2, draws=100)
     assert one.high - one.low > 0.05
 
 
@@ -203,7 +203,7 @@ def test_a_value_is_told_with_its_interval():
 def test_swapping_the_methods_turns_the_sign(a, random):
     b = a[:]
     random.shuffle(b)
-    one, two = statistics.paired_bootstrap(a, b, draws=200), statistics.paired_bootstrap(b, a, draws=200)
+    one, two = bootstrap.paired_bootstrap(a, b, draws=200), bootstrap.paired_bootstrap(b, a, draws=200)
     assert one.difference == pytest.approx(-two.difference)
     assert statistics.mcnemar(a, b).p == statistics.mcnemar(b, a).p
 
@@ -237,7 +237,7 @@ def paired_items(name, runs, items):
 
 def test_coverage_and_error_of_the_paired_bootstrap():
     tests = [
-        statistics.paired_bootstrap(a, b, draws=1000) for a, b in zip(*paired_items("boot", 2000, 200), strict=True)
+        bootstrap.paired_bootstrap(a, b, draws=1000) for a, b in zip(*paired_items("boot", 2000, 200), strict=True)
     ]
     assert np.mean([t.low <= 0 <= t.high for t in tests]) == COVERAGE
     assert np.mean([t.p < 0.05 for t in tests]) == pytest.approx(0.05, abs=0.015)
@@ -261,7 +261,7 @@ def test_coverage_of_the_hierarchical_bootstrap():
     r = rng("hierarchical")
     runs, seeds, items = 1000, 12, 100
     values = 1 + r.normal(0, 0.1, (runs, seeds, 1)) + r.normal(0, 1, (runs, 1, items))
-    made = [statistics.hierarchical_bootstrap(v, draws=500) for v in values]
+    made = [bootstrap.hierarchical_bootstrap(v, draws=500) for v in values]
     assert np.mean([i.low <= 1 <= i.high for i in made]) == pytest.approx(0.95, abs=0.025)
 
 

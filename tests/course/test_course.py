@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cgd_utils import methods
-from cgd_utils.core import statistics
+from cgd_utils.core import bootstrap, effect_sizes, statistics
 from cgd_utils.core.errors import BadInput
 from cgd_utils.core.files import write_json
 from cgd_utils.lab import teacher, world
@@ -139,8 +139,8 @@ def gain(seat, **changed):
 
 def power(seat, **changed):
     p = seat.right["cgd"].mean()
-    needed = next(m for m in range(50, 10**5, 50) if statistics.minimum_detectable_difference(m, p) <= 3)
-    return {"smallest": statistics.minimum_detectable_difference(200, p), "needed": needed} | changed
+    needed = next(m for m in range(50, 10**5, 50) if effect_sizes.minimum_detectable_difference(m, p) <= 3)
+    return {"smallest": effect_sizes.minimum_detectable_difference(200, p), "needed": needed} | changed
 
 
 def design(seat, **changed):
@@ -149,7 +149,7 @@ def design(seat, **changed):
 
 def test_of(seat, p=(), p_holm=(), matters=()):
     seat.said["arms"] = arms = ["cgd_generic", "refined_sft"]
-    mine = {a: statistics.hierarchical_bootstrap(seat.right["cgd"], seat.right[a]).p for a in arms} | dict(p)
+    mine = {a: bootstrap.hierarchical_bootstrap(seat.right["cgd"], seat.right[a]).p for a in arms} | dict(p)
     holm = dict(zip(arms, statistics.holm(list(mine.values())), strict=True)) | dict(p_holm)
     return {"p": mine, "p_holm": holm, "matters": {a: holm[a] < 0.05 for a in arms} | dict(matters)}
 
@@ -187,13 +187,13 @@ def equivalents(seat):
         ),
     )
     yield "gain", {k: round(v, 1) for k, v in g.items() if k != "shown"} | {"shown": "yes" if g["shown"] else np.False_}
-    b = statistics.hierarchical_bootstrap(seat.right["cgd"], seat.right["distilled_sft"], seed=5)
+    b = bootstrap.hierarchical_bootstrap(seat.right["cgd"], seat.right["distilled_sft"], seed=5)
     yield "gain", g | {"low": 100 * b.low, "high": 100 * b.high, "shown": b.low > 0 or b.high < 0}
     p, n = seat.right["cgd"].mean(), 200
     by_hand = 100 * 2.8 * (2 * p * (1 - p) / n) ** 0.5
     yield "power", {"smallest": by_hand, "needed": n * (by_hand / 3) ** 2}
     yield "design", {"arms": ("cgd_random", "cgd_no_critique", "cgd_masked"), "prediction": " Same "}
-    for test in (lambda a, b: statistics.paired_bootstrap(a.mean(axis=0), b.mean(axis=0), seed=3).p,
+    for test in (lambda a, b: bootstrap.paired_bootstrap(a.mean(axis=0), b.mean(axis=0), seed=3).p,
                  lambda a, b: statistics.paired_difference(a.mean(axis=1), b.mean(axis=1)).p):  # fmt: skip
         yield "test", test_of(seat, {a: test(seat.right["cgd"], seat.right[a]) for a in ("cgd_generic", "refined_sft")})
 
