@@ -21,7 +21,7 @@ ROOMS = {
     "grading": 3220,
     "lab": 570,
     "models": 1360,
-    "paper": 1330,
+    "paper": 1360,
     "reporting": 1050,
     "synthesis": 1060,
     "training": 1810,
@@ -29,10 +29,6 @@ ROOMS = {
 AT_THE_ROOT = 760
 FORMATTER_OFF = 11
 MODULE = 350
-LONGER = {
-    "paper/claim_measures.py",
-    "paper/published_tables.py",
-}
 
 
 def lines(path):
@@ -50,8 +46,7 @@ def test_every_room_has_a_budget():
 
 
 def test_a_module_is_one_thing():
-    longer = {p.relative_to(PACKAGE).as_posix() for p in PACKAGE.rglob("*.py") if lines(p) > MODULE}
-    assert longer <= LONGER
+    assert not [p.relative_to(PACKAGE).as_posix() for p in PACKAGE.rglob("*.py") if lines(p) > MODULE]
 
 
 def test_the_formatter_is_seldom_turned_off():

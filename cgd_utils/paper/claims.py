@@ -16,7 +16,7 @@ import yaml
 
 from ..core.settings import Profile
 from ..reporting import result_rows, summaries
-from . import audit, claim_measures
+from . import answer_measures, audit, claim_measures
 from .claim_measures import Found, Measure
 from .verdicts import INCONCLUSIVE, MARGIN, NOT_MEASURED, SUPPORTED, Measured, View, effect, joint, matters
 
@@ -49,17 +49,17 @@ MEASURES: dict[str, Measure] = {
     "C8": claim_measures.stability,
     "C10": claim_measures.longer,
     "C11": claim_measures.on("humaneval", "base"),
-    "C12": claim_measures.certain,
-    "C13": claim_measures.attends,
+    "C12": answer_measures.certain,
+    "C13": answer_measures.attends,
     "Q1": claim_measures.grid("draft_source", matters),
     "Q2": claim_measures.runs,
     "Q3": claim_measures.settings,
     "Q4": _errors_and_biases,
     "Q5": claim_measures.leaks,
     "Q6": claim_measures.gain_over("refined_sft", "cgd_no_critique", judge=effect, every=False),
-    "Q7": claim_measures.self_refine,
-    "Q8": claim_measures.drifts,
-    "Q9": claim_measures.loses,
+    "Q7": answer_measures.self_refine,
+    "Q8": answer_measures.drifts,
+    "Q9": answer_measures.loses,
     "Q10": claim_measures.grid("teacher", effect),
     "Q11": claim_measures.gain_over("cgd_generic", "cgd_random", "cgd_irrelevant", judge=effect, every=False),
 }

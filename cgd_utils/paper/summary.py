@@ -11,7 +11,7 @@ from ..core.settings import Profile
 from ..core.store import Run
 from ..methods import display_name
 from ..reporting import tables
-from . import claims, published_tables, verdicts
+from . import claims, comparable, verdicts
 
 if TYPE_CHECKING:
     from pandas.io.formats.style import Styler
@@ -71,5 +71,5 @@ def coloured(frame: pd.DataFrame) -> Styler:
 
 def measured_columns(table: pd.DataFrame) -> pd.DataFrame:
     """A published table without the kit's columns in which nothing was measured."""
-    empty = [c for c in table if c.endswith("(kit)") and all(map(published_tables.is_missing, table[c]))]
+    empty = [c for c in table if c.endswith("(kit)") and all(map(comparable.is_missing, table[c]))]
     return table.drop(columns=empty)

@@ -5,8 +5,8 @@ import pytest
 
 from cgd_utils.ablations import grids
 from cgd_utils.core import profile_files
-from cgd_utils.paper import audit, published_tables
-from cgd_utils.paper.published_tables import MISSING, Printed, is_missing
+from cgd_utils.paper import audit, comparable, published_tables
+from cgd_utils.paper.comparable import MISSING, Printed, is_missing
 from cgd_utils.reporting import result_rows, summaries
 
 LLAMA, QWEN = "LLaMA3.1-8B-Instruct", "Qwen2.5-Math-7B"
@@ -21,7 +21,7 @@ def rows(benchmark, method="cgd", seeds=(0, 1, 2), value=50.0, metric="accuracy"
 
 
 def kit(results, profile="paper-llama", analyses=None, **changes):
-    return published_tables.kit(
+    return comparable.kit(
         profile_files.load(profile, {k.replace("__", "."): v for k, v in changes.items()}), results, analyses
     )
 
@@ -105,7 +105,7 @@ def test_a_server_is_known_by_the_name_of_what_it_serves():
 
 
 def test_an_average_of_the_kit_needs_all_its_parts():
-    parts = [rows(published_tables.BENCHMARKS.get(b, b), value=10.0 * i) for i, b in enumerate(audit.MATH)]
+    parts = [rows(comparable.BENCHMARKS.get(b, b), value=10.0 * i) for i, b in enumerate(audit.MATH)]
     made = published_tables.webinstruct(kit(pd.concat(parts)))
     told = cells(made, LLAMA, "LLaMA3.3-70B-Instruct", "cgd", "avg_g1 (kit)")
     assert told.startswith("21.0 [") and "n=2500" in told
@@ -185,9 +185,9 @@ def test_the_lab_has_rows_of_its_own(smoke_run):
 def test_a_lab_student_stands_for_the_one_it_names_only():
     lab = profile_files.load("lab-misconception")
     (family,) = lab.models.students
-    have = published_tables.kit(lab, rows("lab-misconception-k2", family=family))
+    have = comparable.kit(lab, rows("lab-misconception-k2", family=family))
     assert have.stand_ins([LLAMA, QWEN]) == {}  # LLaMA with one wrong rule is not LLaMA
-    assert published_tables.kit(profile_files.load("lab-full"), rows("lab-k2")).stand_ins([LLAMA, QWEN]) == {
+    assert comparable.kit(profile_files.load("lab-full"), rows("lab-k2")).stand_ins([LLAMA, QWEN]) == {
         "llama": LLAMA,
         "qwen": QWEN,
     }
