@@ -10,7 +10,7 @@ import signal
 import sys
 from collections import deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import TimeoutError
+from concurrent.futures import TimeoutError, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
 from multiprocessing.context import SpawnContext, SpawnProcess
@@ -73,13 +73,13 @@ def judge_all(
 
     def settle(i: int, asked: ProcessFuture[Verdict]) -> None:
         try:
-            verdicts[i] = asked.result()
+            verdicts[i] = _result(pool, asked)
         except TimeoutError:
             pass
         except ProcessExpired as death:
             if death.exitcode != -getattr(signal, "SIGPROF", 0):  # of memory: once more in a fresh process
                 with suppress(TimeoutError, ProcessExpired):
-                    verdicts[i] = ask(i).result()
+                    verdicts[i] = _result(pool, ask(i))
         done()
 
     waiting: deque[tuple[int, ProcessFuture[Verdict]]] = deque()
@@ -96,6 +96,14 @@ def judge_all(
         pool.stop()
         pool.join()
     return verdicts
+
+
+def _result(pool: ProcessPool, asked: ProcessFuture[Verdict]) -> Verdict:
+    """What was asked for; pebble never answers a task that it had not handed out when the pool broke."""
+    while not wait([asked], timeout=1).done:
+        if not pool.active:
+            raise BrokenProcessPool("the pool broke before the task was handed out")
+    return asked.result()
 
 
 def _begin() -> None:
