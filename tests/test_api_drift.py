@@ -77,8 +77,8 @@ def find(dotted):
     raise ModuleNotFoundError(parts[0])
 
 
-def library_calls(tree):
-    """(dotted name, keywords, line) of every call into a library; keywords of a ``**{…}`` written out are included."""
+def known_names(tree):
+    """Name in a module → what it is in a library."""
     known = {}
     for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom) and not node.level and node.module.split(".")[0] in LIBRARIES:
@@ -92,8 +92,22 @@ def library_calls(tree):
             for base in node.bases:
                 if isinstance(base, ast.Name) and base.id in known:
                     known[node.name] = known[base.id]
-    factories = {f.name: known[r.value.id] for f in ast.walk(tree) if isinstance(f, ast.FunctionDef) for r in f.body
-                 if isinstance(r, ast.Return) and isinstance(r.value, ast.Name) and r.value.id in known}  # fmt: skip
+    return known
+
+
+def factories_of(tree):
+    """Function → the library's class, or an own one that is called as it, that it gives."""
+    known = known_names(tree)
+    return {f.name: known[r.value.id] for f in ast.walk(tree) if isinstance(f, ast.FunctionDef) for r in f.body
+            if isinstance(r, ast.Return) and isinstance(r.value, ast.Name) and r.value.id in known}  # fmt: skip
+
+
+def library_calls(tree, elsewhere=None):
+    """(dotted name, keywords, line) of every call into a library; keywords of a ``**{…}`` written out are included.
+
+    ``elsewhere``: the factories of other modules.
+    """
+    known, factories = known_names(tree), {**(elsewhere or {}), **factories_of(tree)}
     for node in ast.walk(tree):
         if not isinstance(node, ast.Call):
             continue
@@ -109,10 +123,12 @@ def library_calls(tree):
             yield METHODS[chain[-1]], keywords, node.lineno
 
 
+TREES = {f: ast.parse(f.read_text()) for f in FILES}
+FACTORIES = {name: made for tree in TREES.values() for name, made in factories_of(tree).items()}
 CALLS = [
     (f.relative_to(PACKAGE).as_posix(), *call)
-    for f in FILES
-    for call in library_calls(ast.parse(f.read_text()))
+    for f, tree in TREES.items()
+    for call in library_calls(tree, FACTORIES)
     if call[1]
 ]
 

@@ -7,7 +7,7 @@ import pytest
 
 from cgd_utils import methods, prompts
 from cgd_utils.ablations import cell_runs, grids
-from cgd_utils.core import errors, files, profile_files, settings, store
+from cgd_utils.core import errors, files, profile_files, settings, store, training_settings
 from cgd_utils.core.provenance import PROJECT
 from cgd_utils.data import benchmarks, problem_sources
 from cgd_utils.engines import generation, request_log
@@ -31,7 +31,7 @@ def test_examples_are_short():
 def extended(monkeypatch):
     """The package with every example of the page in it."""
     kept = {name: dict(table) for name, table in TABLES.items()}
-    monkeypatch.setattr(settings, "METHODS", settings.METHODS)
+    monkeypatch.setattr(training_settings, "METHODS", training_settings.METHODS)
     for code, name in BLOCKS:
         module = importlib.import_module(f"cgd_utils.{name.replace('/', '.')}")
         before = set(vars(module))

@@ -24,7 +24,6 @@ from .synthesis_settings import Data, Models, Synthesis
 from .synthesis_settings import Sampling as Sampling
 from .synthesis_settings import Teacher as Teacher
 from .synthesis_settings import Templates as Templates
-from .training_settings import METHODS as METHODS
 from .training_settings import RATE_FORMS as RATE_FORMS
 from .training_settings import Lora as Lora
 from .training_settings import Training

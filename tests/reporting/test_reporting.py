@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 
 from cgd_utils import methods
-from cgd_utils.core import errors, provenance, settings, statistics, store
+from cgd_utils.core import errors, provenance, settings, statistics, store, training_settings
 from cgd_utils.core.profile_files import changed
 from cgd_utils.reporting import plots, result_rows, summaries
 from cgd_utils.reporting.tables import answers_table, length_table, printed, save_table
@@ -131,7 +131,7 @@ def test_every_method_has_a_label_and_a_colour_of_its_own():
         told = [getattr(m, field) for m in methods.METHODS.values()]
         assert all(told) and len(set(told)) == len(told)
     assert methods.BASE_COLOUR not in {m.colour for m in methods.METHODS.values()}
-    assert set(methods.METHODS) == set(settings.METHODS)
+    assert set(methods.METHODS) == set(training_settings.METHODS)
 
 
 def test_the_figures_draw_every_method():

@@ -8,7 +8,8 @@ from cgd_utils import methods, prompts
 from cgd_utils.core import store
 from cgd_utils.core.errors import BadInput, ProfileError
 from cgd_utils.core.profile_files import load
-from cgd_utils.core.settings import METHODS, Synthesis
+from cgd_utils.core.settings import Synthesis
+from cgd_utils.core.training_settings import METHODS
 from cgd_utils.engines import generation
 from cgd_utils.synthesis import selection, teaching
 from cgd_utils.synthesis.conclusions import conclusion
