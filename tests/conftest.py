@@ -54,6 +54,18 @@ def _project_files():
 
 
 @pytest.fixture(scope="session")
+def ifeval_library():
+    """lm-eval's checks with the sentence splitter's data, without which lm-eval would try to fetch it."""
+    from cgd_utils.core.errors import BadInput
+    from cgd_utils.grading import ifeval
+
+    try:
+        ifeval.require_library()
+    except BadInput as e:
+        pytest.skip(str(e))
+
+
+@pytest.fixture(scope="session")
 def benchmark_dir():
     folder = os.environ.get("CGD_BENCHMARK_DIR")
     if not folder or not Path(folder).is_dir():

@@ -93,8 +93,7 @@ def something_to_learn(run: Run, family: str) -> Gate:
 
 def rates_inside(run: Run, family: str) -> Gate:
     """Gate 3: how many methods found their best rate at the edge of its list."""
-    t = run.profile.training
-    searched = [m for m in t.methods if len(t.rates(m)) > 1]
+    searched = run.profile.training.searched
     edges = [m for m in searched if any(p["at_edge"] for p in rate_search.search(run, family, m).rows())]
     reading = f"at the edge: {', '.join(edges)}" if edges else "every searched rate lies inside its list"
     return {

@@ -10,8 +10,6 @@ import numpy as np
 from .statistics import Interval, Test, array, checked_level, differences, least_noise, ratio, sd_of, wilson
 
 DRAWS = 10_000
-
-
 # cells of one block of resampling weights: bounds memory (8 bytes a cell) whatever the number of draws and items
 BLOCK = 4_000_000
 

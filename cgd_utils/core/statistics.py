@@ -1,9 +1,9 @@
-"""Intervals, paired tests, corrections and Pass@k: arrays in, numbers out.
+"""Intervals, tests and corrections: arrays in, numbers out. `bootstrap`, `many_samples` and `effect_sizes` build on it.
 
-Conventions: a difference is always a - b; accuracies are shares from 0 to 1 (only `minimum_detectable_difference` speaks
-in points); a number that the data cannot give is ``nan``, never a crash and never a warning. A sample without spread shows
-no certainty: no interval has zero width. Every random draw comes from ``numpy.random.default_rng(seed)``, so the same call
-gives the same numbers.
+Conventions of all four: a difference is always a - b; accuracies are shares from 0 to 1 (only
+`effect_sizes.minimum_detectable_difference` speaks in points); a number that the data cannot give is ``nan``, never a crash and
+never a warning. A sample without spread shows no certainty: no interval has zero width. Every random draw comes from
+``numpy.random.default_rng(seed)``, so the same call gives the same numbers.
 """
 
 from __future__ import annotations
@@ -232,7 +232,7 @@ def independent_difference(correct_a: float, n_a: int, correct_b: float, n_b: in
     return Test(p_a - p_b, float(low), float(high), level, p, min(n_a, n_b), statistic, cohens_h(p_a, p_b))
 
 
-# --- many tests, effect sizes, what a benchmark can show -------------------------------------------------------------
+# --- many tests, the size of a difference ----------------------------------------------------------------------------
 def holm(p_values: Sequence[float]) -> np.ndarray:
     """Holm-corrected p-values in the order given (Holm 1979); ``nan`` stays ``nan`` and counts for no test."""
     from statsmodels.stats.multitest import multipletests
@@ -255,8 +255,6 @@ def cohens_h(p_a: float, p_b: float) -> float:
 
 
 # --- shared ----------------------------------------------------------------------------------------------------------
-
-
 def array(name: str, values: object, ndim: int = 1) -> np.ndarray:
     x = np.asarray(values, float)
     if x.ndim != ndim or x.size == 0 or not np.isfinite(x).all():

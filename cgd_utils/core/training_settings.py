@@ -104,7 +104,8 @@ class Training(Section):
         False, description="forward passes of up to max_length tokens without padding, instead of micro_batch_size rows"
     )
     attention: Literal["auto", "eager", "sdpa", "flash_attention_2", "flash_attention_3"] = Field(
-        "auto", description="auto = sdpa; packing on CUDA takes FlashAttention where it is installed"
+        "auto",
+        description="auto = sdpa, grouped products for 16 bits on a CPU; packing on CUDA takes FlashAttention where it is installed",
     )
     gradient_checkpointing: bool = Field(False, description="keep a layer's input only: less memory, a third more work")
     liger: bool | Literal["auto"] = Field("auto", description="Liger kernels; auto = on CUDA where they are installed")
@@ -157,7 +158,7 @@ class Training(Section):
                 raise ValueError(
                     f"learning_rate names no rate for {', '.join(missing)}; add one or give one rate for all"
                 )
-        several = any(len(self.rates(m)) > 1 for m in self.methods)
+        several = self.searched
         if several and self.select == "none":
             raise ValueError("learning_rate lists several rates: set select: validation, or name one rate")
         if several and not self.validation_rows:
@@ -174,6 +175,11 @@ class Training(Section):
         if isinstance(given, dict):
             given = given.get(method, self.common_rate)
         return sorted(given) if isinstance(given, list) else [given]
+
+    @property
+    def searched(self) -> list[str]:
+        """The methods with several rates, of which `select` chooses."""
+        return [method for method in self.methods if len(self.rates(method)) > 1]
 
     @property
     def common_rate(self) -> float:

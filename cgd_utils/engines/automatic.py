@@ -1,6 +1,6 @@
 """Engine ``auto``: vLLM where it is installed and pays, else transformers.
 
-It pays for large models, but not for adapters on a CPU: vLLM's CPU build computes them by a slow path (bench_real_model).
+It pays for large models, but not for adapters on a CPU: vLLM's CPU build computes them by a slow path.
 """
 
 from __future__ import annotations

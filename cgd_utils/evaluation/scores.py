@@ -92,12 +92,11 @@ def _graded(b: Loaded, questions: Sequence[Record], answers: Sequence[Record]) -
     if b.rule == "ifeval":
         from ..grading import ifeval
 
-        asked = [{"key": i, "prompt": q["question"], **q["meta"]} for i, (q, _) in enumerate(pairs)]
-        verdicts = ifeval.score([(example, r["text"]) for example, (_, r) in zip(asked, pairs, strict=True)])
+        joined = [({"key": i, "prompt": q["question"], **q["meta"]}, r["text"]) for i, (q, r) in enumerate(pairs)]
         return [
             _score(r, r["text"], ", ".join(q["meta"]["instruction_id_list"]), all(v["strict"]), "ok")
             | {how: v[how] for how in ("strict", "loose")}
-            for (q, r), v in zip(pairs, verdicts, strict=True)
+            for (q, r), v in zip(pairs, ifeval.score(joined), strict=True)
         ]
     return grade([{**r, "gold": q["answer"]} for q, r in pairs], b.rule)
 

@@ -10,7 +10,6 @@ from ..core.store import Artifact, Run
 from ..models import named
 from ..models.loading import ModelRef
 from ..synthesis import teaching
-from ..synthesis.drafts import of_seed
 from ..training import fine_tune
 
 
@@ -65,7 +64,7 @@ def looked_at(run: Run, family: str, seed: int) -> tuple[list[Record], bool]:
 
     They are records that the seed did not draw for training; where it drew all, they are the first of those it learnt.
     """
-    t, rows = run.profile.training, teaching.records(of_seed(run, seed), family).rows()
+    t, rows = run.profile.training, teaching.seed_records(run, family, seed).rows()
     drawn = {r["id"] for r in fine_tune.draw(rows, t.rows, seed, t.right_share, t.validation_rows)}
     unseen = [r for r in rows if r["id"] not in drawn]
     return (unseen or rows)[: run.profile.analyses.rows], bool(unseen)

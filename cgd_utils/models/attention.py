@@ -1,7 +1,7 @@
 """Attention for models in 16 bits on a CPU, where PyTorch's fused kernel and transformers' plain one both lose time.
 
 The fused kernel is made for float32 there, and the plain one copies keys and values once for every head that shares them.
-Measured by ``tests/benchmarks/bench_real_model.py``.
+What it brings shows in the speeds of ``tests/benchmarks/bench_real_model.py``.
 """
 
 from __future__ import annotations

@@ -8,13 +8,7 @@ from ..analysis import failures
 from ..methods import display_name
 from ..reporting import summaries
 from .claim_measures import Found, grids, instruction_sets, known
-from .verdicts import (
-    Measured,
-    View,
-    effect,
-    gain,
-    measured,
-)
+from .verdicts import Measured, View, effect, gain, measured
 
 
 def certain(v: View) -> Found:

@@ -21,7 +21,7 @@ BENCHMARKS: dict[str, str] = _NAMES["benchmarks"]
 STUDENTS: dict[str, str] = _NAMES["students"]
 TEACHERS: dict[str, str] = _NAMES["teachers"]
 DATA: dict[tuple[str, int], str] = {(row["source"], row["rows"]): row["printed"] for row in _NAMES["data"]}
-WEBINSTRUCT, WEBINSTRUCT_CFT = DATA.values()
+WEBINSTRUCT, WEBINSTRUCT_CFT = DATA["webinstruct", 100_000], DATA["webinstruct-cft", 50_000]
 # methods whose training rows hold no text of the teacher, or that are not trained
 WITHOUT_TEACHER, WITHOUT_DATA = ("base", "sft"), ("base",)
 

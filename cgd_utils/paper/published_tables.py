@@ -19,15 +19,7 @@ from ..core.records import Record
 from ..core.store import Run
 from ..reporting import result_rows, summaries
 from . import audit
-from .comparable import (
-    MISSING,
-    WEBINSTRUCT_CFT,
-    Kit,
-    Missing,
-    Printed,
-    is_missing,
-    kit,
-)
+from .comparable import MISSING, WEBINSTRUCT_CFT, Kit, Missing, Printed, is_missing, kit
 
 STUDENT, TEACHER, METHOD = "student", "teacher", "method"
 # of the tables that name no teacher

@@ -193,7 +193,7 @@ def outcomes(run: Run, family: str, methods: Sequence[str] = ()) -> list[Record]
             "benchmark": b.name,
             "id": q["id"],
             "question": q["question"],
-            "gold": "" if b.rule in (None, "code", "ifeval") else q["answer"],
+            "gold": "" if b.rule in (None, "code") else q["answer"],
             "meta": q.get("meta") or {},
             "answers": {m: [] for m in methods},
         }

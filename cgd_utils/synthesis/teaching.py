@@ -103,8 +103,8 @@ def writer_ref(run: Run, model: str | None, name: str, engine: Engine, revision:
 def of_seeds(run: Run) -> list[tuple[str, int]]:
     """(family, seed) of all records that training needs: one of a family where its seeds share them; for `seed_records`."""
     t = run.profile.training
-    searches = any(len(t.rates(method)) > 1 for method in t.methods)
-    seeds = [*t.seeds, *([t.pilot_seed] if searches else [])] if run.profile.data.per_seed else t.seeds[:1]
+    pilot = [t.pilot_seed] if t.searched else []
+    seeds = [*t.seeds, *pilot] if run.profile.data.per_seed else t.seeds[:1]
     return [(family, seed) for seed in seeds for family in run.profile.models.students]
 
 

@@ -16,7 +16,6 @@ from ..core.store import Artifact, Run
 from ..models import adapters, loading, named
 from ..models.loading import ModelRef
 from ..synthesis import teaching
-from ..synthesis.drafts import of_seed
 from . import tokenization, torchrun, trainer
 
 
@@ -84,7 +83,7 @@ def fine_tune(
 
     run = rate_search.settled(run, family, method)
     p = run.profile
-    records = records or teaching.records(of_seed(run, seed), family)
+    records = records or teaching.seed_records(run, family, seed)
     base = named.model_ref(run, named.student(run, family), family)
     t = p.training
     tok = loading.load_tokenizer(base)

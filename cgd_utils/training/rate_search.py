@@ -21,7 +21,7 @@ from ..grading.records import grade
 from ..models import named
 from ..models.loading import ModelRef
 from ..synthesis import teaching
-from ..synthesis.drafts import ask_model, of_seed, rule_of
+from ..synthesis.drafts import ask_model, rule_of
 from . import fine_tune
 
 
@@ -72,8 +72,7 @@ def try_rate(run: Run, family: str, method: str, rate: float) -> Artifact:
     Its facts are a row of `search` without the choice.
     """
     pilot = run.profile.training.pilot_seed
-    records = teaching.records(of_seed(run, pilot), family)
-    held = fine_tune.validation(records.rows(), run.profile.training.validation_rows, pilot)
+    records, held = _held_out(run, family)
     model = fine_tune.fine_tune(with_rate(run, rate), family, method, pilot)
 
     def build(folder: Path) -> Record:
@@ -88,19 +87,19 @@ def try_rate(run: Run, family: str, method: str, rate: float) -> Artifact:
 
 def trials(run: Run) -> list[tuple[str, str, float]]:
     """What `try_rate` has to be called with before `search` finds everything done: (family, method, rate)."""
-    return [(family, method, rate) for family, method in _searched(run) for rate in run.profile.training.rates(method)]
-
-
-def _searched(run: Run) -> list[tuple[str, str]]:
     t = run.profile.training
     return [
-        (family, method) for family in run.profile.models.students for method in t.methods if len(t.rates(method)) > 1
+        (family, method, rate)
+        for family in run.profile.models.students
+        for method in t.searched
+        for rate in t.rates(method)
     ]
 
 
 def points(run: Run) -> list[Record]:
     """The points of every family's and method's search, with ``family``; none where nothing is searched."""
-    return [{"family": family, **point} for family, m in _searched(run) for point in search(run, family, m).rows()]
+    tried = [(family, m) for family in run.profile.models.students for m in run.profile.training.searched]
+    return [{"family": family, **point} for family, m in tried for point in search(run, family, m).rows()]
 
 
 def result_rows(found: list[Record]) -> list[Record]:
@@ -123,8 +122,7 @@ def result_rows(found: list[Record]) -> list[Record]:
 def base_accuracy(run: Run, family: str) -> Record:
     """How many of the pilot's validation questions the untrained student answers right: ``{n, accuracy, ci_low, ci_high}``, percent."""
     pilot = run.profile.training.pilot_seed
-    records = teaching.records(of_seed(run, pilot), family)
-    held = fine_tune.validation(records.rows(), run.profile.training.validation_rows, pilot)
+    records, held = _held_out(run, family)
     ref = named.student_ref(run, family)
 
     def build(folder: Path) -> Record:
@@ -133,6 +131,13 @@ def base_accuracy(run: Run, family: str) -> Record:
     settings = {"pilot": pilot, "held": len(held), "dtype": ref.dtype, **_asked(run)}
     inputs = [records.key, named.model_key(ref.path)]
     return run.make("rates", f"{family}-base", build, settings=settings, inputs=inputs).manifest["facts"]
+
+
+def _held_out(run: Run, family: str) -> tuple[Artifact, list[Record]]:
+    """The pilot's records, and those of them that are asked for validation."""
+    t = run.profile.training
+    records = teaching.seed_records(run, family, t.pilot_seed)
+    return records, fine_tune.validation(records.rows(), t.validation_rows, t.pilot_seed)
 
 
 def _asked(run: Run) -> Record:

@@ -1,7 +1,5 @@
 """The benchmark ``instructions``: prompts that say what is checked, checks that tell keeping from losing."""
 
-import os
-
 import pytest
 
 from cgd_utils.core.errors import BadInput
@@ -12,7 +10,7 @@ from cgd_utils.grading import ifeval
 from cgd_utils.prompts import layout
 
 PROMPTS = instructions.problems()
-needs_punkt = pytest.mark.skipif("NLTK_DATA" not in os.environ, reason="NLTK_DATA names no folder with punkt_tab")
+needs_punkt = pytest.mark.usefixtures("ifeval_library")
 
 
 def test_there_are_enough_prompts_and_no_two_are_alike():
@@ -39,7 +37,6 @@ def test_a_prompt_says_all_that_is_checked(prompt):
 
 @needs_punkt
 def test_every_kind_of_ifeval_is_asked():
-    ifeval.require_library()
     from lm_eval.tasks.ifeval.instructions_registry import INSTRUCTION_DICT
 
     assert {kind for p in PROMPTS for kind in p["meta"]["instruction_id_list"]} == set(INSTRUCTION_DICT)

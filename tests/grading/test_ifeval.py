@@ -22,22 +22,13 @@ RESPONSES = [
 ]
 
 
-@pytest.fixture(scope="module")
-def data():
-    """The sentence splitter's data, without which lm-eval would try to fetch it."""
-    try:
-        ifeval.require_library()
-    except BadInput as e:
-        pytest.skip(str(e))
-
-
-def test_answers_are_joined_by_prompt_in_the_order_of_the_data(data):
+def test_answers_are_joined_by_prompt_in_the_order_of_the_data(ifeval_library):
     rows = ifeval.score(ifeval.pairs(EXAMPLES, RESPONSES))
     assert [(r["key"], r["strict"]) for r in rows] == [(1, [False]), (2, [True, True])]
 
 
 @pytest.mark.parametrize("text", ["", None, " \n", "\x00", "𝕳" * 50, "word " * 20_000])
-def test_odd_answers_get_a_verdict(data, text):
+def test_odd_answers_get_a_verdict(ifeval_library, text):
     rows = ifeval.score(ifeval.pairs(EXAMPLES[1:], [{"prompt": "Two things.", "response": text}]))
     assert len(rows[0]["strict"]) == len(rows[0]["loose"]) == 2
     assert (text and text.strip()) or rows[0]["strict"] == [False, False]
@@ -75,7 +66,9 @@ LONG = "Several words, with commas, and an orange. " * 5
         ("startend:quotation", {}, f'<thinking>{LONG}</thinking>\n\n"A pear."', True, False, "finished"),
     ],
 )  # fmt: skip
-def test_an_answer_is_scored_without_its_thought_and_with_it(data, instruction, kwargs, text, answer, whole, thought):
+def test_an_answer_is_scored_without_its_thought_and_with_it(
+    ifeval_library, instruction, kwargs, text, answer, whole, thought
+):
     example = {"key": 1, "prompt": "p", "instruction_id_list": [instruction], "kwargs": [kwargs]}
     (row,) = ifeval.score([(example, text)])
     assert (row["strict"], row["strict_with_thought"], row["thought"]) == ([answer], [whole], thought)
@@ -100,7 +93,7 @@ def test_bad_input_is_named(examples, responses, message):
         ifeval.pairs(examples, responses)
 
 
-def test_a_sign_is_counted_where_one_is_asked_for(data):
+def test_a_sign_is_counted_where_one_is_asked_for(ifeval_library):
     """lm-eval's own check draws a letter by chance in its place."""
     asked = {"letter": "!", "let_relation": "at least", "let_frequency": 3}
     example = {"key": 1, "prompt": "p", "instruction_id_list": ["keywords:letter_frequency"], "kwargs": [asked]}
@@ -109,7 +102,7 @@ def test_a_sign_is_counted_where_one_is_asked_for(data):
         assert row["strict"] == [right]
 
 
-def test_an_unknown_instruction_is_named(data):
+def test_an_unknown_instruction_is_named(ifeval_library):
     with pytest.raises(BadInput, match="unknown instruction 'be:nice'"):
         ifeval.score([({**EXAMPLES[0], "instruction_id_list": ["be:nice"]}, "x")])
 
@@ -121,7 +114,7 @@ def test_missing_nltk_data_is_told_and_nothing_is_fetched(monkeypatch):
         ifeval.require_library()
 
 
-def test_recorded_answers_get_the_reference_verdicts(data, benchmark_dir, tmp_path, capsys):
+def test_recorded_answers_get_the_reference_verdicts(ifeval_library, benchmark_dir, tmp_path, capsys):
     folder = Path(os.environ.get("CGD_IFEVAL_DIR") or benchmark_dir.parent / "ifeval")
     if not folder.is_dir():
         pytest.skip(f"{folder}: no recorded IFEval answers")
