@@ -1,5 +1,7 @@
-"""Every profile that asks for a GPU, through the code of all notebooks on the CPU: its models are tiny stand-ins of the same
-architecture, its data a few rows in the published schema. Nothing else of the profile is changed but sizes."""
+"""Every profile that asks for a GPU, through the code of all notebooks on the CPU, and on the GPU where there is one.
+
+Its models are tiny stand-ins of the same architecture, its data a few rows in the published schema. Nothing else of the
+profile is changed but sizes."""
 
 import contextlib
 import io
@@ -8,6 +10,7 @@ import json
 import families
 import pandas as pd
 import pytest
+import torch
 
 from cgd_utils.app import chain
 from cgd_utils.core import files, profile_files, store
@@ -62,10 +65,20 @@ def run_cells(name, parameters):
             assert done.success, f"{name}: {source}\n{said.getvalue()[-3000:]}"
 
 
+DEVICES = [
+    "cpu",
+    pytest.param(
+        "cuda",
+        marks=[pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU")],
+    ),
+]
+
+
 @pytest.mark.slow
+@pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize("name", PROFILES)
 @pytest.mark.filterwarnings("ignore")
-def test_a_profile_passes_the_whole_chain(name, tmp_path, monkeypatch):
+def test_a_profile_passes_the_whole_chain(name, device, tmp_path, monkeypatch):
     import matplotlib
 
     matplotlib.use("Agg")
@@ -76,7 +89,7 @@ def test_a_profile_passes_the_whole_chain(name, tmp_path, monkeypatch):
         **published_rows(tmp_path, p.data.source),
         "models.students": {f: str(families.stand_in(STUDENTS[m])) for f, m in p.models.students.items()},
         "synthesis.teacher.model": str(families.stand_in(TEACHERS[p.synthesis.teacher.model])),
-        "models.device": "cpu",
+        "models.device": device,
         "evaluation.benchmark_dir": str(tmp_path / "benchmarks"),
         "synthesis.draft.max_new_tokens": 6, "synthesis.teacher.sampling.max_new_tokens": 6, "evaluation.sampling.max_new_tokens": 4,
         "synthesis.useless": "tell",  # texts of six tokens by random weights

@@ -12,6 +12,7 @@ MFU counts the model's work: 4 FLOPs a weight and token (2 forward, 2 backward: 
 """
 
 import argparse
+import functools
 import gc
 import importlib.util
 import json
@@ -53,8 +54,8 @@ def rows_of(n, vocabulary, prompt, completion, seed=0):
     return out
 
 
-def build(family, folder, tiny):
-    """Writes the model with random bf16 weights and a tokenizer; returns its config."""
+def build(family, folder, tiny, layers=None):
+    """Writes the model with random bf16 weights and a tokenizer, of ``layers`` layers at most; returns its config."""
     import families
     import torch
     from transformers import AutoModelForCausalLM
@@ -71,7 +72,7 @@ def build(family, folder, tiny):
         free = min(shutil.disk_usage(folder).free, torch.cuda.get_device_properties(0).total_memory) * 0.85
         s = memory.shape(config)
         per_layer = 2 * (s.linear + s.experts) / s.layers
-        config.num_hidden_layers = max(1, min(s.layers, int((free - 2 * s.other) / per_layer)))
+        config.num_hidden_layers = max(1, min(layers or s.layers, s.layers, int((free - 2 * s.other) / per_layer)))
     with torch.device("cpu" if tiny else "cuda"):
         model = AutoModelForCausalLM.from_config(config, dtype=torch.float32 if tiny else torch.bfloat16)
     model.save_pretrained(folder)
@@ -182,34 +183,62 @@ def measure_trl(ref, tok, rows, warm, tiny):
     return {"processed": share * sum(tokens) / seconds, "trained": share * learnt / seconds, "gib": gib}
 
 
-def generation_rate(folder, family, tiny):
-    """Tokens a second that vLLM generates with the 16-bit model: 256 prompts, 512 new tokens; None where there is no vLLM."""
-    if tiny or importlib.util.find_spec("vllm") is None:
-        return None
+def plain_generate(ref, tok, asked, new):
+    """New tokens a second of Transformers' own ``generate``, all prompts in one left-padded batch."""
+    import torch
+
+    from cgd_utils.models import loading
+
+    model = loading.load_model(ref).eval()
+    texts = [tok.apply_chat_template(r.messages, tokenize=False, add_generation_prompt=True) for r, _ in asked]
+    tok.padding_side = "left"
+    batch = tok(texts, return_tensors="pt", padding=True, add_special_tokens=False).to(model.device)
+    counted = []
+    for tokens in (4, new):  # the first warms up
+        started = time.perf_counter()
+        with torch.inference_mode():
+            made = model.generate(**batch, do_sample=False, max_new_tokens=tokens)[:, batch["input_ids"].shape[1] :]
+        counted = [int((made != tok.pad_token_id).sum()), time.perf_counter() - started]
+    return counted[0] / counted[1]
+
+
+def generation_rates(folder, family, tiny, prompts=64, new=128):
+    """Engine -> new tokens a second of the 16-bit model, the same prompts for each; None where vLLM is not installed."""
     from cgd_utils.core import settings
     from cgd_utils.engines import generation, request_log
     from cgd_utils.models import loading
 
-    ref = loading.ModelRef(str(folder), family, dtype="bfloat16", device="cuda")
-    engine = generation.open_generator(ref, settings.Engine(engine="vllm", max_model_len=8192))
-    asked = [(request_log.Request(str(i), [{"role": "user", "content": f"What is {i} + 1?"}]), 0) for i in range(256)]
-    try:
-        engine.generate(asked[:8], settings.Sampling(max_new_tokens=16))  # loads and warms up
-        started = time.perf_counter()
-        made = engine.generate(asked, settings.Sampling(max_new_tokens=512))
-        return sum(r["n_tokens"] for r in made) / (time.perf_counter() - started)
-    finally:
-        engine.close()
+    prompts, new = (4, 4) if tiny else (prompts, new)
+    where = {"dtype": "float32", "device": "cpu"} if tiny else {"dtype": "bfloat16", "device": "cuda"}
+    ref = loading.ModelRef(str(folder), family, **where)
+    asked = [
+        (request_log.Request(str(i), [{"role": "user", "content": f"What is {i} + 1?"}]), 0) for i in range(prompts)
+    ]
+    rates = {"plain generate": plain_generate(ref, loading.load_tokenizer(ref), asked, new)}
+    for name, more in {"transformers": {}, "vllm": {"max_model_len": 8192}}.items():
+        if name == "vllm" and (tiny or importlib.util.find_spec("vllm") is None):
+            rates[name] = None
+            continue
+        _free()
+        engine = generation.open_generator(ref, settings.Engine(engine=name, **more))
+        try:
+            engine.generate(asked, settings.Sampling(max_new_tokens=4))  # loads and warms up
+            started = time.perf_counter()
+            made = engine.generate(asked, settings.Sampling(max_new_tokens=new))
+            rates[name] = sum(r["n_tokens"] for r in made) / (time.perf_counter() - started)
+        finally:
+            engine.close()
+    return rates
 
 
-def bench(family, steps, batch, tiny):
-    """Rows of the table of one model, and its title."""
+def bench(family, steps, batch, tiny, layers=None, wanted=(), told=print):
+    """Title of one model's table, its rows and its generation rates; ``told`` hears each row as it is measured."""
     import torch
 
     from cgd_utils.models import loading, memory
 
     with tempfile.TemporaryDirectory() as folder:
-        config = build(family, Path(folder), tiny)
+        config = build(family, Path(folder), tiny, layers)
         ref = loading.ModelRef(
             folder, family, dtype="float32" if tiny else "bfloat16", device="cpu" if tiny else "cuda", quantize=True
         )
@@ -218,13 +247,16 @@ def bench(family, steps, batch, tiny):
         rows = rows_of(steps * batch, min(500, config.vocab_size), *ranges)
         shape = memory.shape(config)
         mean = sum(len(r["input_ids"]) for r in rows) / len(rows)
-        peak = next(
-            (v for k, v in PEAK.items() if torch.cuda.is_available() and k in torch.cuda.get_device_name(0)), None
-        )
+        device = torch.cuda.get_device_name(0) if torch.cuda.is_available() else ""
+        peak = next((flops for name, flops in PEAK.items() if name in device), None)
+        weights = (shape.linear + shape.experts + shape.other) / 1e9
+        title = f"{family}: shape of {NAMES[family]}, {shape.layers} layers, {weights:.1f}B weights, rows of {mean:.0f} tokens on average"
+        told(title)
         out = []
-        todo = {**variants(tiny), "plain TRL, its defaults": None}
-        for name, changes in todo.items():
+        todo = {k: v for k, v in variants(tiny).items() if not wanted or any(w == k for w in wanted)}
+        for name, changes in {**todo, "plain TRL, its defaults": None}.items():
             _free()
+            row = {"setting": name, "processed": None, "trained": None, "gib": None, "mfu": None, "note": ""}
             try:
                 got = (
                     measure_trl(ref, tok, rows, 1, tiny)
@@ -232,30 +264,19 @@ def bench(family, steps, batch, tiny):
                     else measure(ref, tok, rows, changes, batch, 1)
                 )
             except torch.OutOfMemoryError:
-                out.append(
-                    {
-                        "setting": name,
-                        "processed": None,
-                        "trained": None,
-                        "gib": None,
-                        "mfu": None,
-                        "note": "out of memory",
-                    }
-                )
-                continue
-            mfu = (
-                got["processed"] * flops_per_token(shape, mean, getattr(config, "num_local_experts", 1)) / peak
-                if peak
-                else None
-            )
-            out.append({"setting": name, **got, "mfu": mfu, "note": ""})
-        rate = generation_rate(Path(folder), family, tiny)
-    weights = (shape.linear + shape.experts + shape.other) / 1e9
-    title = f"{family}: shape of {NAMES[family]}, {shape.layers} layers, {weights:.1f}B weights, rows of {mean:.0f} tokens on average"
-    return title, out, rate
+                row["note"] = "out of memory"
+            else:
+                per_token = flops_per_token(shape, mean, getattr(config, "num_local_experts", 1))
+                row.update(got, mfu=got["processed"] * per_token / peak if peak else None)
+            told(json.dumps(row))
+            out.append(row)
+        _free()
+        rates = generation_rates(Path(folder), family, tiny)
+    told(json.dumps(rates))
+    return title, out, rates
 
 
-def markdown(title, rows, rate):
+def markdown(title, rows, rates):
     """The table of one model; ratios are to plain TRL in the same run."""
     trl = next((r["processed"] for r in rows if r["setting"].startswith("plain TRL")), None)
     lines = [
@@ -273,8 +294,8 @@ def markdown(title, rows, rate):
         lines.append(
             f"| {r['setting']} | {r['processed']:.0f} | {r['trained']:.0f} | {ratio} | {mfu} | {r['gib']:.1f} |"
         )
-    told = NOT_MEASURED if rate is None else f"{rate:.0f} tokens/s (256 prompts, 512 new tokens, bf16)"
-    return "\n".join([*lines, "", f"vLLM generation: {told}", ""])
+    told = [f"{k} {NOT_MEASURED if v is None else f'{v:.0f} tokens/s'}" for k, v in rates.items()]
+    return "\n".join([*lines, "", f"Generation (64 prompts, 128 new tokens each, bf16): {'; '.join(told)}", ""])
 
 
 def main(argv=None):
@@ -286,6 +307,8 @@ def main(argv=None):
     parser.add_argument("--model", nargs="+", choices=NAMES, default=["llama", "qwen", "mixtral"])
     parser.add_argument("--steps", type=int, default=4, help="optimizer steps a setting, the first is warm-up")
     parser.add_argument("--batch", type=int, default=16, help="rows a step")
+    parser.add_argument("--layers", type=int, help="layers of a model at most; None = all, or as many as fit")
+    parser.add_argument("--settings", nargs="+", default=[], help="rows of the table to measure; none named = all")
     parser.add_argument(
         "--tiny", action="store_true", help="tiny models on the CPU: tests the logic, the numbers mean nothing"
     )
@@ -305,10 +328,19 @@ def main(argv=None):
         "",
     ]
     for family in options.model:
-        text.append(markdown(*bench(family, options.steps, options.batch, options.tiny)))
+        measured = bench(
+            family,
+            options.steps,
+            options.batch,
+            options.tiny,
+            options.layers,
+            options.settings,
+            functools.partial(print, flush=True),
+        )
+        text.append(markdown(*measured))
         print("\n".join(text if family == options.model[0] else text[-1:]), flush=True)
-    if options.out:
-        files.write_text(options.out, "\n".join(text))
+        if options.out:
+            files.write_text(options.out, "\n".join(text))
     return 0
 
 
