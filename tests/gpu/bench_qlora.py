@@ -118,10 +118,8 @@ def variants(tiny):
         }
         out[f"packed {packed}, checkpointing, SDPA"] = {**out[f"packed {packed}, checkpointing"], "attention": "sdpa"}
     if importlib.util.find_spec("liger_kernel"):
-        out[f"packed {packed}, checkpointing, without Liger"] = {
-            **out[f"packed {packed}, checkpointing"],
-            "liger": False,
-        }
+        for name in (f"packed {packed}, checkpointing", "micro-batch 1", "micro-batch 1, checkpointing"):
+            out[f"{name}, without Liger"] = {**out[name], "liger": False}
     if not tiny:
         out[f"packed {packed}, checkpointing, torch.compile"] = {
             **out[f"packed {packed}, checkpointing"],
@@ -141,7 +139,7 @@ def measure(ref, tok, rows, changes, batch, warm):
         steps = [json.loads(line) for line in (Path(folder) / "history.jsonl").open()][warm:]
     seconds = sum(s["seconds"] for s in steps)
     return {"processed": sum(s["processed_tokens"] for s in steps) / seconds, "trained": sum(s["trained_tokens"] for s in steps) / seconds,
-            "gib": max(s["memory_gib"] for s in steps)}  # fmt: skip
+            "gib": max(s["memory_gib"] for s in steps), "seconds": [round(s["seconds"], 2) for s in steps]}  # fmt: skip
 
 
 def measure_trl(ref, tok, rows, warm, tiny):
@@ -205,7 +203,7 @@ def plain_generate(ref, tok, asked, new):
 def generation_rates(folder, family, tiny, prompts=64, new=128):
     """Engine -> new tokens a second of the 16-bit model, the same prompts for each; None where vLLM is not installed."""
     from cgd_utils.core import settings
-    from cgd_utils.engines import generation, request_log
+    from cgd_utils.engines import automatic, generation, request_log
     from cgd_utils.models import loading
 
     prompts, new = (4, 4) if tiny else (prompts, new)
@@ -216,7 +214,7 @@ def generation_rates(folder, family, tiny, prompts=64, new=128):
     ]
     rates = {"plain generate": plain_generate(ref, loading.load_tokenizer(ref), asked, new)}
     for name, more in {"transformers": {}, "vllm": {"max_model_len": 8192}}.items():
-        if name == "vllm" and (tiny or importlib.util.find_spec("vllm") is None):
+        if name == "vllm" and (tiny or not automatic.has_vllm(sys.executable)):
             rates[name] = None
             continue
         _free()
