@@ -15,7 +15,7 @@ from cgd_utils.core import errors, files, profile_files, provenance, statistics,
 from cgd_utils.data import benchmarks
 from cgd_utils.methods import display_name
 from cgd_utils.paper import claims, summary
-from cgd_utils.reporting import result_rows, summaries, tables
+from cgd_utils.reporting import result_rows, tables
 
 REFERENCE = provenance.PROJECT / "outputs" / "reference"
 README = provenance.PROJECT / "README.md"
@@ -105,13 +105,15 @@ def value(row):
     return statistics.told(row["mean"], row["ci_low"], row["ci_high"])
 
 
-def family_table(run):
-    """The mean of the accuracy benchmarks of every family and method, and CGD − distilled SFT, as the README shows it."""
-    everything = pd.read_csv(run.tables / "all_methods.csv")
-    methods = ["base", *run.profile.training.methods]
-    means = everything[(everything["benchmark"] == "mean") & everything["method"].isin(methods)]
+def family_table(table, profile):
+    """The mean of the accuracy benchmarks of every family and method, and CGD − distilled SFT, as the README shows it.
+
+    ``table``: of `reporting.result_rows.headline`.
+    """
+    methods = ["base", *profile.training.methods]
+    means = table[(table["benchmark"] == "mean") & table["method"].isin(methods)]
     table = means.assign(cell=means.apply(value, axis=1)).pivot(index="family", columns="method", values="cell")
-    table = table.loc[list(run.profile.models.students), methods].rename(columns=display_name)
+    table = table.loc[list(profile.models.students), methods].rename(columns=display_name)
     against = means[means["method"] == "distilled_sft"].set_index("family")
     return (
         table.assign(**{"CGD − distilled SFT": against.apply(tables.difference_told, axis=1)})
@@ -140,12 +142,12 @@ def phrase_table(run):
     return pd.DataFrame(out.values()).to_markdown(index=False)
 
 
-def verdict_sentences(run):
-    """How many claims came out how, in the report's words."""
-    results = result_rows.read_results(run)
-    made = claims.claims(results, run.profile, summaries.read(run))
-    table = result_rows.headline(results, run.profile.evaluation.headline, run.profile.evaluation.level)
-    return "\n".join(f"- {s}" for s in summary.sentences(run, results, table, made) if s.startswith("Of the"))
+def families_block(table, profile, made):
+    """What the README shows of a run with several families: the mean of each method, and how the claims came out."""
+    told = summary.judged(made, claims.audience(profile))
+    later = set(made.loc[made["rule_stated"] == "after the run", "rule_fixed"])
+    note = [f"The rules of these verdicts were fixed on {max(later)}, after the run."] if later else []
+    return "\n".join([family_table(table, profile), "", *(f"- {s}" for s in [*told, *note])])
 
 
 def overview():
@@ -183,7 +185,8 @@ def main(name):
     if run.profile.data.source == "lab-misconception":
         block = phrase_table(run)
     elif len(run.profile.models.students) > 1:
-        block = f"{family_table(run)}\n\n{verdict_sentences(run)}"
+        made = pd.read_csv(run.folder / "claims.csv", keep_default_na=False)
+        block = families_block(pd.read_csv(run.tables / "all_methods.csv"), run.profile, made)
     else:
         block = (run.tables / "headline.md").read_text(encoding="utf-8")
     readme = README.read_text(encoding="utf-8")

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from ..analysis import failures
+from ..analysis import failures, inference_time
 from ..methods import display_name
 from ..reporting import summaries
 from .claim_measures import Found, grids, instruction_sets, known
-from .verdicts import Measured, View, effect, gain, measured
+from .verdicts import GAIN, Measured, Rule, View, measured
+
+LEAST_NATS = 0.02  # nats a token that matter, as in the gate on critiques
 
 
 def certain(v: View) -> Found:
     """What the critique adds to (x) and to (x, y'), before and after training."""
-
-    def lower(low: float, high: float) -> str:
-        return gain(-high, -low)
-
+    lower = Rule(sign=-1, margin=LEAST_NATS)
     names = {"nll": "negative log-likelihood", "entropy": "entropy"}
     parts = [
         v.measured(
@@ -51,9 +50,7 @@ def attends(v: View) -> Found:
     def points(m: Measured | None) -> Measured | None:
         return m and replace(m, estimate=100 * m.estimate, low=100 * m.low, high=100 * m.high)
 
-    def problem(low: float, high: float) -> str:
-        return gain(-high, -low)
-
+    problem = Rule(sign=-1)
     parts = [
         v.measured(
             f"attention to c − to x, {layer}, CGD",
@@ -64,7 +61,7 @@ def attends(v: View) -> Found:
             metric="c − x",
             condition=layer,
         )
-        for layer, judge in (("first layer", gain), ("last layer", problem))
+        for layer, judge in (("first layer", GAIN), ("last layer", problem))
     ]
     shares = [
         v.measured(
@@ -76,12 +73,17 @@ def attends(v: View) -> Found:
 
 
 def self_refine(v: View) -> Found:
+    """Accuracy and tokens of CGD's one pass − the base's self-refine, paired by question."""
     where = {"analysis": "cost", "method": "cgd", "condition": summaries.PAIRED}
+    rows = summaries.pick(v.analyses, "cost", metric="accuracy")
+    rows = rows[rows["condition"] != summaries.PAIRED]
+    arms = tuple(rows.loc[rows["method"].isin(["cgd", inference_time.SELF_REFINE])].groupby("method")["value"].mean())
+    found = v.measured(
+        "accuracy, one pass of CGD − self-refine of the base", GAIN, "points", metric="accuracy", **where
+    )
     return known(
         [
-            v.measured(
-                "accuracy, one pass of CGD − self-refine of the base", gain, "points", metric="accuracy", **where
-            ),
+            found and replace(found, arms=arms),
             v.measured(
                 "tokens a question, one pass of CGD − self-refine of the base", None, "tokens", metric="tokens", **where
             ),
@@ -98,7 +100,7 @@ def drifts(v: View) -> Found:
         return []
     first, *later = longer
     parts = [
-        v.difference(m, effect, b, f"{first} − {m}" + ("" if b == "mean" else f", {b}"), reference=first)
+        v.difference(m, GAIN, b, f"{first} − {m}" + ("" if b == "mean" else f", {b}"), reference=first)
         for m in later
         for b in ("mean", *instruction_sets(v))
     ]
@@ -131,10 +133,7 @@ def loses(v: View, share: float = 5.0, least: int = 20) -> Found:
 
     Judged where the other method answers at least ``least`` questions rightly, told where it does not.
     """
-
-    def more(low: float, high: float) -> str:
-        return gain(low - share, high - share)
-
+    more = Rule(above=share, margin=0.0)
     rows = summaries.pick(v.analyses, "losses")
     out = []
     for other in dict.fromkeys(v.results["method"]):
@@ -145,4 +144,4 @@ def loses(v: View, share: float = 5.0, least: int = 20) -> Found:
         often = f"; most often: {kinds.idxmax().replace('_', ' ')}" if len(kinds) and kinds.max() > 0 else ""
         told = f"questions lost to {display_name(other)}{often}"
         out.append(v.measured(told, more, "percent", "losses", condition=condition, metric=failures.ALL))
-    return [replace(m, verdict=None) if m.n < least else m for m in known(out, every=False)]
+    return [replace(m, rule=None) if m.n < least else m for m in known(out, every=False)]

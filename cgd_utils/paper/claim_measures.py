@@ -9,22 +9,10 @@ import pandas as pd
 
 from ..ablations.grids import GRIDS, Grid, rate_pair
 from ..analysis import inference_time
-from ..core import profile_files, statistics
+from ..core import profile_files
 from ..methods import display_name
 from ..reporting import result_rows, summaries
-from .verdicts import (
-    CONTRADICTED,
-    INCONCLUSIVE,
-    MARGIN,
-    MIN_SEEDS,
-    SUPPORTED,
-    Judge,
-    Measured,
-    View,
-    gain,
-    matters,
-    measured,
-)
+from .verdicts import BY_DESIGN, CONTRADICTED, GAIN, KEPT, LOST, MATTERS, Measured, Rule, View, measured
 
 Found = list[Measured]
 Measure = Callable[[View], Found]
@@ -36,33 +24,34 @@ def known(parts: Sequence[Measured | None], every: bool = True) -> Found:
     return [] if every and len(there) < len(parts) else there
 
 
-def gain_over(*methods: str, judge: Judge = gain, every: bool = True) -> Measure:
-    return lambda v: known([v.difference(m, judge) for m in methods], every)
+def gain_over(*methods: str, rule: Rule = GAIN, every: bool = True) -> Measure:
+    return lambda v: known([v.difference(m, rule) for m in methods], every)
 
 
 def on(benchmark: str, method: str, counterpart: str = "") -> Measure:
     """CGD − method on a benchmark; in the lab on its counterpart, which is named as such."""
 
     def measure(v: View) -> Found:
-        if found := v.difference(method, gain, benchmark):
+        if found := v.difference(method, GAIN, benchmark):
             return [found]
         name = inference_time.hardest(v.profile).get(counterpart) if v.profile else None
         if name is None:
             return []
         told = f"lab counterpart of {benchmark} ({name}, the longest step count {_KIND[counterpart]}): CGD − {display_name(method)}"
-        return known([v.difference(method, gain, name, told)])
+        return known([v.difference(method, GAIN, name, told)])
 
     return measure
 
 
+LONGER = 0.1  # the least by which an answer is called longer, times the base's
 _KIND = {"in range": "trained on", "beyond": "never trained on"}
 
 
-def grid(name: str, judge: Judge) -> Measure:
+def grid(name: str, rule: Rule) -> Measure:
     """The reference of an ablation grid − each of its other cells that the run has."""
     return lambda v: known(
         [
-            v.difference(c.name, judge, reference=about.reference)
+            v.difference(c.name, rule, reference=about.reference)
             for about in grids(name)
             for c in about.cells
             if c.name != about.reference
@@ -97,34 +86,27 @@ def low_k(v: View) -> Found:
             ours, base = (rows[(rows["metric"] == metric) & (rows["method"] == m)] for m in ("cgd", "base"))
             if (summaries.samples_of(metric) or 0) <= 8 and len(ours) and len(base):
                 each = summaries.minus(ours, base, ["condition"], same_questions=False)
-                out += known([measured(each, f"CGD − base, {metric}, {told}", gain, v.level)], every=False)
+                found = measured(each, f"CGD − base, {metric}, {told}", GAIN, v.level)
+                arms = tuple(float(side["value"].mean()) for side in (ours, base))
+                out += [replace(m, arms=arms) for m in known([found], every=False)]
     return out
 
 
 def instructions(v: View) -> Found:
-    """CGD − base and CFT − base on each instruction benchmark: the one must be kept, the other lost."""
-
-    def kept(low: float, high: float) -> str:
-        return SUPPORTED if low >= -MARGIN else CONTRADICTED if high < -MARGIN else INCONCLUSIVE
-
-    def lost(low: float, high: float) -> str:
-        return SUPPORTED if high < -MARGIN else CONTRADICTED if low >= -MARGIN else INCONCLUSIVE
-
-    return known(
-        [
-            v.difference("base", rule, b, reference=m)
-            for b in instruction_sets(v)
-            for m, rule in (("cgd", kept), ("cft", lost))
-        ]
-    )
+    """CGD − base and CFT − base on each instruction benchmark: the one must be kept, the other lost; a base at the floor has none."""
+    pairs = [
+        (v.difference("base", rule, b, reference=m), v.levels(b, "base"))
+        for b in instruction_sets(v)
+        for m, rule in (("cgd", KEPT), ("cft", LOST))
+    ]
+    return known([found and replace(found, arms=base) for found, base in pairs])
 
 
 def passes(v: View) -> Found:
-    """Passes and generated tokens a question, CGD's one pass − the base's, over seeds (mean over the benchmarks asked)."""
+    """Passes and generated tokens a question, CGD's one pass − the base's, over seeds (mean over the benchmarks asked).
 
-    def none_more(low: float, high: float) -> str:
-        return CONTRADICTED if low > 0 else SUPPORTED if high <= 0 else INCONCLUSIVE
-
+    That a student is asked once is how the method is defined; more passes than the base's would contradict it.
+    """
     rows = summaries.pick(v.analyses, "cost")
     out: Found = []
     for metric, unit in (("passes", "passes"), ("tokens", "tokens a question")):
@@ -135,34 +117,46 @@ def passes(v: View) -> Found:
         each = summaries.minus(ours, base, ["condition"], same_questions=False)
         mean = summaries.average(each, "condition", "mean")
         for found in known([measured(mean, f"{unit}, CGD − base, one pass each", None, v.level, unit)], every=False):
-            counted = metric == "passes"  # not sampled
-            out.append(replace(found, verdict=none_more(found.estimate, found.estimate)) if counted else found)
+            if metric == "passes":  # counted, not sampled
+                verdict, reason = (
+                    (CONTRADICTED, "more passes") if found.estimate > 0 else (BY_DESIGN, "asked once, like the base")
+                )
+                found = replace(found, verdict=verdict, reason=reason)
+            out.append(found)
     return out
 
 
 def stability(v: View) -> Found:
-    """Change of the mean from one learning rate to five times it: CGD's − CFT's, over seeds."""
+    """How much less CGD's mean moves than CFT's from one learning rate to five times it, over seeds.
+
+    Sizes of the changes are compared, whichever way each method moves on average. Both methods must be off the floor at either rate:
+    what cannot fall does not move.
+    """
     if v.profile is None or not grids("learning_rate"):
         return []
     (about,) = grids("learning_rate")
-    changes = []
+    changes, levels = [], []
     for method in ("cgd", "cft"):
         low, high = (about.cell(method, factor).name for factor in rate_pair(v.profile))
         change = result_rows.difference_rows(v.quality, {low: high}, v.headline)
-        changes.append(change[change["benchmark"] == "mean"])
+        mean = change[change["benchmark"] == "mean"]
+        bounds = ["value", "ci_low", "ci_high"] if mean["value"].mean() >= 0 else ["value", "ci_high", "ci_low"]
+        sign = 1 if mean["value"].mean() >= 0 else -1
+        changes.append(
+            mean.assign(**dict(zip(["value", "ci_low", "ci_high"], (sign * mean[c] for c in bounds), strict=True)))
+        )
+        levels.append(max(v.levels("mean", low, high), default=0.0))
     ours, theirs = changes
-    each = summaries.minus(ours, theirs, ["benchmark"], same_questions=False)
-    found = measured(each, "change at 5× the learning rate, CGD − CFT", gain, v.level)
-    return known([found], every=False)
+    each = summaries.minus(theirs, ours, ["benchmark"], same_questions=False)
+    found = measured(each, "size of the change at 5× the learning rate, CFT − CGD", GAIN, v.level)
+    return [replace(m, arms=(min(levels),), trained=True) for m in known([found], every=False)]
 
 
 def longer(v: View) -> Found:
+    """Words and steps of CGD's answers, as multiples of the base's."""
     rows = summaries.frame(inference_time.lengths(v.results))
     there = replace(v, analyses=rows)
-
-    def above(low: float, high: float) -> str:
-        return gain(low - 1, high - 1)
-
+    above = Rule(above=1.0, margin=LONGER)
     return known(
         [
             there.measured(
@@ -180,28 +174,13 @@ def longer(v: View) -> Found:
 
 
 def runs(v: View) -> Found:
-    """CGD − each method of the main comparison, paired t-test over seeds, Holm-corrected over the methods."""
-    mine = v.table[(v.table["benchmark"] == "mean")].set_index("method")
-    main = v.profile.training.methods if v.profile else list(mine.index)
-    there = [
-        m
-        for m in mine.index
-        if m in main and m != "cgd" and m != "base" and "p" in mine and not pd.isna(mine.loc[m, "p"])
-    ]
-    if not there:
-        return []
-    corrected = statistics.holm(mine.loc[there, "p"].to_numpy(float))
-    out = []
-    for m, p in zip(there, corrected, strict=True):
-        found = v.difference(m)
-        if found is None:
-            continue
-        told = f"{found.what}; sd over seeds {mine.loc['cgd', 'sd']:.2f} and {mine.loc[m, 'sd']:.2f}; Holm-corrected p = {p:.2g}"
-        if found.seeds < MIN_SEEDS or p >= 1 - v.level or found.low <= 0 <= found.high:
-            verdict = INCONCLUSIVE
-        else:
-            verdict = SUPPORTED if found.estimate > 0 else CONTRADICTED
-        out.append(replace(found, what=told, verdict=verdict))
+    """CGD − each method of the main comparison, with the spread over seeds beside it."""
+    sds = v.table[v.table["benchmark"] == "mean"].set_index("method")["sd"]
+    main = v.profile.training.methods if v.profile else [m for m in sds.index if m != "base"]
+    out: Found = []
+    for m in (m for m in sds.index if m in main and m != "cgd"):
+        for found in known([v.difference(m)], every=False):
+            out.append(replace(found, what=f"{found.what}; sd over seeds {sds['cgd']:.2f} and {sds[m]:.2f}"))
     return out
 
 
@@ -211,15 +190,25 @@ def settings(v: View) -> Found:
     n = len(profile_files.dotted_fields())
     told = "settings named in the profile and kept in every artifact's manifest, seeds and the split of the problems among them"
     seeds = len(v.profile.training.seeds)
-    return [Measured(what=told, estimate=n, seeds=seeds, n=n, verdict=SUPPORTED, unit="settings")]
+    return [
+        Measured(
+            what=told,
+            estimate=n,
+            seeds=seeds,
+            n=n,
+            unit="settings",
+            verdict=BY_DESIGN,
+            reason="a run has a validated profile",
+        )
+    ]
 
 
 def leaks(v: View) -> Found:
-    tested = grid("answer_leakage", matters)(v)
+    tested = grid("answer_leakage", MATTERS)(v)
     share = v.measured(
         "critiques that hold the final answer (all drafts)", None, "percent", "leakage", condition="all drafts"
     )
-    masked = v.difference("cgd_masked", matters) if not tested else None
+    masked = v.difference("cgd_masked", MATTERS) if not tested else None
     return [*known([share]), *known([masked], False), *tested]
 
 

@@ -20,7 +20,7 @@ STYLES = {verdicts.SUPPORTED: "color:#117733;font-weight:600", verdicts.CONTRADI
 
 
 def sentences(run: Run, results: pd.DataFrame, table: pd.DataFrame, measured: pd.DataFrame) -> list[str]:
-    """The run in sentences, all made from its frames: what was asked, each family's headline, the count of verdicts.
+    """The run in sentences, all made from its frames: what was asked, each family's headline, what came out how.
 
     Args:
         run: the run.
@@ -34,20 +34,35 @@ def sentences(run: Run, results: pd.DataFrame, table: pd.DataFrame, measured: pd
     out = [f"Asked: {asked}; every figure below is about {about}."]
     for family in dict.fromkeys(table["family"]):
         out += _headline(table[table["family"] == family], family, run.profile)
-    asked_by = {"claims of the paper": claims.OF_THE_PAPER, "questions of its reviewers": claims.OF_REVIEWERS}
-    for what, ids in asked_by.items():
-        verdict = measured[measured["id"].isin(ids)].groupby("id", sort=False)["verdict"].agg(_joint)
-        counts = [
-            f"{len(same)} {v} ({', '.join(same)})" for v, same in verdict.groupby(verdict, sort=False).groups.items()
-        ]
-        out.append(f"Of the {len(verdict)} {what}: {'; '.join(counts)}. They are about {about}.")
+    return out + judged(measured, about)
+
+
+def judged(measured: pd.DataFrame, about: str) -> list[str]:
+    """A sentence a verdict, with the claims that came out so, in words; of several families, in how many each did.
+
+    Args:
+        measured: the claims table, see `claims.claims`.
+        about: what its verdicts are about, see `claims.audience`.
+    """
+    rows = measured.drop_duplicates(["id", "family"])
+    several = rows["family"][rows["family"] != ""].nunique() > 1
+    asked = rows.groupby("id")["family"].size()
+    out = []
+    for what, ids in (
+        ("Claims of the paper", claims.OF_THE_PAPER),
+        ("Questions of its reviewers", claims.OF_REVIEWERS),
+    ):
+        for verdict in verdicts.VERDICTS:
+            mine = rows[rows["id"].isin(ids) & (rows["verdict"] == verdict)]
+            counted = several and verdict != verdicts.NOT_MEASURED
+            told = [
+                f"{claim}: {same['statement'].iloc[0]}" + (f" ({len(same)} of {asked[claim]})" if counted else "")
+                for claim, same in mine.groupby("id", sort=False)
+            ]
+            if told:
+                where = f"{about}; in how many of the families asked" if counted else about
+                out.append(f"{what}, {verdict} ({where}): {'; '.join(told)}.")
     return out
-
-
-def _joint(each: pd.Series[str]) -> str:
-    """The verdict of a claim over its families."""
-    distinct = dict.fromkeys(each)
-    return verdicts.NOT_MEASURED if verdicts.NOT_MEASURED in distinct else verdicts.joint(distinct)
 
 
 def _headline(table: pd.DataFrame, family: str, profile: Profile) -> list[str]:
