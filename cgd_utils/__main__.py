@@ -309,8 +309,9 @@ def compare(
     if alone := compare.unshared(a, b):
         print(f"not compared, on one side only: {', '.join(alone)}", file=sys.stderr)
     legend = {"n": "questions", "a": f"percent right of {run_a}", "b": f"percent right of {run_b}"}
-    legend |= {"difference": f"a - b in points, with its {100 * level:g}% interval from low to high (bootstrap)"}
-    legend |= {"p": "of the bootstrap; p_holm is corrected for the number of benchmarks"}
+    legend |= {"difference": f"a - b in points, with its {100 * level:g}% interval from low to high"}
+    legend |= {"p": "over seeds and questions (one seed: bootstrap); p_holm is corrected for the number of benchmarks"}
+    legend |= {"boot_low": "and boot_high: the interval by resampling seeds and questions, as a check"}
     legend |= {"p_mcnemar": "exact, for one seed and sample; p_seeds: paired t-test over seeds"}
     return Result(rows, legend=legend)
 

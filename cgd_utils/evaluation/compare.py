@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..core import bootstrap, statistics
+from ..core import bootstrap, crossed, statistics
 from ..core.errors import BadInput
 from ..core.files import read_jsonl
 from ..core.records import Record
@@ -19,6 +19,7 @@ from ..core.records import Record
 # benchmark -> item id -> (mean score over samples, gold)
 Scores = dict[str, dict[str, tuple[float, str]]]
 INDEX = "artifacts/scores/index"
+ALL = "all questions"
 
 
 @dataclass(frozen=True)
@@ -93,15 +94,16 @@ def _scores(path: Path) -> Scores:
 
 
 def compare(a: Side, b: Side, level: float = 0.95) -> list[Record]:
-    """Paired comparison of each benchmark that both sides have, in percentage points.
+    """Paired comparison of each benchmark that both sides have, and of `ALL` their questions, in percentage points.
 
-    The interval and ``p`` resample questions (and seeds, where there are several:
-    `core.bootstrap.hierarchical_bootstrap`); ``p_mcnemar`` is exact, for one seed and one sample; ``p_seeds`` is the
+    Of several seeds, interval and ``p`` are those of `core.crossed.crossed_difference`, seeds and questions both drawn from larger
+    populations; of one seed, those of the paired bootstrap over questions. ``boot_low`` and ``boot_high`` resample both
+    (`core.bootstrap.hierarchical_bootstrap`), as a check. ``p_mcnemar`` is exact, for one seed and one sample; ``p_seeds`` is the
     paired t-test over seeds that both sides have; ``p_holm`` corrects ``p`` over the benchmarks.
 
     Returns:
-        Rows ``{benchmark, n, seeds, a, b, difference, low, high, p, p_holm, p_mcnemar, p_seeds}``; None where not
-        defined.
+        Rows ``{benchmark, n, seeds, a, b, difference, low, high, p, p_holm, p_mcnemar, p_seeds, boot_low, boot_high}``; None where
+        not defined.
 
     Raises:
         BadInput: no benchmark or no seed in common, other questions, other items, or other gold answers.
@@ -110,7 +112,7 @@ def compare(a: Side, b: Side, level: float = 0.95) -> list[Record]:
     shared = [name for name in left[0] if name in right[0]]
     if not shared:
         raise BadInput(f"{a.name} has benchmarks {sorted(left[0])}, {b.name} has {sorted(right[0])}: none in common")
-    rows = []
+    rows, tables = [], []
     for name in shared:
         if a.questions.get(name) and b.questions.get(name) and a.questions[name] != b.questions[name]:
             why = "answered other questions (another version or number of rows)"
@@ -121,9 +123,13 @@ def compare(a: Side, b: Side, level: float = 0.95) -> list[Record]:
                     raise BadInput(f"{side.name}: not every seed has benchmark {name!r}; evaluate them all first")
                 _same_items(name, a.name, left[0][name], side.name, scores[name])
         x, y = ([[scores[name][i][0] for i in left[0][name]] for scores in seeds] for seeds in (left, right))
+        tables.append((x, y))
         rows.append({"benchmark": name, **_test(x, y, level)})
     for row, p in zip(rows, statistics.holm([r["p"] for r in rows]), strict=True):
         row["p_holm"] = float(p)
+    if len(tables) > 1:
+        every = [[[s for table in tables for s in table[side][i]] for i in range(len(left))] for side in (0, 1)]
+        rows.append({"benchmark": ALL, **_test(*every, level)})
     return rows
 
 
@@ -164,8 +170,9 @@ def _same_items(benchmark: str, a: str, ours: dict, b: str, theirs: dict) -> Non
 
 def _test(x: list[list[float]], y: list[list[float]], level: float) -> Record:
     """A benchmark's row; ``x`` and ``y`` are scores from 0 to 1, (seeds, items)."""
-    test = bootstrap.hierarchical_bootstrap(x, y, level=level)
-    assert isinstance(test, statistics.Test)
+    boot = bootstrap.hierarchical_bootstrap(x, y, level=level)
+    assert isinstance(boot, statistics.Test)
+    test = crossed.crossed_difference(x, y, level) if len(x) > 1 else boot
     means_x, means_y = ([sum(r) / len(r) for r in side] for side in (x, y))
     p_mcnemar = p_seeds = None
     if len(x) == 1 and {*x[0], *y[0]} <= {0.0, 1.0}:
@@ -176,6 +183,7 @@ def _test(x: list[list[float]], y: list[list[float]], level: float) -> Record:
     n = len(x) * len(x[0])
     shares = {"a": sum(map(sum, x)) / n, "b": sum(map(sum, y)) / n}
     shares |= {"difference": test.difference, "low": test.low, "high": test.high}
+    checks = {"boot_low": 100 * boot.low, "boot_high": 100 * boot.high}
     percent = {name: 100 * value for name, value in shares.items()}
     tests = {"p": test.p, "p_holm": None, "p_mcnemar": p_mcnemar, "p_seeds": p_seeds}
-    return {"n": test.n, "seeds": len(x), **percent, **tests}
+    return {"n": test.n, "seeds": len(x), **percent, **tests, **checks}

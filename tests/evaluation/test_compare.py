@@ -55,7 +55,9 @@ def test_two_methods_of_a_run_are_compared_over_seeds(smoke_run, capsys):
     run = str(smoke_run.folder)
     assert main(["compare", f"{run}:cgd", f"{run}:llama/sft", "--json"]) == 0
     rows = json.loads(capsys.readouterr().out)
-    assert [r["benchmark"] for r in rows] == smoke_run.profile.evaluation.benchmarks
+    assert [r["benchmark"] for r in rows] == [*smoke_run.profile.evaluation.benchmarks, compare.ALL]
+    assert rows[-1]["n"] == sum(r["n"] for r in rows[:-1]) and rows[-1]["p_holm"] is None
+    assert all(r["boot_low"] <= r["difference"] <= r["boot_high"] for r in rows)
     assert {r["seeds"] for r in rows} == {2}
 
 
@@ -71,7 +73,8 @@ def test_many_benchmarks_are_corrected(tmp_path):
         rows = [{"benchmark": b, "id": str(i), "correct": bool(c)} for b in "xyz" for i, c in enumerate(right)]
         write_jsonl(tmp_path / f"{name}.jsonl", rows)
         sides.append(compare.read_side(str(tmp_path / f"{name}.jsonl")))
-    rows = compare.compare(*sides)
+    *rows, every = compare.compare(*sides)
+    assert every["benchmark"] == compare.ALL and every["difference"] == pytest.approx(35) and every["n"] == 60
     assert all(r["p_holm"] >= r["p"] for r in rows)
     assert rows[0]["p_holm"] == pytest.approx(min(1, 3 * rows[0]["p"]))
 
