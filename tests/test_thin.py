@@ -13,7 +13,7 @@ from cgd_utils.core.provenance import PACKAGE
 ROOMS = {
     "ablations": 620,
     "analysis": 1260,
-    "app": 1560,
+    "app": 1570,
     "core": 3180,
     "data": 1420,
     "engines": 1890,

@@ -234,7 +234,7 @@ def run_chain(
     """
     from .preflight import preflight
 
-    preflight(run)
+    preflight(run, here=not dry_run)
     parameters = {"profile": profile, "outputs": str(run.folder.parent), "overrides": dict(overrides)}
     chosen = NAMES[first : last + 1]
     forced = [NAMES[i] for i in force]

@@ -24,14 +24,18 @@ from .room import row
 MEASURE_S = 10.0  # to measure the speed of a student that lies on this disk
 
 
-def preflight(run: Run) -> None:
+def preflight(run: Run, here: bool = True) -> None:
     """Everything that can be known to fail before a kernel starts.
+
+    Args:
+        run: what is to run.
+        here: on this machine; else its GPU is not asked for, since a plan may be read where it does not run.
 
     Raises:
         BadInput: the first thing that would.
     """
     p = run.profile
-    if p.models.device == "cuda":
+    if here and p.models.device == "cuda":
         loading.pick_device(p.models.device)
     writers = [p.synthesis.teacher.model, *(judge.model for judge in p.analyses.judges)]
     for model in [*p.models.students.values(), *p.models.weaker.values(), *filter(None, writers)]:

@@ -79,6 +79,15 @@ def test_folder_in_use(tmp_path, capsys):
     assert "in use by another run" in capsys.readouterr().err
 
 
+def test_a_dry_run_asks_for_no_gpu(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    words = ["run", "--profile", "smoke", "--outputs", str(tmp_path), "--set", "models.device=cuda"]
+    assert main([*words, "--dry-run", "--json"]) == 0
+    assert {r["action"] for r in json.loads(capsys.readouterr().out)} == {"would run"}
+    assert main(words) == 2
+    assert "models.device" in capsys.readouterr().err
+
+
 def test_dry_run_and_status_run_nothing(tmp_path, capsys):
     assert main(["run", "--profile", "smoke", "--outputs", str(tmp_path), "--dry-run", "--json"]) == 0
     assert {r["action"] for r in json.loads(capsys.readouterr().out)} == {"would run"}
