@@ -19,6 +19,7 @@ from cgd_utils.reporting import result_rows, tables
 
 REFERENCE = provenance.PROJECT / "outputs" / "reference"
 README = provenance.PROJECT / "README.md"
+PAGES = (README, provenance.PROJECT / "docs" / "results.md")  # have places for the tables of the runs
 LARGEST = 2**20  # bytes of a rendered notebook
 WIDTHS = (900, 600, 400, 250)  # pixels of its pictures, tried until it is small enough
 
@@ -96,7 +97,7 @@ def fill_readme(text, name, block):
     before, _, rest = text.partition(start)
     _, found, after = rest.partition(end)
     if not found:
-        raise ValueError(f"README: no place {start} … {end}")
+        raise ValueError(f"no place {start} … {end}")
     return f"{before}{start}\n{block.strip()}\n{end}{after}"
 
 
@@ -142,12 +143,42 @@ def phrase_table(run):
     return pd.DataFrame(out.values()).to_markdown(index=False)
 
 
-def families_block(table, profile, made):
-    """What the README shows of a run with several families: the mean of each method, and how the claims came out."""
-    told = summary.judged(made, claims.audience(profile))
+def narrow_table(table, family, profile):
+    """The mean of the accuracy benchmarks of each method and CGD − method, and instructions where they were asked: fits 900 pixels."""
+    shown = table[(table["family"] == family) & table["method"].isin(["base", *profile.training.methods])]
+    means = shown[shown["benchmark"] == "mean"].set_index("method")
+    out = pd.DataFrame({"method": [display_name(m) for m in means.index], "models": means["n_seeds"].to_numpy()})
+    out[f"right, % (n={means['n_questions'].max()})"] = means.apply(value, axis=1).to_numpy()
+    for name in [b for b in dict.fromkeys(shown["benchmark"]) if "instructions" in b]:
+        told = shown[shown["benchmark"] == name].set_index("method").apply(value, axis=1)
+        out["instructions followed, %"] = told.reindex(means.index).to_numpy()
+    out["CGD − method, points"] = means.apply(tables.difference_told, axis=1).to_numpy()
+    return out.to_markdown(index=False)
+
+
+def blocks(name, profile, table, made):
+    """Place → what stands there of a run: its table under its name, how the claims came out under ``name claims``."""
+    families = list(profile.models.students)
+    told = [f"- {s}" for s in summary.judged(made, claims.audience(profile))]
     later = set(made.loc[made["rule_stated"] == "after the run", "rule_fixed"])
-    note = [f"The rules of these verdicts were fixed on {max(later)}, after the run."] if later else []
-    return "\n".join([family_table(table, profile), "", *(f"- {s}" for s in [*told, *note])])
+    if later:
+        told.append(f"- The rules of these verdicts were fixed on {max(later)}, after the run.")
+    if len(families) > 1:
+        main_table = family_table(table, profile)
+    else:
+        sentences = summary.headline(table, families[0], profile)
+        main_table = "\n\n".join([narrow_table(table, families[0], profile), *sentences])
+    return {name: main_table, f"{name} claims": "\n".join(told)}
+
+
+def fill_pages(found):
+    """Writes the blocks into the pages that have a place for them."""
+    for page in PAGES:
+        text = page.read_text(encoding="utf-8")
+        for name, block in found.items():
+            if f"<!-- {name} -->" in text:
+                text = fill_readme(text, name, block)
+        files.write_text(page, text)
 
 
 def overview():
@@ -182,16 +213,12 @@ def main(name):
     command = "make reproduce" if name == "lab" else f"make reproduce PROFILE={name}"
     keep_reference(run, REFERENCE / name, command)
     files.write_text(REFERENCE / "README.md", overview())
+    level = run.profile.evaluation.level
+    table = result_rows.headline(result_rows.read_results(run), run.profile.evaluation.headline, level)
+    found = blocks(name, run.profile, table, pd.read_csv(run.folder / "claims.csv", keep_default_na=False))
     if run.profile.data.source == "lab-misconception":
-        block = phrase_table(run)
-    elif len(run.profile.models.students) > 1:
-        made = pd.read_csv(run.folder / "claims.csv", keep_default_na=False)
-        block = families_block(pd.read_csv(run.tables / "all_methods.csv"), run.profile, made)
-    else:
-        block = (run.tables / "headline.md").read_text(encoding="utf-8")
-    readme = README.read_text(encoding="utf-8")
-    if f"<!-- {name} -->" in readme:
-        files.write_text(README, fill_readme(readme, name, block))
+        found[name] = phrase_table(run)
+    fill_pages(found)
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from datetime import date
 
 import pandas as pd
 import refresh_reference
-from refresh_reference import README, REFERENCE
+from refresh_reference import REFERENCE
 
 from cgd_utils.core import files, provenance, settings
 from cgd_utils.paper import claims
@@ -52,11 +52,11 @@ def rejudge(folder):
 def main(names):
     for name in names or sorted(p.parent.name for p in REFERENCE.glob("*/manifest.json")):
         profile, results, made = rejudge(REFERENCE / name)
-        readme = README.read_text(encoding="utf-8")
-        if f"<!-- {name} -->" in readme and len(profile.models.students) > 1:
-            table = result_rows.headline(results, profile.evaluation.headline, profile.evaluation.level)
-            block = refresh_reference.families_block(table, profile, made)
-            files.write_text(README, refresh_reference.fill_readme(readme, name, block))
+        table = result_rows.headline(results, profile.evaluation.headline, profile.evaluation.level)
+        found = refresh_reference.blocks(name, profile, table, made)
+        if profile.data.source == "lab-misconception":
+            del found[name]  # its table needs the run's answers by phrase, and no verdict
+        refresh_reference.fill_pages(found)
 
 
 if __name__ == "__main__":

@@ -33,7 +33,7 @@ def sentences(run: Run, results: pd.DataFrame, table: pd.DataFrame, measured: pd
     asked = f"{int(graded.sum())} questions of {len(graded)} accuracy benchmarks a model"
     out = [f"Asked: {asked}; every figure below is about {about}."]
     for family in dict.fromkeys(table["family"]):
-        out += _headline(table[table["family"] == family], family, run.profile)
+        out += headline(table, family, run.profile)
     return out + judged(measured, about)
 
 
@@ -65,7 +65,12 @@ def judged(measured: pd.DataFrame, about: str) -> list[str]:
     return out
 
 
-def _headline(table: pd.DataFrame, family: str, profile: Profile) -> list[str]:
+def headline(table: pd.DataFrame, family: str, profile: Profile) -> list[str]:
+    """What CGD reaches in a family and how far it lies from each other method, in one sentence; none without CGD.
+
+    ``table``: of `reporting.result_rows.headline`.
+    """
+    table = table[table["family"] == family]
     shown = table["method"].isin(["base", *profile.training.methods])
     means = table[(table["benchmark"] == "mean") & shown].set_index("method")
     if "cgd" not in means.index:
