@@ -144,9 +144,9 @@ def _measure(claim: str, view: View, families: int) -> Found:
 
 def _statement(words: str, parts: Sequence[Measured]) -> str:
     """The claim in words; where a lab counterpart stands for a benchmark, the statement says so."""
-    stand_ins = dict.fromkeys(m.what.split(":")[0].split(", ", 2)[-1] if "pass@" in m.what else m.what.split(":")[0]
-                              for m in parts if "lab counterpart" in m.what)  # fmt: skip
-    return f"{words} (here: {'; '.join(stand_ins)})" if stand_ins else words
+    mark = "lab counterpart of "
+    told = [m.what[m.what.index(mark) :].split(": CGD")[0] for m in parts if mark in m.what]
+    return f"{words} (here: {'; '.join(dict.fromkeys(told))})" if told else words
 
 
 def measured_on(run: Run) -> date | None:
