@@ -18,18 +18,18 @@ from .summaries import over_seeds, save_csv
 COLUMNS = ["family", "method", "seed", "benchmark", "metric", "value", "n", "ci_low", "ci_high"]
 QUALITY = ("accuracy", "instruction_following")
 
-# who writes result rows, in the order of ``results.csv``: 04 its models, 05 the cells of its grids
-PARTS = ("main", "ablations")
+# who writes result rows, in the order of ``results.csv``: 04 its models, 05 the points of a rate search and the cells of its grids
+PARTS = ("main", "rates", "ablations")
 
 
 def write_results(run: Run, rows: Sequence[Record], part: str = "main") -> pd.DataFrame:
     """Writes ``results.csv``: these rows as one of `PARTS`, in place of what that part had, and the rows of the others.
 
     Each (family, method, seed, benchmark, metric) stands once; where parts hold the same row, the last one's values count, at
-    the first one's place. A later part that was measured under another profile is left out until its notebook runs again.
+    the first one's place. A part after the first that was measured under another profile is left out until its notebook runs again.
 
     Raises:
-        BadInput: an earlier part is not there yet.
+        BadInput: the first part is not there yet.
     """
     unrelated = {"name", "description", "processes", "ablations", "analyses"}
     key = content_key(run.profile.model_dump(mode="json", exclude=unrelated))
@@ -38,13 +38,13 @@ def write_results(run: Run, rows: Sequence[Record], part: str = "main") -> pd.Da
     write_json(kept / f"{part}.json", {"key": key, "rows": list(rows)})
     found: dict[tuple, Record] = {}
     for name in PARTS:
-        path, earlier = kept / f"{name}.json", PARTS.index(name) < PARTS.index(part)
-        if earlier and not path.exists():
+        path, first = kept / f"{name}.json", name == PARTS[0]
+        if first and not path.exists():
             raise BadInput(f"{path}: no such file; run 04_evaluate first")
         have: Record = {"key": "", "rows": []}
         if path.exists():
             have = json.loads(path.read_text(encoding="utf-8"))
-        for r in have["rows"] if earlier or have["key"] == key else ():
+        for r in have["rows"] if first or have["key"] == key else ():
             found[r["family"], r["method"], r["seed"], r["benchmark"], r["metric"]] = r
     frame = pd.DataFrame(list(found.values()), columns=COLUMNS)
     frame["seed"] = frame["seed"].astype("Int64")
