@@ -36,7 +36,7 @@ def crossed_difference(a: Sequence[Sequence[float]], b: Sequence[Sequence[float]
     spread = float(d.mean(axis=0).std(ddof=1)) if items > 1 else nan
     if not variance > 1e-18:
         half = least_noise(mean, items, level)
-        p = paired_difference(d.mean(axis=0), np.zeros(items), level).p
+        p = paired_difference(list(d.mean(axis=0)), [0.0] * items, level).p
         return Test(mean, mean - half, mean + half, level, p, items)
     error = sqrt(variance)
     half = float(t.ppf((1 + checked_level(level)) / 2, freedom)) * error

@@ -128,8 +128,8 @@ def compare(a: Side, b: Side, level: float = 0.95) -> list[Record]:
     for row, p in zip(rows, statistics.holm([r["p"] for r in rows]), strict=True):
         row["p_holm"] = float(p)
     if len(tables) > 1:
-        every = [[[s for table in tables for s in table[side][i]] for i in range(len(left))] for side in (0, 1)]
-        rows.append({"benchmark": ALL, **_test(*every, level)})
+        x, y = ([[s for table in tables for s in table[side][i]] for i in range(len(left))] for side in (0, 1))
+        rows.append({"benchmark": ALL, **_test(x, y, level)})
     return rows
 
 
