@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from typing import TypedDict
 
+from .. import methods
 from ..core import statistics
 from ..core.store import Run
 from ..evaluation.trained_models import looked_at, seeds, subject
@@ -35,6 +36,12 @@ class Gate(TypedDict):
     wanted: str
     passed: bool | None
     reading: str
+
+
+def measurable(run: Run) -> bool:
+    """Whether a gate can be read: a method learns from critiques, or rates are searched."""
+    t = run.profile.training
+    return t.select == "validation" or any("c" in methods.parse(m)[0].shows.split(", ") for m in t.methods)
 
 
 def gates(run: Run, family: str) -> list[Gate]:

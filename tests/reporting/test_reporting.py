@@ -201,9 +201,20 @@ def test_cells_measured_under_another_profile_are_left_out(tmp_path):
     assert list(result_rows.write_results(grids, [made("cgd", 4.0)])["method"]) == ["cgd", "cgd_masked"]
 
 
-def test_cells_need_the_main_comparison(tmp_path):
+def test_the_points_of_a_rate_search_stand_between_models_and_cells_and_enter_no_mean(tmp_path):
+    run = store.open_run("smoke", tmp_path)
+    result_rows.write_results(run, [made("cgd", 2.0)])
+    result_rows.write_results(run, [made("cgd_masked", 3.0)], part="ablations")
+    point = {**made("cgd [rate 0.001]", 90.0, "validation"), "metric": "validation_accuracy"}
+    frame = result_rows.write_results(run, [point], part="rates")
+    assert list(frame["method"]) == ["cgd", "cgd [rate 0.001]", "cgd_masked"]
+    assert "validation_accuracy" not in result_rows.QUALITY
+
+
+@pytest.mark.parametrize("part", ["rates", "ablations"])
+def test_later_parts_need_the_main_comparison_only(tmp_path, part):
     with pytest.raises(errors.BadInput, match="run 04_evaluate first"):
-        result_rows.write_results(store.open_run("smoke", tmp_path), [made("cgd", 1.0)], part="ablations")
+        result_rows.write_results(store.open_run("smoke", tmp_path), [made("cgd", 1.0)], part=part)
 
 
 # ---------------------------------------------------------------- the reference runs, computed anew
