@@ -180,19 +180,6 @@ def merge_adapter(
     return one(merged)
 
 
-@command("cgd push ADAPTER_FOLDER me/qwen-cgd --profile gpu")
-def push(
-    this: Any,
-    folder: Path,
-    repository: Annotated[str, typer.Argument(metavar="OWNER/NAME")],
-    public: Annotated[bool, opt("a new repository is public (default: private)", "--public")] = False,
-) -> Result:
-    """Upload a model or adapter to the hub, with its card; needs a login of yours."""
-    from .models import adapters
-
-    return one(adapters.push(folder, repository, private=not public, run=this))
-
-
 @command("cgd grade answers.jsonl --out scores.jsonl --rule math")
 def grade(
     records: Path, out: Out, rule: Annotated[str, opt("math, relative or exact")] = "math", workers: Workers = None
@@ -316,22 +303,6 @@ def compare(
     return Result(rows, legend=legend)
 
 
-@command("cgd export --profile lab --method cgd --format trl --out cgd-rows")
-def export(
-    this: Any,
-    method: Annotated[str, opt("such as cgd or 'cgd_noisy(0.3)'")],
-    form: Annotated[Literal["trl", "llama-factory"], opt("whose rows", "--format")],
-    out: Annotated[Path, opt("folder; an earlier export there is replaced")],
-    family: Annotated[str | None, opt("whose drafts (default: the profile's first family)")] = None,
-    seed: Annotated[int | None, opt("only the rows that this training seed draws (default: all)")] = None,
-) -> Result:
-    """The training rows of a method for TRL or LLaMA-Factory, with a dataset card; makes no drafts or critiques."""
-    from .training import export
-
-    written = export.write(this, method, form, out, family, seed)
-    return Result([{**written, "files": ", ".join(written["files"])}], written)
-
-
 @command("cgd audit --json")
 def audit(
     tables: Annotated[Path | None, opt("folder of table_*.csv (default: the shipped ones)")] = None,
@@ -345,6 +316,9 @@ def audit(
     legend |= {"questions": "the difference in questions", "p": "score test; p_holm is corrected within a table"}
     return Result(audit.differences(folder) if differences else audit.rows(folder), legend=legend)
 
+
+# its commands come last in the help
+from .app import exchange as exchange  # noqa: E402
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -30,6 +30,7 @@ ELSEWHERE = {
     r"\.venv/bin/python notebooks/course/course_lab\.py": "tests/course/test_course.py::test_the_student_version_is_in_step",
     r"torchrun ": "tests/training/test_trainer.py::test_two_processes_train_as_one",
     r"cgd merge-adapter ": "tests/models/test_adapters.py::test_a_merged_model_answers_as_base_and_adapter",
+    r"cgd import ": "tests/synthesis/test_imported.py::test_the_command",
     r"papermill notebooks/": "tests/app/test_chain.py::test_a_notebook_runs_by_papermill_alone_from_any_folder",
     r"cp -r docs/own-data ": "tests/test_own_data.py",
     r"(export|source|pip install|apt-get|conda|git clone|uv) ": "sets up a machine",

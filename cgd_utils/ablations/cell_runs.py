@@ -138,7 +138,7 @@ def records_table(run: Run, family: str, grid: str) -> list[Record]:
             "critiques that judge right": [r["conclusion"] == conclusions.truth(r) for r in rows],
             "critiques with the answer": [leaks(r["critique"], r["answer"]) for r in rows],
             "refined right": [bool(r["refined_correct"]) for r in rows],
-            "direct right": [bool(r["direct_correct"]) for r in rows],
+            "direct right": [bool(r.get("direct_correct")) for r in rows],
         }
         shares = {measure: 100 * sum(flags) / len(rows) for measure, flags in holds.items()}
         table.append({"records of": name, "n": len(rows), **shares})

@@ -47,7 +47,8 @@ def leakage(records: Sequence[Record], level: float = 0.95, **about: Any) -> lis
 def lengths(records: Sequence[Record], level: float = 0.95, **about: Any) -> list[Record]:
     """Measurements: mean words and lines of draft, critique, refined and direct answer."""
     counts = {"words": lambda t: len(t.split()), "lines": lambda t: sum(map(bool, t.splitlines()))}
-    items = ((text, metric, count(r[text])) for text in TEXTS for metric, count in counts.items() for r in records)
+    there = ((text, r[text]) for text in TEXTS for r in records if text in r)
+    items = ((text, metric, count(said)) for text, said in there for metric, count in counts.items())
     return measured(items, level, **about, analysis="text lengths")
 
 

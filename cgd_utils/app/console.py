@@ -162,7 +162,7 @@ def command(example: str) -> Callable[[Any], Any]:
             options.append(inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=kind))
         call.__signature__ = inspect.Signature(options)  # type: ignore[attr-defined]
         call.__annotations__ = {p.name: p.annotation for p in options}
-        call.__name__, call.__doc__ = function.__name__, function.__doc__
+        call.__name__, call.__doc__ = function.__name__.rstrip("_"), function.__doc__
         app.command(epilog=f"example: {example}")(call)
 
     return add

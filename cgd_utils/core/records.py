@@ -43,7 +43,7 @@ class DistillationRecord(Problem):
     """
 
     draft: str
-    draft_source: Literal["student", "weaker", "corrupted"]
+    draft_source: Literal["student", "weaker", "corrupted", "data"]
     draft_model: str
     draft_finish: str
     draft_tokens: int
@@ -59,7 +59,7 @@ class DistillationRecord(Problem):
     refined_finish: NotRequired[str]
     refined_tokens: NotRequired[int]
     refined_correct: bool | None
-    direct: str
+    direct: NotRequired[str]
     direct_finish: NotRequired[str]
     direct_tokens: NotRequired[int]
     direct_correct: bool | None

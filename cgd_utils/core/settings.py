@@ -79,6 +79,7 @@ class Profile(Section):
                 "training.lora.dora = true but generation.engine = 'vllm': vLLM cannot serve DoRA adapters; "
                 "use lora.rslora, generation.engine: transformers, or merge the adapter (cgd merge-adapter)"
             )
+        self.synthesis.check_given(self.data)
         if self.synthesis.draft_source == "weaker":
             missing = [f for f in self.models.students if f not in self.models.weaker]
             if missing:

@@ -137,9 +137,10 @@ class Sampling(Section):
 class Teacher(Section):
     """Who critiques and refines."""
 
-    kind: Literal["exact", "prose", "model"] = Field(
+    kind: Literal["exact", "prose", "model", "data"] = Field(
         "exact",
-        description="'exact' knows the lab's truth; 'prose' reads drafts in prose against a worked solution in equations; 'model' is any LLM",
+        description="'exact' knows the lab's truth; 'prose' reads drafts in prose against a worked solution in equations; 'model' is any LLM; "
+        "'data' = the columns critique, refined and, if there is one, direct of data.source",
     )
     model: str | None = Field(None, description="kind model: 'lab:<name>', a folder or a hub id")
     revision: str | None = Field(None, description="kind model: commit of a hub model")
@@ -150,8 +151,9 @@ class Teacher(Section):
     specificity: Share = Field(1.0, description="exact, prose: share of critiques that name the step and value")
     relevance: Share = Field(1.0, description="share of critiques that are about their own problem")
     leakage: Share = Field(0.0, description="exact, prose: share of critiques that say the final answer")
-    critic: Literal["teacher", "student"] = Field(
-        "teacher", description="who writes the critiques; the refined and direct answers stay the teacher's"
+    critic: Literal["teacher", "student", "data"] = Field(
+        "teacher",
+        description="who writes the critiques; the refined and direct answers stay the teacher's; data = the column critique of data.source",
     )
     sampling: Sampling = Field(Sampling(max_new_tokens=512), description="kind model")
     generation: AnyEngine | None = Field(None, description="kind model: the teacher's own engine; None = the run's")
@@ -160,14 +162,19 @@ class Teacher(Section):
     def _named(self) -> Teacher:
         if self.kind == "model" and not self.model and not (self.generation and self.generation.served_as):
             raise ValueError("teacher.kind is 'model' but teacher.model is not set: name a model")
+        if self.critic == "data" and self.kind != "model":
+            raise ValueError(
+                "teacher.critic is 'data', which leaves refined answers to a model: set teacher.kind: model"
+            )
         return self
 
 
 class Synthesis(Section):
     """Drafts, critiques and refined answers."""
 
-    draft_source: Literal["student", "weaker", "corrupted"] = Field(
-        "student", description="who writes the drafts; corrupted = the right answer with a slip (lab only)"
+    draft_source: Literal["student", "weaker", "corrupted", "data"] = Field(
+        "student",
+        description="who writes the drafts; corrupted = the right answer with a slip (lab only); data = the column draft of data.source",
     )
     draft: Sampling = Field(Sampling(), description="how drafts are sampled")
     teacher: Teacher = Teacher()
@@ -193,3 +200,20 @@ class Synthesis(Section):
         description="what 02 and 04 do where most texts are cut off or say nothing, or refined answers are no better than drafts; see troubleshooting",
     )
     seed: int = Field(0, description="of corrupted drafts and of the knobs of an exact or prose teacher")
+
+    def check_given(self, data: Data) -> None:
+        """Raises ValueError where texts are to come from a source that has none, or critiques without the drafts that they are about."""
+        given = {
+            "draft_source": self.draft_source == "data",
+            "teacher.kind": self.teacher.kind == "data",
+            "teacher.critic": self.teacher.critic == "data",
+        }
+        wanted = [f"synthesis.{name} = 'data'" for name, is_so in given.items() if is_so]
+        if wanted and data.is_drawn:
+            raise ValueError(
+                f"{wanted[0]} needs a file or hub data set with drafts, and data.source is {data.source!r}"
+            )
+        if wanted and not given["draft_source"]:
+            raise ValueError(
+                f"{wanted[0]}: its critiques are about the drafts of the data; set synthesis.draft_source: data"
+            )

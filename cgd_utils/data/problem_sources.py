@@ -24,6 +24,7 @@ from . import gsm_symbolic, word_problems
 from .tables import SUFFIXES, read_hub, read_table, text_of
 
 FIELDS = ("question", "answer", "solution")
+GIVEN = ("draft", "critique", "refined", "direct")  # texts that a source may bring along, kept in ``meta["given"]``
 
 UNREADABLE_SHARE = 0.02  # more golds than this that the grader cannot read stop a run (`data.unreadable`)
 GOLD_WORDS = 10  # a gold of more words is a text, which no final answer equals
@@ -77,6 +78,7 @@ GUESSES = {
     "question": ("question", "problem", "prompt", "query", "instruction", "input", *CHATS),
     "answer": ("answer", "final_answer", "expected_answer", "gold", "response", "output"),
     "solution": ("solution", "rationale", "explanation", "generated_solution"),
+    **{text: (text,) for text in GIVEN},
 }
 
 
@@ -265,14 +267,15 @@ def to_problems(
         seen_questions.add(question)
         solution = cells.get("solution") or cells["answer"]
         problem = {"id": identity, "source": source, "split": split, "question": question, "answer": answer}
-        rows.append({**problem, "solution": solution, "meta": {}})
+        given = {text: cells[text] for text in GIVEN if text in cells}
+        rows.append({**problem, "solution": solution, "meta": {"given": given} if given else {}})
     return rows, {k: v for k, v in dropped.items() if v}
 
 
 def _columns(row: Mapping[str, Any], source: str, mapping: Mapping[str, str]) -> dict[str, str]:
     for ours, theirs in mapping.items():
-        if ours not in (*FIELDS, "id"):
-            raise BadInput(f"data.fields: unknown field {ours!r}; use id, {', '.join(FIELDS)}")
+        if ours not in (*FIELDS, *GIVEN, "id"):
+            raise BadInput(f"data.fields: unknown field {ours!r}; use id, {', '.join((*FIELDS, *GIVEN))}")
         if theirs not in row:
             raise BadInput(
                 f"data.source {source!r}: no column {theirs!r} (for {ours}); it has {', '.join(map(str, row))}"
@@ -291,6 +294,21 @@ def _columns(row: Mapping[str, Any], source: str, mapping: Mapping[str, str]) ->
     if "id" not in out and isinstance(row.get("id", row.get("unique_id")), str | int):
         out["id"] = "id" if "id" in row else "unique_id"
     return out
+
+
+def given(problem: Record, text: str) -> str:
+    """A text that the source brought along for a problem.
+
+    Raises:
+        BadInput: it has no such column; the way out is named.
+    """
+    texts = problem["meta"].get("given", {})
+    if text not in texts:
+        raise BadInput(
+            f"data.source {problem['source']!r} has no column {text!r}; name it (data.fields: {{{text}: …}}), or make such a file "
+            f"with cgd import"
+        )
+    return str(texts[text])
 
 
 _MARKED = re.compile(r"####|\\boxed|\banswer\b[\s*_]*(?:is\b|[:：])", re.IGNORECASE)

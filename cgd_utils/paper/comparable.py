@@ -80,6 +80,8 @@ class Kit:
             return "the lab's exact teacher"
         if t.kind == "prose":
             return "the kit's exact teacher for prose"
+        if t.kind == "data":
+            return "texts that came with the data"
         name = t.model or (t.generation.served_as if t.generation else "")
         changed = [f for f in ("relevance", "critic") if getattr(t, f) != type(t).model_fields[f].default]
         return TEACHERS.get(name, name) + "".join(f", other {f}" for f in changed)

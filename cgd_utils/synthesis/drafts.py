@@ -14,7 +14,7 @@ from ..core.profile_files import changed
 from ..core.records import Record
 from ..core.settings import Engine, Sampling, Synthesis
 from ..core.store import Artifact, Run
-from ..data import decontamination
+from ..data import decontamination, problem_sources
 from ..engines import generation, request_log
 from ..engines.request_log import Request
 from ..grading import thoughts
@@ -71,12 +71,14 @@ def drafts(run: Run, family: str) -> Artifact:
     def build(folder: Path) -> Record:
         if source == "corrupted":
             rows = [_corrupted(r, p.synthesis.seed) for r in problems.rows()]
+        elif source == "data":
+            rows = [_given(r) for r in problems.rows()]
         else:
             requests = [Request(r["id"], layout.ask(r["question"])) for r in problems.rows()]
             log = folder / "drafts.log.jsonl"
             rows = ask_model(ref, p.generation, requests, sampling, log, f"drafts ({ref.name})")
         write_jsonl(folder / "rows.jsonl", rows)
-        if source == "corrupted":
+        if source in ("corrupted", "data"):
             return {"rows": len(rows)}
         reasons = Counter(r["finish_reason"] for r in rows)
         return {"rows": len(rows), "tokens": sum(r["n_tokens"] for r in rows), **reasons}
@@ -101,3 +103,10 @@ def _corrupted(problem: Record, seed: int) -> Record:
     text = world.corrupt(rng, problem["meta"], rng.choice(("steps", "verify")))
     about = {"id": problem["id"], "sample": 0, "prompt": problem["question"]}
     return {**about, "text": text, "finish_reason": "stop", "n_tokens": 0, "model": "corrupted"}
+
+
+def _given(problem: Record) -> Record:
+    """A generation row whose text came with the problem."""
+    about = {"id": problem["id"], "sample": 0, "prompt": problem["question"]}
+    text = problem_sources.given(problem, "draft")
+    return {**about, "text": text, "finish_reason": "stop", "n_tokens": 0, "model": "data"}

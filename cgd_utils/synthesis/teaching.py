@@ -8,12 +8,12 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from .. import prompts
+from .. import methods, prompts
 from ..core.files import write_jsonl
 from ..core.records import Record
-from ..core.settings import Engine, Teacher
+from ..core.settings import Engine, Synthesis, Teacher
 from ..core.store import Artifact, Run
-from ..data import decontamination
+from ..data import decontamination, problem_sources
 from ..engines.request_log import Request
 from ..grading import thoughts
 from ..grading.records import grade
@@ -50,7 +50,8 @@ def records(run: Run, family: str) -> Artifact:
         ]
         _teach(run, family, rows, folder)
         _swap_irrelevant(rows, teacher.relevance, p.synthesis.seed)
-        for text in GRADED:
+        texts = [text for text in GRADED if all(text in r for r in rows)]
+        for text in texts:
             answers = [{"id": r["id"], "gold": r["answer"], "text": r[text]} for r in rows]
             for row, score in zip(rows, grade(answers, rule_of(run)), strict=True):
                 row[f"{text}_correct"] = None if row["meta"].get("ungraded") else score["correct"]
@@ -62,8 +63,8 @@ def records(run: Run, family: str) -> Artifact:
             "of": len(rows),
             "left_out": left_out,
             "graded": len(graded),
-            "right": {text: sum(bool(r[f"{text}_correct"]) for r in graded) for text in GRADED},
-            "cut": {text: sum(r.get(f"{text}_finish") == "length" for r in rows) for text in TEXTS},
+            "right": {text: sum(bool(r[f"{text}_correct"]) for r in graded) for text in texts},
+            "cut": {text: sum(r.get(f"{text}_finish") == "length" for r in rows) for text in TEXTS if text in rows[0]},
             **({"critiques": prose_teacher.report(rows)} if teacher.kind == "prose" else {}),
             **{fault: sum(map(has_fault, rows)) for fault, has_fault in FAULTS.items()},
         }
@@ -134,19 +135,42 @@ def _teach(run: Run, family: str, rows: list[Record], folder: Path) -> None:
         for row, answer in zip(rows, answers, strict=True):
             row |= {"critic": ref.name, "conclusion": conclusion(thoughts.split(answer["text"]).answer)}
 
-    if teacher.kind != "model":
+    if teacher.kind == "data":
+        _take_given(rows, p.training.methods, p.synthesis)
+    elif teacher.kind != "model":
         _teach_exactly(rows, teacher, p.synthesis.seed)
+    if teacher.critic == "data":
+        _take_critiques(rows, p.synthesis)
     if teacher.critic == "student":
         ask_critiques(student_ref(run, family), p.generation)
     if teacher.kind != "model":
         return
     ref = writer_ref(run, teacher.model, (teacher.model or "").rpartition("/")[2], engine, teacher.revision)
-    if teacher.critic != "student":
+    if teacher.critic == "teacher":
         ask_critiques(ref, engine)
     for row in rows:
         row["teacher"] = ref.name
     ask(ref, engine, "refined", lambda r: layout.ask_refined(r["question"], r["draft"], r["critique"]))
     ask(ref, engine, "direct", lambda r: layout.ask(r["question"]))
+
+
+def _take_given(rows: Sequence[Record], trained: Sequence[str], settings: Synthesis) -> None:
+    """The texts that came with the problems; direct answers only where a source has them or a method learns them."""
+    learnt = {methods.parse(m)[0].target for m in trained}
+    has_direct = any("direct" in row["meta"].get("given", {}) for row in rows)
+    for row in rows:
+        row["refined"] = spoken(problem_sources.given(row, "refined"), settings)
+        if has_direct or "direct" in learnt:
+            row["direct"] = spoken(problem_sources.given(row, "direct"), settings)
+        row["teacher"] = "data"
+    _take_critiques(rows, settings)
+
+
+def _take_critiques(rows: Sequence[Record], settings: Synthesis) -> None:
+    for row in rows:
+        text = problem_sources.given(row, "critique")
+        concluded = conclusion(thoughts.split(text).answer)
+        row |= {"critique": spoken(text, settings), "critic": "data", "conclusion": concluded}
 
 
 def _teach_exactly(rows: Sequence[Record], teacher: Teacher, seed: int) -> None:

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 from ..core.errors import BadInput
 from ..core.records import Record
 from ..core.store import Artifact, Run
-from .selection import TEXTS
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -49,7 +48,7 @@ def of_records(facts: Record, leave_out: Sequence[str] = ()) -> tuple[list[str],
         leave_out: as ``synthesis.leave_out``; a fault that is left out of the records makes none of them useless.
     """
     n, graded = facts["of"], facts["graded"]
-    cut = {text: facts["cut"][text] / n for text in TEXTS}
+    cut = {text: many / n for text, many in facts["cut"].items()}
     silent = facts["no_conclusion"] / n
     lines = [
         f"{n} records made, {facts['rows']} kept",
@@ -68,7 +67,7 @@ def of_records(facts: Record, leave_out: Sequence[str] = ()) -> tuple[list[str],
         )
     if not graded:
         return [*lines, "none could be graded"], faults
-    right = {text: facts["right"][text] / graded for text in ("draft", "refined", "direct")}
+    right = {text: facts["right"][text] / graded for text in ("draft", "refined", "direct") if text in facts["right"]}
     if right["refined"] <= right["draft"] and right["refined"] < 1:
         faults.append(
             f"{right['refined']:.0%} of the refined answers are right, and {right['draft']:.0%} of the drafts: "

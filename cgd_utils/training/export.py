@@ -244,7 +244,11 @@ def _card(
     language, use = _USE[form]
     length = 64 * math.ceil((longest + _ROOM) / 64)
     graded = [r["draft_correct"] for r in used if r["draft_correct"] is not None]
-    known_teachers = {"exact": "the lab's exact teacher", "prose": "the kit's exact teacher for prose"}
+    known_teachers = {
+        "exact": "the lab's exact teacher",
+        "prose": "the kit's exact teacher for prose",
+        "data": "texts that came with the data",
+    }
     teacher = known_teachers.get(p.synthesis.teacher.kind, f"`{used[0].get('teacher')}`")
     return _CARD.format(
         front=yaml.safe_dump(front, sort_keys=False),
