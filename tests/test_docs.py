@@ -157,6 +157,12 @@ def test_the_command_runs(page, line, block, place, smoke_run, monkeypatch, caps
         json.loads(said.out)
 
 
+def test_the_page_of_published_items_is_in_step():
+    assert refresh_docs.PUBLISHED.read_text(encoding="utf-8") == refresh_docs.published_page(), (
+        "run .venv/bin/python tools/refresh_docs.py"
+    )
+
+
 def test_the_profiles_page_is_in_step():
     assert refresh_docs.PAGE.read_text(encoding="utf-8") == refresh_docs.page(), (
         "run .venv/bin/python tools/refresh_docs.py"

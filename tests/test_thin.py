@@ -21,7 +21,7 @@ ROOMS = {
     "grading": 3230,
     "lab": 570,
     "models": 1360,
-    "paper": 1560,
+    "paper": 1640,
     "reporting": 1050,
     "synthesis": 1310,
     "training": 1820,

@@ -1,4 +1,7 @@
-"""Writes docs/profiles.md from the settings' model: ``.venv/bin/python tools/refresh_docs.py``; a test holds the two in step."""
+"""Writes docs/profiles.md from the settings' model and docs/published.md from the published items; tests hold them in step.
+
+``.venv/bin/python tools/refresh_docs.py``
+"""
 
 import types
 import typing
@@ -8,7 +11,18 @@ from pydantic import BaseModel
 
 from cgd_utils.core import profile_files, section, settings
 from cgd_utils.core.provenance import PROJECT
+from cgd_utils.paper import published_items
 
+PUBLISHED = PROJECT / "docs" / "published.md"
+_PUBLISHED_HEAD = """# Every published number, and the run that puts the kit's own beside it
+
+<!-- made by tools/refresh_docs.py from cgd_utils/published/items.yaml: edit there -->
+
+Critique-Guided Distillation (ICML 2026, arXiv 2505.11628). The printed figures lie in [`cgd_utils/published`](../cgd_utils/published); notebook 07
+sets a run's own beside them where student, teacher, method and data agree. Nobody has run these profiles with the kit: each takes a large GPU for a day
+or more. What differs from the authors' settings: [departures](departures.md).
+
+"""
 PAGE = PROJECT / "docs" / "profiles.md"
 _HEAD = """# Profiles: every setting of a run
 
@@ -123,6 +137,27 @@ def page():
     return "\n".join(parts).rstrip() + "\n"
 
 
+def published_page():
+    """The text of docs/published.md."""
+    parts = []
+    for item in published_items.items():
+        about = [f"## {item.item[0].upper()}{item.item[1:]}", ""]
+        rows = len(published_items.rows_of(item))
+        if item.file:
+            about.append(f"Printed in `{item.file}`, {rows} row{'s' * (rows != 1)}.")
+        if item.shown:
+            about.append(f"The kit's numbers: {item.shown}.")
+        if item.lacks:
+            about.append(f"Still to do: {item.lacks}.")
+        if item.obstacle:
+            about.append(f"No run gives it: {item.obstacle}.")
+        if item.command:
+            about += ["", "```bash", f"{item.command}   # needs a GPU", "```"]
+        parts.append("\n".join(about))
+    return _PUBLISHED_HEAD + "\n\n".join(parts) + "\n"
+
+
 if __name__ == "__main__":
+    PUBLISHED.write_text(published_page(), encoding="utf-8")
     PAGE.parent.mkdir(exist_ok=True)
     PAGE.write_text(page(), encoding="utf-8")
