@@ -130,7 +130,8 @@ def test_the_analyses_of_a_run_are_loaded_the_second_time(smoke_run):
     times = [p.stat().st_mtime_ns for p in made]
     rows = summaries.frame(internals.look_inside(smoke_run, "llama"))
     assert [p.stat().st_mtime_ns for p in made] == times
-    assert len(made) == 1 + len(trained_models.seeds(smoke_run)) * 2
+    # the base on the pilot seed's records (gate 1) and on all seeds'; two methods' models of each seed
+    assert len(made) == 2 + len(trained_models.seeds(smoke_run)) * 2
     kept = summaries.read(smoke_run)
     for name in ("uncertainty", "attention", "drift"):
         mine, theirs = summaries.pick(rows, name), summaries.pick(kept, name)

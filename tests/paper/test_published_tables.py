@@ -149,18 +149,18 @@ def test_sampled_answers_are_not_greedy_ones():
 
 # ---------------------------------------------------------------- learning rates
 def test_the_two_learning_rates_are_those_that_the_grid_trains():
-    have = kit(rows("math-500"))
+    profile = kit(rows("math-500")).profile
+    assert profile.training.learning_rate == 1e-5  # ten times the authors' 1e-6, for adapters
     cell = grids.GRIDS["learning_rate"].cell
     parts = [
         rows("math-500", cell(m, x).name, value=v)
-        for m, x, v in (("cgd", 0.2, 60.0), ("cgd", 1, 55.0), ("cft", 0.2, 40.0))
+        for m, x, v in (("cgd", 1, 60.0), ("cgd", 5, 55.0), ("cft", 1, 40.0))
     ]
     made = published_tables.stability(kit(pd.concat(parts))).set_index("method")
-    assert have.profile.training.learning_rate == 5e-6
-    assert made.loc["cgd", "llama, mean at 1e-06 (kit)"].startswith("61.0 [")
-    assert made.loc["cgd", "llama, mean at 5e-06 (kit)"].startswith("56.0 [")
+    assert made.loc["cgd", "llama, mean at 1e-05 (kit)"].startswith("61.0 [")
+    assert made.loc["cgd", "llama, mean at 5e-05 (kit)"].startswith("56.0 [")
     assert made.loc["cgd", "llama, change (kit)"].startswith("-5.0 [")
-    assert made.loc["cft", "llama, mean at 5e-06 (kit)"] == f"{MISSING}: no cft [learning rate ×1] in this run"
+    assert made.loc["cft", "llama, mean at 5e-05 (kit)"] == f"{MISSING}: no cft [learning rate ×5] in this run"
     assert is_missing(made.loc["cft", "llama, change (kit)"])
 
 
