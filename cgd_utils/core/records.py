@@ -104,7 +104,8 @@ class Score(TypedDict):
 class Result(TypedDict):
     """One figure of one model on one benchmark: a row of ``results.csv``.
 
-    ``seed`` is None for the base; ``n`` counts what the interval is over; bounds are None where nothing was sampled.
+    ``seed`` is None for the base; ``n`` counts what the interval is over; bounds are None where nothing was sampled. ``by_question``
+    tells which questions were answered right, as in `evaluation.figures.written`.
     """
 
     family: str
@@ -116,6 +117,7 @@ class Result(TypedDict):
     n: int
     ci_low: float | None
     ci_high: float | None
+    by_question: NotRequired[str]
 
 
 class AnalysisRow(TypedDict):

@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from string import ascii_lowercase, digits
+
+import numpy as np
 
 from ..core import statistics
 from ..core.records import Record
 from ..core.statistics import Interval
+
+BY_QUESTION = "by_question"  # the column of `written`
+_SIGNS = digits + ascii_lowercase
 
 
 def percent(i: Interval) -> Interval:
@@ -25,3 +31,17 @@ def rows(about: Record, found: Mapping[str, Interval]) -> list[Record]:
         {**about, "metric": metric, "value": i.estimate, "n": i.n, "ci_low": i.low, "ci_high": i.high}
         for metric, i in found.items()
     ]
+
+
+def written(right: Sequence[int], samples: int = 1) -> str:
+    """``0110/1``: of each question, in the benchmark's order, how many of its ``samples`` answers are right, a base-36 digit.
+
+    Empty where a digit cannot hold the count.
+    """
+    return f"{''.join(_SIGNS[k] for k in right)}/{samples}" if samples < len(_SIGNS) else ""
+
+
+def shares(text: object) -> np.ndarray:
+    """The share of right answers of each question, (questions,); empty where ``text`` is not one of `written`."""
+    right, _, samples = text.partition("/") if isinstance(text, str) else ("", "", "")
+    return np.array([_SIGNS.index(sign) for sign in right], float) / int(samples or 1)

@@ -66,8 +66,23 @@ def results(run: Run, family: str, method: str, seed: int | None, graded: Artifa
         found["truncated"] = figures.share([t["finish_reason"] == "length" for t in texts], level)
         for status in STATUSES:
             found[status] = figures.share([s["status"] == status for s in scored], level)
-        out += figures.rows({"family": family, "method": method, "seed": seed, "benchmark": b.name}, found)
+        rows = figures.rows({"family": family, "method": method, "seed": seed, "benchmark": b.name}, found)
+        rows[0][figures.BY_QUESTION] = by_question(scored)
+        out += rows
     return out
+
+
+def by_question(scored: Sequence[Record]) -> str:
+    """How many answers to each question are right, in the scores' order: `figures.written`.
+
+    An instruction prompt is right if every instruction in it was followed strictly. Of questions with more answers than others, those
+    that all have count.
+    """
+    questions: dict[str, list[bool]] = {}
+    for s in scored:
+        questions.setdefault(s["id"], []).append(all(s["strict"]) if "strict" in s else bool(s["correct"]))
+    n = min(map(len, questions.values()))
+    return figures.written([sum(right[:n]) for right in questions.values()], n)
 
 
 def _quality(b: Loaded, scored: Sequence[Record], level: float) -> dict[str, Interval]:

@@ -136,19 +136,21 @@ def stability(v: View) -> Found:
         return []
     (about,) = grids("learning_rate")
     changes, levels = [], []
-    for method in ("cgd", "cft"):
+    weights: dict[str, float] = {}
+    for side, method in ((-1, "cgd"), (1, "cft")):
         low, high = (about.cell(method, factor).name for factor in rate_pair(v.profile))
         change = result_rows.difference_rows(v.quality, {low: high}, v.headline)
         mean = change[change["benchmark"] == "mean"]
-        bounds = ["value", "ci_low", "ci_high"] if mean["value"].mean() >= 0 else ["value", "ci_high", "ci_low"]
         sign = 1 if mean["value"].mean() >= 0 else -1
+        bounds = ["value", "ci_low", "ci_high"] if sign > 0 else ["value", "ci_high", "ci_low"]
+        weights |= {high: side * sign, low: -side * sign}
         changes.append(
             mean.assign(**dict(zip(["value", "ci_low", "ci_high"], (sign * mean[c] for c in bounds), strict=True)))
         )
         levels.append(max(v.levels("mean", low, high), default=0.0))
     ours, theirs = changes
     each = summaries.minus(theirs, ours, ["benchmark"], same_questions=False)
-    found = measured(each, "size of the change at 5× the learning rate, CFT − CGD", GAIN, v.level)
+    found = v.sharpened(measured(each, "size of the change at 5× the learning rate, CFT − CGD", GAIN, v.level), weights)
     return [replace(m, arms=(min(levels),), trained=True) for m in known([found], every=False)]
 
 

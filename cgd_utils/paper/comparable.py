@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -136,12 +136,34 @@ class Kit:
         return self.told(summaries.pick(self.analyses, analysis, **where), summaries.KEYS)
 
     def told(self, rows: pd.DataFrame, by: Sequence[str], form: str = ".1f") -> str:
+        """The first row's mean over seeds with its interval, its n, its seeds and what the interval is over."""
         summed = summaries.over_seeds(rows, self.profile.evaluation.level, by)
         if summed.empty:
             return MISSING
-        r = summed.iloc[0]
-        over = f", over {r['over']}" if r["over"] else ""
-        return f"{statistics.told(r['value'], r['ci_low'], r['ci_high'], form)} (n={r['n']}, seeds={r['seeds']}{over})"
+        return _told(summed.iloc[0], form)
+
+    def change(self, family: str, before: str, after: str) -> str:
+        """``after`` − ``before``, two methods on the mean of the profile's benchmarks, as `told` tells it."""
+        mine = self.results[self.results["family"] == family]
+        headline, level = self.profile.evaluation.headline, self.profile.evaluation.level
+        rows = result_rows.difference_rows(mine, {before: after}, headline)
+        rows = rows[rows["benchmark"] == "mean"]
+        averaged = result_rows.averaged(mine, headline)
+        found = result_rows.question_scores(mine).contrast({after: 1, before: -1}, averaged, level)
+        if found is None or rows.empty:
+            return self.told(rows, ["method"], "+.1f")
+        test, over = found
+        return _told(
+            {
+                "value": test.difference,
+                "ci_low": test.low,
+                "ci_high": test.high,
+                "n": test.n,
+                "seeds": len(rows),
+                "over": over,
+            },
+            "+.1f",
+        )
 
     def lab(self, family: str, method: str) -> dict[str, str]:
         """What a lab student reached on the lab's benchmarks, the mean of its accuracies first; nothing elsewhere."""
@@ -149,6 +171,11 @@ class Kit:
         averaged = result_rows.averaged(self.results, self.profile.evaluation.headline)
         found = {"mean (lab)": self.figure(family, method, averaged, ["accuracy"])} if names else {}
         return found | {f"{b} (lab)": self.figure(family, method, [b]) for b in names}
+
+
+def _told(r: Mapping[str, Any] | pd.Series, form: str) -> str:
+    over = f", over {r['over']}" if r["over"] else ""
+    return f"{statistics.told(r['value'], r['ci_low'], r['ci_high'], form)} (n={r['n']}, seeds={r['seeds']}{over})"
 
 
 def kit(profile: Profile, results: pd.DataFrame, analyses: pd.DataFrame | None = None) -> Kit:

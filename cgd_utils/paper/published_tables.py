@@ -162,10 +162,7 @@ def stability(have: Kit) -> pd.DataFrame:
             low, high = (GRIDS["learning_rate"].cell(r[METHOD], factor).name for factor in pair)
             for rate, name in zip(rates, (low, high), strict=True):
                 row[f"{family}, mean at {rate:g} ({whose})"] = have.figure(family, name, averaged, ["accuracy"])
-            mine = have.results[have.results["family"] == family]
-            change = result_rows.difference_rows(mine, {low: high}, have.profile.evaluation.headline)
-            change = change[change["benchmark"] == "mean"]
-            row[f"{family}, change ({whose})"] = have.told(change, ["method"], "+.1f")
+            row[f"{family}, change ({whose})"] = have.change(family, low, high)
         out.append(row)
     return pd.DataFrame(out, dtype=object)
 

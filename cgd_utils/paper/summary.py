@@ -81,7 +81,29 @@ def headline(table: pd.DataFrame, family: str, profile: Profile) -> list[str]:
     sentence = f"{family}: CGD reaches {reached}% on the mean of the accuracy benchmarks ({seeds} seed{plural})"
     compared = means.dropna(subset=["difference"])
     parts = [f"{tables.difference_told(row)} against {display_name(method)}" for method, row in compared.iterrows()]
-    return [sentence + (": " + ", ".join(parts) + " points." if parts else ".")]
+    told = [sentence + (": " + ", ".join(parts) + " points." if parts else ".")]
+    return told + ([reading(compared, profile.evaluation.level)] if parts else [])
+
+
+def reading(compared: pd.DataFrame, level: float) -> str:
+    """Which of CGD's differences to other methods are shown, in one sentence.
+
+    ``compared``: rows by method, with ``difference`` and ``p``; a difference is shown where p, Holm-corrected over them, is below
+    1 − level.
+    """
+    corrected = statistics.holm(compared["p"].to_numpy(float))
+    found: dict[str, list[str]] = {}
+    for (method, row), p in zip(compared.iterrows(), corrected, strict=True):
+        kind = "not tested" if p != p else "open" if p >= 1 - level else "above" if row["difference"] > 0 else "below"
+        found.setdefault(kind, []).append(display_name(str(method)))
+    words = {
+        "above": "CGD is shown to lie above {}",
+        "below": "CGD is shown to lie below {}",
+        "open": "no difference is shown to {}",
+        "not tested": "nothing was tested against {}",
+    }
+    told = "; ".join(words[kind].format(", ".join(found[kind])) for kind in words if kind in found)
+    return f"{told[0].upper()}{told[1:]} ({100 * level:g}%, corrected for {len(compared)} comparisons)."
 
 
 def coloured(frame: pd.DataFrame) -> Styler:

@@ -1,8 +1,8 @@
 """Verdicts: how the interval of a figure is judged, when it cannot be judged, and what several figures say together.
 
-Intervals are over seeds and questions (`core.statistics.summary`); those of differences are paired over seeds. A `Rule` says what a
-claim needs; its margin is the least that matters, `MARGIN` points for accuracies. The figures of one claim and family are tested
-together: their p-values are Holm-corrected, and a difference is *resolved* where its interval leaves out the compared value and the
+Intervals are over seeds and questions: those of differences of methods by `core.crossed`, the others by
+`core.statistics.summary`. A `Rule` says what a claim needs; its margin is the least that matters, `MARGIN` points for accuracies. The
+figures of one claim and family are tested together: their p-values are Holm-corrected, and a difference is *resolved* where the
 corrected p-value is below 1 − level.
 
 - *gain*: ``supported`` if resolved on the claimed side and at least the margin; ``contradicted`` if resolved on the other side, or if
@@ -16,7 +16,7 @@ any difference that one would look for, a comparison whose gates failed. ``by de
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from math import isnan, nan
@@ -28,7 +28,7 @@ import pandas as pd
 from ..core import statistics
 from ..core.settings import Profile
 from ..methods import display_name
-from ..reporting import result_rows, summaries
+from ..reporting import paired, result_rows, summaries
 
 SUPPORTED, CONTRADICTED, INCONCLUSIVE = "supported", "contradicted", "inconclusive"
 BY_DESIGN, NOT_TESTABLE, NOT_MEASURED = "by design", "not testable here", "not measured in this run"
@@ -75,7 +75,7 @@ class Measured:
         arms: percentages that the figure compares, by which a floor or a ceiling is told; none: it has no such ends.
         trained: whether it compares trained methods, which a failed gate makes uninformative.
         enough: whether one model is all that there can be, as of the base: then `MIN_SEEDS` are not asked for.
-        p: two-sided, Holm-corrected within the claim and family.
+        p: two-sided, of the figure against 0, where a test gave one; from `settled` on Holm-corrected within the claim and family.
         verdict, reason: what it says by itself, and why; empty where it only describes.
     """
 
@@ -123,14 +123,16 @@ def measured(
 
 # ---------------------------------------------------------------- judging
 def p_value(m: Measured, level: float) -> float:
-    """Two-sided p of a figure against its rule's value, from its interval; ``nan`` without an interval.
+    """Two-sided p of a figure against its rule's value; ``nan`` without an interval.
 
-    The interval's half-width on the side of that value is so many standard errors of Student's t with seeds - 1 degrees of freedom
+    It is the figure's own where it has one. Else it is read off the interval: the interval's half-width on the side of that value is so many standard errors of Student's t with seeds - 1 degrees of freedom
     (the normal for one model), so p < 1 - level where the interval leaves the value out.
     """
     from scipy.stats import t
 
     assert m.rule is not None
+    if not isnan(m.p):
+        return m.p
     distance = m.estimate - m.rule.above
     half = m.estimate - m.low if distance > 0 else m.high - m.estimate
     if isnan(half):
@@ -263,16 +265,39 @@ class View:
         """The rows of ``results`` that say how good a model is."""
         return self.results[self.results["metric"].isin(result_rows.QUALITY)]
 
+    @cached_property
+    def question_scores(self) -> paired.Scores:
+        """How well its models answered each question."""
+        return result_rows.question_scores(self.quality)
+
     def difference(
         self, method: str, rule: Rule = GAIN, benchmark: str = "mean", what: str = "", reference: str = "cgd"
     ) -> Measured | None:
-        """``reference`` − ``method`` on a benchmark, paired over seeds; None without rows."""
+        """``reference`` − ``method`` on a benchmark, paired by seed and question; None without rows."""
         rows = result_rows.difference_rows(self.quality, {method: reference}, self.headline)
         on = "" if benchmark == "mean" else f", {benchmark}"
         told = what or f"{display_name(reference)} − {display_name(method)}{on}"
-        found = measured(rows[rows["benchmark"] == benchmark], told, rule, self.level)
+        found = self.sharpened(
+            measured(rows[rows["benchmark"] == benchmark], told, rule, self.level),
+            {reference: 1, method: -1},
+            benchmark,
+        )
         trained = "base" not in (method, reference)
         return found and replace(found, arms=self.levels(benchmark, method, reference), trained=trained)
+
+    def sharpened(
+        self, found: Measured | None, weights: Mapping[str, float], benchmark: str = "mean"
+    ) -> Measured | None:
+        """A contrast of methods with the interval and p over seeds and questions at once, where the results tell of single questions.
+
+        ``weights`` as in `reporting.paired.Scores.contrast`.
+        """
+        asked = result_rows.averaged(self.quality, self.headline) if benchmark == "mean" else [benchmark]
+        contrast = self.question_scores.contrast(weights, asked, self.level)
+        if found is None or contrast is None:
+            return found
+        test, _ = contrast
+        return replace(found, estimate=test.difference, low=test.low, high=test.high, p=test.p)
 
     def levels(self, benchmark: str, *methods: str) -> tuple[float, ...]:
         """Percent that methods reach on a benchmark, over their seeds; those that the run lacks are left out."""

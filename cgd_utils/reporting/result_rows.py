@@ -12,9 +12,11 @@ from ..core.errors import BadInput
 from ..core.files import write_json
 from ..core.records import Record
 from ..core.store import Run, content_key
-from . import summaries
+from ..evaluation.figures import BY_QUESTION
+from . import paired, summaries
 from .summaries import over_seeds, save_csv
 
+# the figures of a row; beside them `paired.BY_QUESTION` tells which questions were answered right, where that is kept
 COLUMNS = ["family", "method", "seed", "benchmark", "metric", "value", "n", "ci_low", "ci_high"]
 QUALITY = ("accuracy", "instruction_following")
 
@@ -46,7 +48,7 @@ def write_results(run: Run, rows: Sequence[Record], part: str = "main") -> pd.Da
             have = json.loads(path.read_text(encoding="utf-8"))
         for r in have["rows"] if first or have["key"] == key else ():
             found[r["family"], r["method"], r["seed"], r["benchmark"], r["metric"]] = r
-    frame = pd.DataFrame(list(found.values()), columns=COLUMNS)
+    frame = pd.DataFrame(list(found.values()), columns=[*COLUMNS, BY_QUESTION])
     frame["seed"] = frame["seed"].astype("Int64")
     save_csv(frame, run.results_csv)
     return frame
@@ -125,8 +127,9 @@ def differences(
     """Paired differences in points, ``against[method]`` − method, one row a (family, method, benchmark), ``mean`` among them.
 
     Returns:
-        ``difference`` with its interval, over seeds (all methods answer the same questions) and the least noise of the
-        questions; of one seed, over its questions: see `reporting.summaries.minus`. ``p`` is the paired t-test's over seeds alone.
+        ``difference`` with its interval and ``p``, over seeds and questions at once: `paired.Scores.contrast`. Where the rows do not tell who
+        got which question right, the interval is over seeds and the least noise of the questions (of one seed, over its questions:
+        `reporting.summaries.minus`), and ``p`` is the paired t-test's over seeds alone. ``difference_over`` says which it is.
     """
     keys = ["family", "method", "benchmark"]
     single = difference_rows(results, against, benchmarks)
@@ -138,7 +141,22 @@ def differences(
     }
     tested = single.groupby(keys, sort=False)["value"].agg(lambda d: statistics.paired_difference(d, [0.0] * len(d)).p)
     out = over_seeds(single, level, keys).rename(columns=names)
-    return out.merge(tested.rename("p").reset_index(), on=keys)[[*keys, *names.values(), "p"]]
+    out = out.merge(tested.rename("p").reset_index(), on=keys)[[*keys, *names.values(), "p"]]
+    scores = {family: question_scores(results[results["family"] == family]) for family in dict.fromkeys(out["family"])}
+    mean = averaged(results, benchmarks)
+    for i, row in out.iterrows():
+        weights = {against[row["method"]]: 1.0, row["method"]: -1.0}
+        asked = mean if row["benchmark"] == "mean" else [row["benchmark"]]
+        if found := scores[row["family"]].contrast(weights, asked, level):
+            test, over = found
+            out.loc[i, [*names.values(), "p"]] = test.difference, test.low, test.high, over, test.p
+    return out
+
+
+def question_scores(results: pd.DataFrame) -> paired.Scores:
+    """How well one family's models answered each question; nothing where the rows do not tell."""
+    rows = results[results["metric"].isin(QUALITY)]
+    return paired.Scores(rows if BY_QUESTION in rows else rows.iloc[:0].assign(**{BY_QUESTION: ""}))
 
 
 def difference_rows(results: pd.DataFrame, against: Mapping[str, str], benchmarks: Sequence[str] = ()) -> pd.DataFrame:

@@ -20,6 +20,7 @@ from ..core import statistics
 from ..core.files import atomic
 from ..core.records import Record
 from ..core.store import Run
+from ..evaluation.figures import BY_QUESTION
 
 COLUMNS = ["analysis", "family", "method", "seed", "condition", "metric", "value", "n", "ci_low", "ci_high"]
 KEYS = ["analysis", "family", "method", "condition", "metric"]
@@ -165,13 +166,14 @@ def minus(ours: pd.DataFrame, theirs: pd.DataFrame, on: Sequence[str], same_ques
         about = [c for c in both if c not in ("seed", *(f"{f}{s}" for f in FIGURES for s in ("", "_b")))]
         several = both.groupby(about)["seed"].transform("nunique") > 1
         down, up = down.mask(several, least), up.mask(several, least)
-    kept = dict.fromkeys([*ours.columns, *theirs.columns])
+    kept = dict.fromkeys([*sides[0].columns, *sides[1].columns])
     return both[list(kept)].assign(value=d, ci_low=d - down, ci_high=d + up)
 
 
 def _floats(rows: pd.DataFrame) -> pd.DataFrame:
-    """The rows with numbers as numbers: a column of bounds that are all None is no column of objects."""
-    return rows.astype({"value": float, "ci_low": float, "ci_high": float})
+    """The rows with numbers as numbers, a column of bounds that are all None too; without what tells of single questions."""
+    numbers = rows.drop(columns=BY_QUESTION, errors="ignore")
+    return numbers.astype({"value": float, "ci_low": float, "ci_high": float})
 
 
 def pick(rows: pd.DataFrame, analysis: str, **where: Any) -> pd.DataFrame:
