@@ -234,16 +234,18 @@ def independent_difference(correct_a: float, n_a: int, correct_b: float, n_b: in
 
 # --- many tests, the size of a difference ----------------------------------------------------------------------------
 def holm(p_values: Sequence[float]) -> np.ndarray:
-    """Holm-corrected p-values in the order given (Holm 1979); ``nan`` stays ``nan`` and counts for no test."""
-    from statsmodels.stats.multitest import multipletests
+    """Holm-corrected p-values in the order given (Holm 1979); ``nan`` stays ``nan`` and counts for no test.
 
+    statsmodels' ``multipletests`` gives the same, but collects the process's garbage at every call: 50 ms, ten times that beside models.
+    """
     p = np.asarray(p_values, float)
     known = ~np.isnan(p)
     if ((p[known] < 0) | (p[known] > 1)).any():
         raise ValueError(f"holm: p-values {p.tolist()} - must lie between 0 and 1")
     out = p.copy()
-    if known.any():
-        out[known] = multipletests(p[known], method="holm")[1]
+    order = np.flatnonzero(known)[np.argsort(p[known])]
+    stepped = np.arange(len(order), 0, -1) * p[order]
+    out[order] = np.minimum(np.maximum.accumulate(stepped), 1)
     return out
 
 

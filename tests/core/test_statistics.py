@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats as scipy_stats
 from statsmodels.stats.contingency_tables import mcnemar as reference_mcnemar
+from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.proportion import proportion_confint
 
 from cgd_utils.core import bootstrap, effect_sizes, many_samples, statistics
@@ -83,6 +84,11 @@ def test_holm_of_a_worked_example():
     with_gap = statistics.holm([0.01, math.nan, 0.04])
     assert with_gap[[0, 2]] == pytest.approx([0.02, 0.04])
     assert math.isnan(with_gap[1])
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=9))
+def test_holm_is_that_of_statsmodels(p):
+    assert statistics.holm(p) == pytest.approx(multipletests(p, method="holm")[1])
 
 
 def test_cohens_examples():
