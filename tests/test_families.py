@@ -169,8 +169,15 @@ def test_thoughts_that_a_template_keeps_are_learnt():
 
 def test_a_template_that_refuses_a_turn_is_told_in_words():
     tok = loading.load_tokenizer(loading.ModelRef(str(families.stand_in("gemma")), "gemma"))
-    with pytest.raises(BadInput, match=r"refuses turns of system, user \(System role not supported\)"):
-        chat_templates.prompt_ids(tok, [[{"role": "system", "content": "s"}, {"role": "user", "content": "q"}]])
+    asked = {"role": "user", "content": "q"}
+    with pytest.raises(BadInput, match=r"refuses turns of user, user \(Conversation roles must alternate"):
+        chat_templates.text(tok, [asked, asked])
+    folded = [
+        [{"role": "user", "content": "s\n\nq"}]
+    ]  # a system role that it does not know: at the head of the user's turn
+    assert chat_templates.prompt_ids(tok, [[{"role": "system", "content": "s"}, asked]]) == chat_templates.prompt_ids(
+        tok, folded
+    )
 
 
 def test_a_tokenizer_whose_only_special_token_is_its_end_is_told(tmp_path):

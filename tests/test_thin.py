@@ -14,19 +14,19 @@ ROOMS = {
     "ablations": 620,
     "analysis": 1270,
     "app": 1630,
-    "core": 3190,
+    "core": 3230,
     "data": 1450,
     "engines": 1890,
     "evaluation": 890,
     "grading": 3230,
     "lab": 570,
-    "models": 1360,
+    "models": 1400,
     "paper": 1640,
     "reporting": 1050,
     "synthesis": 1310,
     "training": 1820,
 }
-AT_THE_ROOT = 730
+AT_THE_ROOT = 810
 FORMATTER_OFF = 11
 MODULE = 350
 

@@ -118,6 +118,8 @@ def _anchor(settings: Mapping[str, Any], folder: Path) -> None:
     data, models, evaluation = (settings.get(s) or {} for s in ("data", "models", "evaluation"))
     if isinstance(data, dict) and "source" in data:
         data["source"] = absolute(data["source"])
+    if isinstance(models, dict) and str(models.get("layout", "")).endswith((".yaml", ".yml")):
+        models["layout"] = absolute(models["layout"])
     for family in ("students", "weaker"):
         named = models.get(family) if isinstance(models, dict) else None
         if isinstance(named, dict):
@@ -183,7 +185,7 @@ def parse_assignments(pairs: list[str]) -> dict[str, Any]:
             raise ProfileError(
                 f"setting {pair!r}: {value!r} is not valid YAML ({told}); put quotes around it"
             ) from None
-        if name.strip() in ("data.source", "evaluation.benchmark_dir") and Path(value).exists():
+        if name.strip() in ("data.source", "evaluation.benchmark_dir", "models.layout") and Path(value).exists():
             out[name.strip()] = str(Path(value).resolve())  # a notebook's working directory is another
     return out
 

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field, field_validator, model_validator
 
 from .engine_settings import AnyEngine
-from .section import Count, Positive, Section, Share
+from .section import Count, Positive, Section, Share, nearest
 
 # problem sources that are worlds of the lab: their truth is known, see lab.world.WORLDS
 LAB_SOURCES = ("lab", "lab-misconception")
@@ -22,6 +22,9 @@ Steps = list[Positive] | dict[Positive, Annotated[float, Field(gt=0)]]
 
 
 Templates = Literal["seen", "unseen", "all"]
+
+
+LAYOUTS = ("lab", "plain", "standard", "authors")  # of prompts.yaml
 
 
 DType = Literal["auto", "float32", "bfloat16", "float16"]
@@ -106,7 +109,17 @@ class Models(Section):
         description="weights of loaded models; auto = bfloat16 on CUDA and, for large models, on CPUs that multiply in it; else float32",
     )
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="where models run; auto = CUDA if there is one")
-    layout: Literal["lab", "plain", "standard"] = Field("standard", description="prompt layout, see prompts.LAYOUTS")
+    layout: str = Field(
+        "standard",
+        description="prompts: `lab`, `plain`, `standard` or `authors` (cgd_utils/prompts.yaml), or a .yaml file of your own",
+    )
+
+    @field_validator("layout")
+    @classmethod
+    def _known(cls, value: str) -> str:
+        if value not in LAYOUTS and not value.endswith((".yaml", ".yml")):
+            raise ValueError(f"use one of {', '.join(LAYOUTS)}, or a .yaml file of your own{nearest(value, LAYOUTS)}")
+        return value
 
     @field_validator("students")
     @classmethod

@@ -109,16 +109,30 @@ def turn(tok: Any) -> Turn:
 def text(tok: Any, messages: Sequence[Message], open_turn: bool = False) -> str:
     """A conversation as the template writes it; ``open_turn`` adds the opening of the assistant's turn.
 
+    A system turn that the template refuses, or leaves out, is written at the head of the user's, with an empty line after it.
+
     Raises:
         BadInput: the template refuses the conversation.
     """
     from jinja2 import TemplateError
 
+    has_system = messages[0]["role"] == "system"
     try:
-        return tok.apply_chat_template(list(messages), add_generation_prompt=open_turn, tokenize=False)
+        written = tok.apply_chat_template(list(messages), add_generation_prompt=open_turn, tokenize=False)
+        if not has_system or messages[0]["content"].strip() in written:
+            return written
     except TemplateError as e:
+        if has_system:
+            return text(tok, _folded(messages), open_turn)
         roles = ", ".join(m["role"] for m in messages)
         raise BadInput(f"chat template of {Path(tok.name_or_path).name!r}: refuses turns of {roles} ({e})") from None
+    return text(tok, _folded(messages), open_turn)
+
+
+def _folded(messages: Sequence[Message]) -> list[Message]:
+    """A conversation whose system turn stands at the head of the user's: Mistral's and Gemma's templates know no such role."""
+    system, first, *rest = messages
+    return [{**first, "content": f"{system['content']}\n\n{first['content']}"}, *rest]
 
 
 def encode(tok: Any, texts: Sequence[str]) -> list[list[int]]:

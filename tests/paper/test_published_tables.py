@@ -153,8 +153,7 @@ def test_the_two_learning_rates_are_those_that_the_grid_trains():
     assert profile.training.learning_rate == 1e-5  # ten times the authors' 1e-6, for adapters
     cell = grids.GRIDS["learning_rate"].cell
     parts = [
-        rows("math-500", cell(m, x).name, value=v)
-        for m, x, v in (("cgd", 1, 60.0), ("cgd", 5, 55.0), ("cft", 1, 40.0))
+        rows("math-500", cell(m, x).name, value=v) for m, x, v in (("cgd", 1, 60.0), ("cgd", 5, 55.0), ("cft", 1, 40.0))
     ]
     made = published_tables.stability(kit(pd.concat(parts))).set_index("method")
     assert made.loc["cgd", "llama, mean at 1e-05 (kit)"].startswith("61.0 [")
