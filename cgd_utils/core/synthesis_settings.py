@@ -65,6 +65,10 @@ class Data(Section):
         "stop",
         description="rows whose answer the grader cannot read: left out, and above 2% of them the run stops; left out, however many; kept, not graded",
     )
+    order: Literal["shuffled", "first"] = Field(
+        "shuffled",
+        description="files and hub: which `rows` are taken: those of a shuffle, without repeated questions, or the first of the file as they stand",
+    )
     seed: int = Field(
         0, description="lab and templates: draws the problems; others: shuffles before the first `rows` are taken"
     )
@@ -83,6 +87,10 @@ class Data(Section):
     def _can_be_drawn(self) -> Data:
         if self.is_lab and isinstance(self.steps, dict):
             raise ValueError("the lab takes step counts in turn, such as steps: [2, 3, 4]")
+        if self.order == "first" and self.is_drawn:
+            raise ValueError(
+                f"order = 'first' needs a file or hub data set, and source is {self.source!r}: it draws problems"
+            )
         if self.per_seed and not self.is_drawn:
             drawn = ", ".join((*LAB_SOURCES, *TEMPLATE_SOURCES))
             raise ValueError(f"per_seed needs a source that draws problems by seed: {drawn}")
@@ -112,6 +120,11 @@ class Models(Section):
     layout: str = Field(
         "standard",
         description="prompts: `lab`, `plain`, `standard` or `authors` (cgd_utils/prompts.yaml), or a .yaml file of your own",
+    )
+
+    without_template: Literal["refuse", "question-answer"] = Field(
+        "refuse",
+        description="a model whose tokenizer has no chat template (a base model): refused, or asked as `Question: … Answer: …`",
     )
 
     @field_validator("layout")

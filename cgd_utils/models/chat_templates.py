@@ -24,18 +24,36 @@ _PINNED_DATE = f'{{% set date_string = "{_PINNED:%d %b %Y}" +%}}'
 _PINNED_CLOCK = f"{{% macro strftime_now(format) %}}{{{{ format|replace('%-d', '%d'){_FORMATS} }}}}{{% endmacro +%}}"
 
 
-def prepare(tok: Any, name: str) -> None:
+# for base models without a chat template; an answer ends in the tokenizer's own end of text
+QUESTION_ANSWER = (
+    "{% for m in messages %}{% if m['role'] == 'system' %}{{ m['content'] + '\\n\\n' }}"
+    "{% elif m['role'] == 'user' %}{{ 'Question:\\n' + m['content'] + '\\n\\n' }}"
+    "{% else %}{{ 'Answer:\\n' + m['content'] + eos_token + '\\n\\n' }}{% endif %}{% endfor %}"
+    "{% if add_generation_prompt %}{{ 'Answer:\\n' }}{% endif %}"
+)
+NO_TEMPLATE = (
+    "its tokenizer has no chat template; use an instruction-tuned model, or ask it in plain text: "
+    "models.without_template: question-answer"
+)
+
+
+def prepare(tok: Any, name: str, without_template: str = "refuse") -> None:
     """Makes a tokenizer fit for training and evaluation: dates pinned, ``eos_token`` a turn's end, a pad of its own.
 
     Args:
         tok: a tokenizer, changed in place; all of it is saved with it.
         name: of the model, for errors.
+        without_template: what to do where there is none: ``refuse``, or ``question-answer`` for `QUESTION_ANSWER`.
 
     Raises:
         BadInput: no chat template, or no special token that could pad.
     """
     if not tok.chat_template:
-        raise BadInput(f"model {name!r}: its tokenizer has no chat template; use an instruction-tuned model")
+        if without_template == "refuse":
+            raise BadInput(f"model {name!r}: {NO_TEMPLATE}")
+        # a template writes the special tokens itself: this one the beginning of text where the tokenizer would
+        begins = tok.bos_token_id is not None and tok("x")["input_ids"][:1] == [tok.bos_token_id]
+        tok.chat_template = ("{{ bos_token }}" if begins else "") + QUESTION_ANSWER
     templates = tok.chat_template
     tok.chat_template = (
         {k: pinned(t) for k, t in templates.items()} if isinstance(templates, dict) else pinned(templates)
