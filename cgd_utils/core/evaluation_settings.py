@@ -52,7 +52,10 @@ class Evaluation(Section):
         None, description="folder of named benchmarks' files; else CGD_BENCHMARK_DIR, else the hub"
     )
     sampling: Sampling = Field(Sampling(), description="how answers are sampled")
-    also_grade: list[Literal["math", "relative", "exact", "authors"]] = Field(
+    rule: Literal["own", "math", "relative", "exact", "authors"] = Field(
+        "own", description="grading rule of all benchmarks with a gold answer; own = each benchmark's"
+    )
+    also_grade: list[Literal["own", "math", "relative", "exact", "authors"]] = Field(
         [],
         description="further rules for the same answers: metrics `accuracy_<rule>`, and each disagreement in 04",
     )

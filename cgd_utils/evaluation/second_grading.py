@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +20,9 @@ ALSO = "also"  # in a model's entry of the index of scores: rule -> score file w
 
 
 def under(run: Run, rule: str) -> dict[str, Loaded]:
-    """The benchmarks whose answers are compared with a gold one, under another rule than their own."""
-    return {b.name: replace(b, rule=rule) for b in benchmarks(run) if b.rule in RULES and b.rule != rule}
+    """The benchmarks whose answers are compared with a gold one, under another rule than the run's; ``own`` is each one's own."""
+    graded_by = {b.name: b.rule for b in benchmarks(run)}
+    return {b.name: b for b in benchmarks(run, rule) if b.rule in RULES and b.rule != graded_by[b.name]}
 
 
 def regrade(run: Run, label: str, answers: Artifact, rule: str) -> Artifact:
@@ -34,7 +34,7 @@ def regrade(run: Run, label: str, answers: Artifact, rule: str) -> Artifact:
         write_jsonl(folder / "rows.jsonl", rows)
         return {"rows": len(rows)}
 
-    settings = {"rule": rule, "benchmarks": sorted(loaded)}
+    settings = {name: b.rule for name, b in loaded.items()}
     return run.make("scores", f"{label}-by-{rule}", build, settings=settings, inputs=[answers.key])
 
 
@@ -49,7 +49,7 @@ def results(run: Run, about: Record, rule: str, graded: Artifact) -> list[Record
 
 
 def _pairs(run: Run) -> Iterator[tuple[Record, str, Record, Record]]:
-    """(entry of the index, rule, score by the benchmark's own rule, score by that rule) of every answer of the comparison."""
+    """(entry of the index, rule, score by the run's rule, score by that one) of every answer of the comparison."""
     for entry in compare.index(run.folder):
         if entry["method"] not in ("base", *run.profile.training.methods):
             continue
@@ -61,8 +61,8 @@ def _pairs(run: Run) -> Iterator[tuple[Record, str, Record, Record]]:
 
 
 def by_method(run: Run) -> pd.DataFrame:
-    """A row a (family, method, rule), all seeds and benchmarks together: ``answers``, percent right under the benchmarks' own
-    rules and under the other one, the ``difference`` in points, and how many answers only the one or the other calls right.
+    """A row a (family, method, rule), all seeds and benchmarks together: ``answers``, percent right under the
+    run's rules and under the other one, the ``difference`` in points, and how many answers only the one or the other calls right.
     """
     found: dict[tuple[str, str, str], list[tuple[bool, bool]]] = {}
     for entry, rule, own, other in _pairs(run):
@@ -73,20 +73,20 @@ def by_method(run: Run) -> pd.DataFrame:
         n = len(verdicts)
         ours, theirs = (100 * sum(v[i] for v in verdicts) / n for i in (0, 1))
         about = {"family": family, "method": method, "rule": rule, "answers": n}
-        about |= {"own rule %": ours, "this rule %": theirs, "difference": theirs - ours}
-        rows.append({**about, "only own": verdicts.count((True, False)), "only this": verdicts.count((False, True))})
+        about |= {"run's rule %": ours, "other rule %": theirs, "difference": theirs - ours}
+        rows.append({**about, "only run's": verdicts.count((True, False)), "only other": verdicts.count((False, True))})
     return pd.DataFrame(rows)
 
 
 def disagreements(run: Run) -> pd.DataFrame:
     """Every answer on which two rules differ: whose it is, the gold answer, what was read out, and both verdicts."""
-    own_rules = {b.name: b.rule for b in benchmarks(run)}
+    graded_by = {b.name: b.rule for b in benchmarks(run)}
     rows = []
     for entry, rule, own, other in _pairs(run):
         if bool(own["correct"]) != bool(other["correct"]):
             about = {k: entry[k] for k in ("family", "method", "seed")} | {
                 k: own[k] for k in ("benchmark", "id", "gold")
             }
-            verdicts = {"own rule": own_rules[own["benchmark"]], "says": own["correct"], "other rule": rule}
+            verdicts = {"rule": graded_by[own["benchmark"]], "says": own["correct"], "other rule": rule}
             rows.append({**about, "read out": other["extracted"], **verdicts, "other says": other["correct"]})
     return pd.DataFrame(rows)

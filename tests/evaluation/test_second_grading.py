@@ -1,8 +1,10 @@
 """One set of answers, two graders: scores, result rows, counts and the list of disagreements."""
 
+from dataclasses import replace
+
 import pytest
 
-from cgd_utils.core import files, store
+from cgd_utils.core import files, profile_files, store
 from cgd_utils.core.errors import ProfileError
 from cgd_utils.core.store import Artifact
 from cgd_utils.data import benchmarks
@@ -18,9 +20,14 @@ LOADED = [
 ]
 
 
+def asked_under(run, rule=None):
+    rule = rule or run.profile.evaluation.rule
+    return [replace(b, rule=rule) if rule != "own" and b.rule else b for b in LOADED]
+
+
 @pytest.fixture
 def run(tmp_path, monkeypatch):
-    monkeypatch.setattr(second_grading, "benchmarks", lambda run: LOADED)
+    monkeypatch.setattr(second_grading, "benchmarks", asked_under)
     run = store.open_run("smoke", tmp_path, {"evaluation.also_grade": ["authors"], "training.methods": ["cgd"]})
     for method, texts in TEXTS.items():
         answers = [{"benchmark": "sums", "id": str(i), "sample": 0, "text": t} for i, t in enumerate(texts)]
@@ -42,10 +49,10 @@ def run(tmp_path, monkeypatch):
 def test_each_method_is_graded_again_and_counted(run):
     table = second_grading.by_method(run).set_index("method")
     assert list(table["rule"]) == ["authors"] * 2 and list(table["answers"]) == [3, 3]
-    assert table.loc["base", ["own rule %", "this rule %", "difference"]].tolist() == pytest.approx(
+    assert table.loc["base", ["run's rule %", "other rule %", "difference"]].tolist() == pytest.approx(
         [100 / 3, 200 / 3, 100 / 3]
     )
-    assert table.loc["cgd", ["only own", "only this"]].tolist() == [0, 1]
+    assert table.loc["cgd", ["only run's", "only other"]].tolist() == [0, 1]
 
 
 def test_each_disagreement_is_listed_with_both_verdicts(run):
@@ -54,10 +61,7 @@ def test_each_disagreement_is_listed_with_both_verdicts(run):
         ["base", "0", "0.33", "0.3"],
         ["cgd", "2", "25", "0.25"],
     ]
-    assert (
-        cases[["own rule", "says", "other rule", "other says"]].values.tolist()
-        == [["math", False, "authors", True]] * 2
-    )
+    assert cases[["rule", "says", "other rule", "other says"]].values.tolist() == [["math", False, "authors", True]] * 2
 
 
 def test_results_have_a_metric_of_their_own(run):
@@ -67,6 +71,9 @@ def test_results_have_a_metric_of_their_own(run):
 
 
 def test_a_rule_that_is_a_benchmarks_own_and_an_unknown_one(run, tmp_path):
-    assert second_grading.under(run, "math") == {}
+    assert second_grading.under(run, "math") == second_grading.under(run, "own") == {}
+    lenient = replace(run, profile=profile_files.changed(run.profile, {"evaluation.rule": "authors"}))
+    assert {b.rule for b in second_grading.under(lenient, "own").values()} == {"math"}
+    assert second_grading.under(lenient, "authors") == {}
     with pytest.raises(ProfileError, match=r"evaluation\.also_grade.*lenient"):
         store.open_run("smoke", tmp_path, {"evaluation.also_grade": ["lenient"]})
