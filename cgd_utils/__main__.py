@@ -182,7 +182,10 @@ def merge_adapter(
 
 @command("cgd grade answers.jsonl --out scores.jsonl --rule math")
 def grade(
-    records: Path, out: Out, rule: Annotated[str, opt("math, relative or exact")] = "math", workers: Workers = None
+    records: Path,
+    out: Out,
+    rule: Annotated[str, opt("math, relative, exact or authors")] = "math",
+    workers: Workers = None,
 ) -> Result:
     """Grade answers: rows {id, gold, text} in, scores out."""
     from .grading.records import grade_file

@@ -178,6 +178,7 @@ def rows(name: str, records: Sequence[Record], layout: Layout, seed: int = 0) ->
         BadInput: unknown method, or a record without the target (named).
     """
     method, value = parse(name)
+    layout = layout.in_training
     out = []
     for r in records:
         rng = Random(f"{name}/{seed}/{r['id']}")

@@ -1,52 +1,140 @@
-"""Every prompt and chat layout of the kit, in one place.
+"""Every prompt and chat layout of the kit: the texts are data (``prompts.yaml``, or a file of the user's), read and checked here.
 
 A `Layout` turns a question, a draft and a critique into chat messages. The lab's students were pretrained on the
-short `lab` layout; language models get the `standard` one, small ones the `plain` one. At inference a student always sees `answer` alone.
+short `lab` layout; language models get the `standard` one, small ones the `plain` one, and `authors` keeps to the roles of the
+authors' code. At inference a student always sees `answer` alone.
 """
 
 from __future__ import annotations
 
+import functools
 import re
-from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+
+from .core.errors import BadInput
 
 Message = dict[str, str]
 Spans = dict[str, tuple[int, int]]
+_SHIPPED = Path(__file__).with_suffix(".yaml")
+
+# what each task's user turn must hold
+_X, _XD, _XDC = ("question",), ("question", "draft"), ("question", "draft", "critique")
+PLACEHOLDERS = {
+    "answer": _X,
+    "draft": _X,
+    "direct": _X,
+    "critique": _XD,
+    "refine": _XDC,
+    "refine_without_critique": _XD,
+}
 
 
-@dataclass(frozen=True)
-class Layout:
-    """Templates of the user's turn for each task; fields in braces are filled from the record."""
+class _Data(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
-    answer: str
-    critique: str
-    refine: str
-    refine_without_critique: str
+
+class Prompt(_Data):
+    """What is asked in one task: a user turn with placeholders, maybe after a system turn. A bare text is the user turn."""
+
+    user: str
+    system: str | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _bare(cls, value: Any) -> Any:
+        return {"user": value} if isinstance(value, str) else value
+
+    def messages(self, **parts: str) -> list[Message]:
+        """The turns, their placeholders filled."""
+        system = [{"role": "system", "content": self.system}] if self.system else []
+        return [*system, {"role": "user", "content": _fill(self.user, parts)[0]}]
+
+    def check(self, task: str) -> None:
+        """Raises ValueError unless the user turn holds each placeholder of its task once, and no other."""
+        needed = PLACEHOLDERS[task]
+        for name in needed:
+            if (times := self.user.count(f"{{{name}}}")) != 1:
+                raise ValueError(f"{task}: the user turn holds {{{name}}} {times} times; it must stand there once")
+        # braces of LaTeX stand behind a word or another brace
+        for turn, allowed in ((self.user, needed), (self.system or "", ())):
+            if unknown := [n for n in re.findall(r"(?<![\w}]){([a-z_]+)}", turn) if n not in allowed]:
+                known = ", ".join(f"{{{n}}}" for n in needed)
+                raise ValueError(
+                    f"{task}: unknown placeholder {{{unknown[0]}}}; the user turn takes {known}, a system turn none"
+                )
+
+
+class _Training(_Data):
+    """What the student reads in training where that is not what the teacher read."""
+
+    answer: Prompt | None = None
+    critique: Prompt | None = None
+    refine: Prompt | None = None
+    refine_without_critique: Prompt | None = None
+
+
+class Layout(_Data):
+    """The prompt of each task; of those left out, `draft` and `direct` are `answer`."""
+
+    answer: Prompt
+    draft: Prompt | None = None
+    direct: Prompt | None = None
+    critique: Prompt
+    refine: Prompt
+    refine_without_critique: Prompt
     generic_critique: str
+    training: _Training = _Training()
+
+    @model_validator(mode="after")
+    def _filled(self) -> Layout:
+        for section in (self, self.training):
+            for task in PLACEHOLDERS:
+                if (prompt := getattr(section, task, None)) is not None:
+                    prompt.check(task)
+        return self
+
+    @property
+    def in_training(self) -> Layout:
+        """The layout of training rows: what the student reads in the place of what the teacher read."""
+        return self.model_copy(update={t: p for t, p in self.training if p is not None})
+
+    @property
+    def key(self) -> dict[str, Any]:
+        """What decides the messages: the texts themselves, whatever the file is called."""
+        return self.model_dump(exclude_none=True)
 
     def ask(self, question: str) -> list[Message]:
-        """The question alone: inference, drafts, and the teacher's direct answer."""
-        return _user(self.answer, question=question)
+        """The question alone: at test time."""
+        return self.answer.messages(question=question)
+
+    def ask_draft(self, question: str) -> list[Message]:
+        """The question alone; the reply is a draft."""
+        return (self.draft or self.answer).messages(question=question)
+
+    def ask_direct(self, question: str) -> list[Message]:
+        """The question alone; the reply is the teacher's direct answer."""
+        return (self.direct or self.answer).messages(question=question)
 
     def ask_critique(self, question: str, draft: str) -> list[Message]:
         """Question and draft; the reply is a critique that ends in ``Conclusion: right`` or ``Conclusion: wrong``."""
-        return _user(self.critique, question=question, draft=draft)
+        return self.critique.messages(question=question, draft=draft)
 
     def ask_refined(self, question: str, draft: str, critique: str | None = None) -> list[Message]:
         """Question, draft and critique (left out if None); the reply is the improved answer."""
         if critique is None:
-            return _user(self.refine_without_critique, question=question, draft=draft)
-        return _user(self.refine, question=question, draft=draft, critique=critique)
+            return self.refine_without_critique.messages(question=question, draft=draft)
+        return self.refine.messages(question=question, draft=draft, critique=critique)
 
     def spans(self, question: str, draft: str | None = None, critique: str | None = None) -> Spans:
         """Where question, draft and critique lie in the turn that `ask` or `ask_refined` writes: name -> (start, end)."""
         parts = {"question": question, "draft": draft, "critique": critique}
         shown = {n: t for n, t in parts.items() if t is not None}
-        template = {1: self.answer, 2: self.refine_without_critique, 3: self.refine}[len(shown)]
-        return _fill(template, shown)[1]
-
-
-def _user(template: str, **parts: str) -> list[Message]:
-    return [{"role": "user", "content": _fill(template, parts)[0]}]
+        prompt = {1: self.answer, 2: self.refine_without_critique, 3: self.refine}[len(shown)]
+        return _fill(prompt.user, shown)[1]
 
 
 def _fill(template: str, parts: dict[str, str]) -> tuple[str, Spans]:
@@ -61,68 +149,52 @@ def _fill(template: str, parts: dict[str, str]) -> tuple[str, Spans]:
     return text + template[at:], spans
 
 
-LAYOUTS = {
-    "lab": Layout(
-        answer="{question}",
-        critique="{question}\nDraft: {draft}\nWrite a critique.",
-        refine="{question}\nDraft: {draft}\nCritique: {critique}\nWrite the improved answer.",
-        refine_without_critique="{question}\nDraft: {draft}\nWrite the improved answer.",
-        generic_critique="Look at each step again. Conclusion: wrong",
-    ),
-    "plain": Layout(
-        answer="{question}\n\nSolve it step by step. End with 'Answer: <number>'.",
-        critique=(
-            "{question}\n\nDraft:\n{draft}\n\nWrite a critique of the draft. End with 'Conclusion: right' or 'Conclusion: wrong'."
-        ),
-        refine=(
-            "{question}\n\nDraft:\n{draft}\n\nCritique:\n{critique}\n\nWrite the improved answer step by step. End with 'Answer: <number>'."
-        ),
-        refine_without_critique=(
-            "{question}\n\nDraft:\n{draft}\n\nWrite the improved answer step by step. End with 'Answer: <number>'."
-        ),
-        generic_critique="Check each step of the draft again.\nConclusion: wrong",
-    ),
-    "standard": Layout(
-        answer="{question}\n\nReason step by step and put the final answer in \\boxed{}.",
-        critique=(
-            "Here is a question and a student's draft of an answer.\n\n"
-            "## Question\n{question}\n\n## Draft\n{draft}\n\n"
-            "Review the draft. Follow its reasoning line by line and say which steps hold. At the first step that "
-            "fails, quote it, explain why it fails and say what should stand there. Point out what is missing and "
-            "what is unclear. Do not write a new answer.\n"
-            "End with one line of its own that reads exactly `Conclusion: right` if the draft's final answer is "
-            "right, or `Conclusion: wrong` if it is not."
-        ),
-        refine=(
-            "Here is a question, a student's draft of an answer, and a reviewer's critique of the draft.\n\n"
-            "## Question\n{question}\n\n## Draft\n{draft}\n\n## Critique\n{critique}\n\n"
-            "Write the answer anew. Use what the critique says, keep what was right in the draft, and leave no step "
-            "out. The new answer stands by itself: do not mention the draft or the critique. "
-            "Put the final answer in \\boxed{}."
-        ),
-        refine_without_critique=(
-            "Here is a question and a student's draft of an answer.\n\n"
-            "## Question\n{question}\n\n## Draft\n{draft}\n\n"
-            "Write the answer anew. Keep what was right in the draft, and leave no step out. The new answer stands "
-            "by itself: do not mention the draft. Put the final answer in \\boxed{}."
-        ),
-        generic_critique=(
-            "The draft may contain mistakes. Check every step, make sure that nothing is missing, and state the "
-            "final answer clearly.\nConclusion: wrong"
-        ),
-    ),
-}
+@functools.cache
+def shipped() -> dict[str, Layout]:
+    """The kit's own layouts by name."""
+    return {name: _read(fields, f"layout {name!r}") for name, fields in _load(_SHIPPED).items()}
 
 
 def layout(name: str) -> Layout:
-    """The layout called ``name``.
+    """A layout of the kit by its name, or a user's by the path of its YAML file: one layout, task by task.
 
     Raises:
-        ValueError: no such layout.
+        BadInput: no such layout or file; an unknown task, or one that lacks; a placeholder that is missing, unknown or there twice.
     """
-    if name not in LAYOUTS:
-        raise ValueError(f"prompt layout {name!r}: use one of {', '.join(LAYOUTS)}")
-    return LAYOUTS[name]
+    if name in shipped():
+        return shipped()[name]
+    path = Path(name).expanduser()
+    if path.suffix not in (".yaml", ".yml"):
+        raise BadInput(f"models.layout = {name!r}: use one of {', '.join(shipped())}, or a .yaml file of your own")
+    if not path.is_file():
+        raise BadInput(f"models.layout = {name!r}: no such file")
+    return _read(_load(path), f"layout file {path}")
+
+
+def _load(path: Path) -> Any:
+    try:
+        return yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as e:
+        raise BadInput(f"layout file {path}: is not valid YAML in UTF-8 ({' '.join(str(e).split())})") from None
+
+
+def _read(fields: Any, what: str) -> Layout:
+    try:
+        return Layout.model_validate(fields)
+    except ValidationError as e:
+        first = e.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        tasks = ", ".join(Layout.model_fields)
+        said = {"missing": "is missing", "extra_forbidden": f"is no task of a layout; those are {tasks}"}
+        message = said.get(first["type"]) or first["msg"].removeprefix("Value error, ")
+        raise BadInput(f"{what}: {where}{' ' if where else ''}{message}") from None
+
+
+def shown(messages: list[Message]) -> str:
+    """Messages as a reader sees them: one turn as its text, several each under its role."""
+    if len(messages) == 1:
+        return messages[0]["content"]
+    return "\n\n".join(f"[{m['role']}]\n{m['content']}" for m in messages)
 
 
 JUDGE = (
@@ -142,7 +214,7 @@ RATINGS = ("informativeness", "specificity")
 
 def ask_judge(question: str, draft: str, critique: str) -> list[Message]:
     """What a judge is asked about one critique."""
-    return _user(JUDGE, question=question, draft=draft, critique=critique)
+    return Prompt(user=JUDGE).messages(question=question, draft=draft, critique=critique)
 
 
 def ratings(reply: str) -> dict[str, int] | None:

@@ -4,6 +4,7 @@ the family's published format, written anew from its documentation. Random weigh
 `FAMILIES` are the paper's; `SHAPES` are other templates that a student may have, each with a trap of its own."""
 
 import functools
+import shutil
 import tempfile
 from pathlib import Path
 
@@ -296,6 +297,14 @@ def build(family, folder, seed=0, **size):
 def stand_in(family):
     """The folder of a family's stand-in, made once a session."""
     return build(family, Path(tempfile.mkdtemp(prefix=f"cgd-{family}-")) / family)
+
+
+@functools.cache
+def base_model(family):
+    """A family's stand-in as a base model: its tokenizer has no chat template."""
+    folder = Path(tempfile.mkdtemp(prefix=f"cgd-{family}-base-")) / family
+    shutil.copytree(stand_in(family), folder, ignore=shutil.ignore_patterns("chat_template*"))
+    return folder
 
 
 def records(n=6, words=12):

@@ -169,8 +169,61 @@ def test_thoughts_that_a_template_keeps_are_learnt():
 
 def test_a_template_that_refuses_a_turn_is_told_in_words():
     tok = loading.load_tokenizer(loading.ModelRef(str(families.stand_in("gemma")), "gemma"))
-    with pytest.raises(BadInput, match=r"refuses turns of system, user \(System role not supported\)"):
-        chat_templates.prompt_ids(tok, [[{"role": "system", "content": "s"}, {"role": "user", "content": "q"}]])
+    asked = {"role": "user", "content": "q"}
+    with pytest.raises(BadInput, match=r"refuses turns of user, user \(Conversation roles must alternate"):
+        chat_templates.text(tok, [asked, asked])
+    folded = [
+        [{"role": "user", "content": "s\n\nq"}]
+    ]  # a system role that it does not know: at the head of the user's turn
+    assert chat_templates.prompt_ids(tok, [[{"role": "system", "content": "s"}, asked]]) == chat_templates.prompt_ids(
+        tok, folded
+    )
+
+
+def base(family, without_template="question-answer"):
+    return loading.ModelRef(str(families.base_model(family)), "base", without_template=without_template)
+
+
+def test_a_base_model_is_refused_unless_plain_text_is_asked_for():
+    with pytest.raises(
+        BadInput, match=r"'base': its tokenizer has no chat template.*models.without_template: question-answer"
+    ):
+        loading.load_tokenizer(base("llama", "refuse"))
+    tok = loading.load_tokenizer(base("llama"))
+    written = chat_templates.text(
+        tok, [{"role": "system", "content": "s"}, {"role": "user", "content": "q"}], open_turn=True
+    )
+    assert written == "s\n\nQuestion:\nq\n\nAnswer:\n"
+    own = loading.load_tokenizer(
+        loading.ModelRef(str(families.stand_in("llama")), "own", without_template="question-answer")
+    )
+    assert "Question:" not in chat_templates.text(own, [{"role": "user", "content": "q"}])
+
+
+@pytest.mark.parametrize("family", ["llama", "qwen-math", "mixtral", "olmo"])
+@pytest.mark.parametrize("method", ["sft", "cft", "cgd"])
+def test_a_base_models_rows_learn_the_answer_and_the_end_of_text(family, method):
+    tok = loading.load_tokenizer(base(family))
+    for layout in (LAYOUT, prompts.layout("authors")):
+        rows = methods.rows(method, families.records(), layout)
+        for row, kept in zip(rows, tokenization.tokenize(rows, tok, 8192)[0], strict=True):
+            learnt = [i for i in kept["labels"] if i != tokenization.IGNORED]
+            assert learnt[-1] == tok.eos_token_id and learnt.count(tok.eos_token_id) == 1
+            assert tok.decode(learnt[:-1]).strip() == row["completion"][0]["content"].strip()
+            asked = chat_templates.prompt_ids(tok, [row["prompt"]])[0]
+            assert kept["input_ids"][: len(asked)] == asked
+
+
+def test_a_base_model_reads_its_beginning_of_text_where_its_tokenizer_would_write_it():
+    from tokenizers.processors import TemplateProcessing
+    from transformers import AutoTokenizer
+
+    tok = AutoTokenizer.from_pretrained(families.base_model("llama"))
+    begin = (tok.bos_token, tok.bos_token_id)
+    tok.backend_tokenizer.post_processor = TemplateProcessing(single=f"{tok.bos_token} $A", special_tokens=[begin])
+    chat_templates.prepare(tok, "base", "question-answer")
+    [asked] = chat_templates.prompt_ids(tok, [[{"role": "user", "content": "q"}]])
+    assert asked.count(tok.bos_token_id) == 1 and asked[0] == tok.bos_token_id
 
 
 def test_a_tokenizer_whose_only_special_token_is_its_end_is_told(tmp_path):

@@ -12,9 +12,11 @@ import pandas as pd
 import pytest
 import torch
 
+from cgd_utils import prompts
 from cgd_utils.app import chain
 from cgd_utils.core import files, profile_files, store
 from cgd_utils.data import benchmarks, problem_sources
+from cgd_utils.synthesis import drafts, teaching
 
 STUDENTS = {"Qwen/Qwen2.5-1.5B-Instruct": "qwen", "meta-llama/Llama-3.1-8B-Instruct": "llama", "simplescaling/s1.1-3B": "s1",
             "Qwen/Qwen2.5-Math-7B": "qwen-math", "mistralai/Mixtral-8x7B-Instruct-v0.1": "mixtral",
@@ -65,6 +67,19 @@ def run_cells(name, parameters):
             assert done.success, f"{name}: {source}\n{said.getvalue()[-3000:]}"
 
 
+def tiny(p, folder):
+    """What stands in for a profile's data and models, and its sizes; nothing else is changed."""
+    return {
+        **published_rows(folder, p.data.source),
+        "models.students": {f: str(families.stand_in(STUDENTS[m])) for f, m in p.models.students.items()},
+        "synthesis.teacher.model": str(families.stand_in(TEACHERS[p.synthesis.teacher.model])),
+        "evaluation.benchmark_dir": str(folder / "benchmarks"),
+        "synthesis.draft.max_new_tokens": 6, "synthesis.teacher.sampling.max_new_tokens": 6, "evaluation.sampling.max_new_tokens": 4,
+        "synthesis.useless": "tell",  # texts of six tokens by random weights
+        "training.batch_size": 4, "training.learning_rate": 1e-3, "training.micro_batch_size": min(2, p.training.micro_batch_size),
+    }  # fmt: skip
+
+
 DEVICES = [
     "cpu",
     pytest.param(
@@ -85,17 +100,7 @@ def test_a_profile_passes_the_whole_chain(name, device, tmp_path, monkeypatch):
     monkeypatch.setenv("CGD_IN_CHAIN", "1")
     p = profile_files.load(name)
     published_benchmarks(tmp_path / "benchmarks", list(p.evaluation.benchmarks))
-    overrides = {
-        **published_rows(tmp_path, p.data.source),
-        "models.students": {f: str(families.stand_in(STUDENTS[m])) for f, m in p.models.students.items()},
-        "synthesis.teacher.model": str(families.stand_in(TEACHERS[p.synthesis.teacher.model])),
-        "models.device": device,
-        "evaluation.benchmark_dir": str(tmp_path / "benchmarks"),
-        "synthesis.draft.max_new_tokens": 6, "synthesis.teacher.sampling.max_new_tokens": 6, "evaluation.sampling.max_new_tokens": 4,
-        "synthesis.useless": "tell",  # texts of six tokens by random weights
-        "training.batch_size": 4, "training.learning_rate": 1e-3,
-    }  # fmt: skip
-    overrides["training.micro_batch_size"] = min(2, p.training.micro_batch_size)
+    overrides = {**tiny(p, tmp_path), "models.device": device}
     run = store.open_run(name, tmp_path, overrides)
     for notebook in chain.NAMES:
         run_cells(notebook, {"profile": name, "outputs": str(tmp_path), "overrides": overrides})
@@ -110,3 +115,54 @@ def test_a_profile_passes_the_whole_chain(name, device, tmp_path, monkeypatch):
         assert all(h["grad_norm"] > 0 for h in history)
     assert (run.tables / "headline.md").exists()
     assert (run.figures / f"accuracy_{family}.png").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+def test_the_authors_protocol_passes_the_whole_chain(tmp_path, monkeypatch):
+    """S1.1 as a base model without a chat template: system turns, thoughts that are cut off, packed rows, two graders."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    monkeypatch.setenv("CGD_IN_CHAIN", "1")
+
+    def aloud(*args):
+        """The texts of a reasoning model: S1.1's marks around its thoughts, which is what the tiny stand-ins cannot write."""
+        marked = "<|im_start|>think\nMUSING {0}\n<|im_start|>answer\nWell, {0}"
+        return [{**row, "text": marked.format(row["text"])} for row in ask_model(*args)]
+
+    ask_model = drafts.ask_model
+    monkeypatch.setattr(drafts, "ask_model", aloud)
+    monkeypatch.setattr(teaching, "ask_model", aloud)
+    name, asked = "paper-s1", ["math-500", "theoremqa"]
+    p = profile_files.load(name, {"protocol": "authors"})
+    published_benchmarks(tmp_path / "benchmarks", asked)
+    overrides = {
+        "protocol": "authors",
+        **tiny(p, tmp_path),
+        "models.students": {"s1": str(families.base_model("s1"))},
+        "models.device": "cpu", "evaluation.benchmarks": asked, "training.methods": ["cft", "cgd"], "analyses.methods": ["cgd"],
+    }  # fmt: skip
+    run = store.open_run(name, tmp_path, overrides)
+    for notebook in chain.NAMES:
+        run_cells(notebook, {"profile": name, "outputs": str(tmp_path), "overrides": overrides})
+
+    [records] = (run.folder / "artifacts" / "records").glob("*/rows.jsonl")
+    rows = files.read_jsonl(records)
+    assert [r["question"] for r in rows] == [f"What is {i} plus {i + 1}?" for i in range(ROWS)]  # in the file's order
+    assert all(r[text].startswith("Well,") for r in rows for text in ("draft", "critique", "refined", "direct"))
+    assert "MUSING" not in records.read_text()
+    models = list((run.folder / "artifacts" / "models").glob("*/"))
+    for folder in models:
+        facts = json.loads((folder / "manifest.json").read_text())["facts"]
+        assert facts["trained"] == "all weights" and facts["steps"] == 3
+        assert "Question:" in (folder / "model" / "chat_template.jinja").read_text()
+    assert len(models) == 2
+    results = pd.read_csv(run.results_csv)
+    assert set(results["metric"]) >= {"accuracy", "accuracy_own"} and set(results["method"]) == {"base", "cft", "cgd"}
+    layout = prompts.layout("authors")
+    for path in (run.folder / "artifacts" / "generations").glob("*/rows.jsonl"):
+        for row in files.read_jsonl(path):
+            assert (
+                row["prompt"] == layout.ask(row["prompt"])[-1]["content"]
+            )  # the bare question; the box is in the system turn

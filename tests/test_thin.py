@@ -14,19 +14,19 @@ ROOMS = {
     "ablations": 620,
     "analysis": 1270,
     "app": 1630,
-    "core": 3215,
-    "data": 1450,
+    "core": 3290,
+    "data": 1460,
     "engines": 1890,
-    "evaluation": 920,
-    "grading": 3230,
+    "evaluation": 1025,
+    "grading": 3250,
     "lab": 570,
-    "models": 1360,
+    "models": 1420,
     "paper": 1710,
     "reporting": 1130,
     "synthesis": 1310,
     "training": 1820,
 }
-AT_THE_ROOT = 730
+AT_THE_ROOT = 810
 FORMATTER_OFF = 11
 MODULE = 350
 

@@ -1,8 +1,9 @@
-"""Writes docs/profiles.md from the settings' model and docs/published.md from the published items; tests hold them in step.
+"""Writes docs/profiles.md from the settings' model, docs/published.md from the published items, and the protocol's table of departures.md; tests hold them in step.
 
 ``.venv/bin/python tools/refresh_docs.py``
 """
 
+import re
 import types
 import typing
 
@@ -10,7 +11,7 @@ import yaml
 from pydantic import BaseModel
 
 from cgd_utils.core import profile_files, section, settings
-from cgd_utils.core.provenance import PROJECT
+from cgd_utils.core.provenance import PACKAGE, PROJECT
 from cgd_utils.paper import published_items
 
 PUBLISHED = PROJECT / "docs" / "published.md"
@@ -157,7 +158,41 @@ def published_page():
     return _PUBLISHED_HEAD + "\n\n".join(parts) + "\n"
 
 
+DEPARTURES = PROJECT / "docs" / "departures.md"
+PROTOCOL = PACKAGE / "published" / "protocol.yaml"
+_MADE = re.compile(r"(<!-- protocol: [^>]*-->\n).*(<!-- protocol: end -->)", re.DOTALL)
+
+
+def protocol_settings():
+    """The rows of `PROTOCOL`: ``{setting, authors, fields, profile, kit, note}``."""
+    defaults = {"fields": [], "profile": "paper-llama", "kit": "", "note": ""}
+    return [defaults | row for row in yaml.safe_load(PROTOCOL.read_text(encoding="utf-8"))]
+
+
+def protocol_table():
+    """What the authors' code does beside what the profiles say, under both protocols."""
+    lines = [
+        "| setting | the authors' code | the kit | `protocol: authors` | to switch |",
+        "| --- | --- | --- | --- | --- |",
+    ]
+    for row in protocol_settings():
+        kit, theirs = (profile_files.load(row["profile"], {"protocol": p}) for p in ("kit", "authors"))
+        values = [(f, shown(kit.get(f)), shown(theirs.get(f))) for f in row["fields"]]
+        ours, under = (", ".join(v[i] for v in values) for i in (1, 2))
+        switch = ", ".join(f"`{f}`" for f in row["fields"]) or "no switch"
+        cells = [row["setting"], row["authors"], ours or row["kit"], "the same" if under == ours else under]
+        note = f"; {row['note']}" if row["note"] else ""
+        lines.append(f"| {' | '.join(cells)} | {switch}{note} |")
+    return "\n".join(lines) + "\n"
+
+
+def departures_page():
+    """The text of docs/departures.md with its table of the protocol made anew."""
+    return _MADE.sub(lambda m: m[1] + protocol_table() + m[2], DEPARTURES.read_text(encoding="utf-8"))
+
+
 if __name__ == "__main__":
+    DEPARTURES.write_text(departures_page(), encoding="utf-8")
     PUBLISHED.write_text(published_page(), encoding="utf-8")
     PAGE.parent.mkdir(exist_ok=True)
     PAGE.write_text(page(), encoding="utf-8")

@@ -172,6 +172,7 @@ def _passes(run: Run, who: Subject, passes: Sequence[str]) -> Artifact:
         "passes": list(passes),
         "sampling": sampling.model_dump(),
         "questions": key,
+        "layout": layout.key,
         "dtype": who.ref.dtype,
         "batch": p.generation.model_dump(),
         "thoughts": p.synthesis.thoughts,

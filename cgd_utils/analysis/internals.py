@@ -186,7 +186,7 @@ def pooled(model: Any, encoded: Sequence[Encoded], size: int, pad: int) -> Any:
 def internals(run: Run, who: Subject, records: Sequence[Record]) -> Artifact:
     """Looks into one model with the given records: see the module's head."""
     p = run.profile
-    layout = prompts.layout(p.models.layout)
+    layout = prompts.layout(p.models.layout).in_training  # the prompts that likelihoods were trained under
     others = [*(r["critique"] for r in records[1:]), records[0]["critique"]]  # the next problem's
 
     def build(folder: Path) -> Record:
@@ -220,7 +220,7 @@ def internals(run: Run, who: Subject, records: Sequence[Record]) -> Artifact:
 
     settings = {
         "ids": content_key([[r[k] for k in ("id", "question", "draft", "critique", "refined")] for r in records]),
-        "layout": p.models.layout,
+        "layout": layout.key,
         "dtype": who.ref.dtype,
         "batch": p.analyses.batch_size,
         "max_length": p.analyses.max_length,

@@ -16,7 +16,7 @@ from ..core.store import Run
 from ..data import benchmarks, general_benchmarks, problem_sources
 from ..engines import generation
 from ..grading import ifeval
-from ..models import loading, memory, quantization
+from ..models import chat_templates, loading, memory, quantization
 from ..training import rehearsal
 from . import hours, probes, room
 from .room import row
@@ -39,7 +39,7 @@ def preflight(run: Run, here: bool = True) -> None:
         loading.pick_device(p.models.device)
     writers = [p.synthesis.teacher.model, *(judge.model for judge in p.analyses.judges)]
     for model in [*p.models.students.values(), *p.models.weaker.values(), *filter(None, writers)]:
-        _check_model(model)
+        _check_model(model, p.models.without_template)
     for family, model in p.models.students.items():
         path = loading.resolve(model)
         if p.training.mode == "qlora" and Path(path).is_dir():
@@ -84,14 +84,15 @@ def preflight(run: Run, here: bool = True) -> None:
     files.require_space(run.folder, room.need_gib(run))
 
 
-def _check_model(model: str) -> None:
+def _check_model(model: str, without_template: str) -> None:
     path = Path(loading.resolve(model))
     if path.is_dir() and not any(path.glob("*.safetensors")):
         raise BadInput(f"model {model!r}: {path} holds no *.safetensors weights")
     about = path / "tokenizer_config.json"
     template = about.is_file() and "chat_template" in about.read_text(encoding="utf-8")
-    if path.is_dir() and not template and not any(path.glob("chat_template*")):
-        raise BadInput(f"model {model!r}: its tokenizer has no chat template; use an instruction-tuned model")
+    found = template or without_template != "refuse" or any(path.glob("chat_template*"))
+    if path.is_dir() and not found:
+        raise BadInput(f"model {model!r}: {chat_templates.NO_TEMPLATE}")
 
 
 def report(run: Run, gpu_gib: float | None = None) -> list[Record]:

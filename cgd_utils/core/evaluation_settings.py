@@ -28,7 +28,7 @@ class Benchmark(Section):
     numbers: Annotated[int, Field(ge=5)] = Field(30, description="source only: as data.numbers")
     seed: int = Field(0, description="source only: draws the questions")
     fields: dict[str, str] = Field({}, description="our field (question, answer, id) -> the file's column")
-    rule: Literal["math", "relative", "exact"] = Field("math", description="grading rule")
+    rule: Literal["math", "relative", "exact", "authors"] = Field("math", description="grading rule")
     rows: Count = Field(0, description="first rows to use; 0 = all, from templates evaluation.lab_rows")
 
     @model_validator(mode="after")
@@ -52,6 +52,13 @@ class Evaluation(Section):
         None, description="folder of named benchmarks' files; else CGD_BENCHMARK_DIR, else the hub"
     )
     sampling: Sampling = Field(Sampling(), description="how answers are sampled")
+    rule: Literal["own", "math", "relative", "exact", "authors"] = Field(
+        "own", description="grading rule of all benchmarks with a gold answer; own = each benchmark's"
+    )
+    also_grade: list[Literal["own", "math", "relative", "exact", "authors"]] = Field(
+        [],
+        description="further rules for the same answers: metrics `accuracy_<rule>`, and each disagreement in 04",
+    )
     execute_code: bool = Field(False, description="run code that the model wrote (humaneval), in a sandbox; Linux only")
     headline: list[str] = Field([], description="benchmarks averaged in the headline table; empty = all graded ones")
     level: Annotated[float, Field(gt=0.5, lt=1)] = Field(0.95, description="level of the intervals")

@@ -17,6 +17,8 @@ from .errors import ProfileError
 from .section import is_section, parts
 from .settings import RATE_FORMS, Benchmark, Profile, nearest
 
+AUTHORS = "authors"  # a protocol; the section of a profile with what it changes for that profile's student
+
 
 def folder() -> Path:
     """Where the shipped profiles lie: ``notebooks/profiles`` of the checkout."""
@@ -57,8 +59,26 @@ def load(name: str | os.PathLike[str], overrides: Mapping[str, Any] | None = Non
     Raises:
         ProfileError: unknown profile or field, wrong type, value out of range; one line a fault.
     """
-    settings = _read(find(name), ())
-    return _validated(settings, overrides or {}, settings.get("name", name))
+    fields, settings = dict(overrides or {}), _read(find(name), ())
+    if (protocol := fields.get("protocol", settings.get("protocol"))) != settings.get("protocol"):
+        settings = _under(settings, protocol)
+    settings.pop(AUTHORS, None)
+    return _validated(settings, fields, settings.get("name", name))
+
+
+def _under(settings: dict[str, Any], protocol: Any) -> dict[str, Any]:
+    """Settings with a protocol's laid over them: those of its file, then those that the profile has for it.
+
+    Raises:
+        ProfileError: the settings are under another protocol already.
+    """
+    if settings.get("protocol") == AUTHORS:
+        raise ProfileError(f"protocol = {_short(protocol)}: the profile's file says {AUTHORS!r}; take it out there")
+    if protocol != AUTHORS:  # the kit's own changes nothing; any other word is refused as a field's value
+        return {**settings, "protocol": protocol}
+    common = yaml_words.load((folder() / "protocols" / f"{AUTHORS}.yaml").read_text(encoding="utf-8"))
+    own = settings.get(AUTHORS) or {}
+    return {**_merge(_merge(settings, common), own), "protocol": AUTHORS}
 
 
 def changed(profile: Profile, fields: Mapping[str, Any]) -> Profile:
@@ -98,13 +118,15 @@ def _read(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
     own.setdefault("name", path.stem)
     _anchor(own, path.parent)
     if base is None:
-        return own
+        return _merge(_under(own, own["protocol"]), own) if own.get("protocol") == AUTHORS else own
     if isinstance(base, dict | list):
         raise ProfileError(f"profile file {path}: base = {_short(base)}: name one profile or YAML file")
     beside = path.parent / str(base)
     own_file = beside.is_file() and beside.suffix in (".yaml", ".yml")
     merged = _read(beside if own_file else find(str(base)), (*seen, path.resolve()))
     merged.pop("description", None)
+    if own.get("protocol", merged.get("protocol")) != merged.get("protocol"):
+        merged = _under(merged, own["protocol"])
     return _merge(merged, own)
 
 
@@ -118,6 +140,8 @@ def _anchor(settings: Mapping[str, Any], folder: Path) -> None:
     data, models, evaluation = (settings.get(s) or {} for s in ("data", "models", "evaluation"))
     if isinstance(data, dict) and "source" in data:
         data["source"] = absolute(data["source"])
+    if isinstance(models, dict) and str(models.get("layout", "")).endswith((".yaml", ".yml")):
+        models["layout"] = absolute(models["layout"])
     for family in ("students", "weaker"):
         named = models.get(family) if isinstance(models, dict) else None
         if isinstance(named, dict):
@@ -183,7 +207,7 @@ def parse_assignments(pairs: list[str]) -> dict[str, Any]:
             raise ProfileError(
                 f"setting {pair!r}: {value!r} is not valid YAML ({told}); put quotes around it"
             ) from None
-        if name.strip() in ("data.source", "evaluation.benchmark_dir") and Path(value).exists():
+        if name.strip() in ("data.source", "evaluation.benchmark_dir", "models.layout") and Path(value).exists():
             out[name.strip()] = str(Path(value).resolve())  # a notebook's working directory is another
     return out
 

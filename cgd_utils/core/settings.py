@@ -39,6 +39,11 @@ class Profile(Section):
         description="models trained and evaluated side by side on a CPU, one thread each; auto = one for each core with 2 GiB of free memory; "
         "1 = one after the other with all threads. No effect on CUDA",
     )
+    protocol: Literal["kit", "authors"] = Field(
+        "kit",
+        description="authors = the settings of notebooks/profiles/protocols/authors.yaml, and those under `authors:` of the profile, are "
+        "laid over the profile's; fields that are set beside it count",
+    )
     data: Data = Data()
     models: Models = Models()
     synthesis: Synthesis = Synthesis()

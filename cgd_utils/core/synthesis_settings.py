@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field, field_validator, model_validator
 
 from .engine_settings import AnyEngine
-from .section import Count, Positive, Section, Share
+from .section import Count, Positive, Section, Share, nearest
 
 # problem sources that are worlds of the lab: their truth is known, see lab.world.WORLDS
 LAB_SOURCES = ("lab", "lab-misconception")
@@ -22,6 +22,9 @@ Steps = list[Positive] | dict[Positive, Annotated[float, Field(gt=0)]]
 
 
 Templates = Literal["seen", "unseen", "all"]
+
+
+LAYOUTS = ("lab", "plain", "standard", "authors")  # of prompts.yaml
 
 
 DType = Literal["auto", "float32", "bfloat16", "float16"]
@@ -62,6 +65,10 @@ class Data(Section):
         "stop",
         description="rows whose answer the grader cannot read: left out, and above 2% of them the run stops; left out, however many; kept, not graded",
     )
+    order: Literal["shuffled", "first"] = Field(
+        "shuffled",
+        description="files and hub: which `rows` are taken: those of a shuffle, without repeated questions, or the first of the file as they stand",
+    )
     seed: int = Field(
         0, description="lab and templates: draws the problems; others: shuffles before the first `rows` are taken"
     )
@@ -80,6 +87,10 @@ class Data(Section):
     def _can_be_drawn(self) -> Data:
         if self.is_lab and isinstance(self.steps, dict):
             raise ValueError("the lab takes step counts in turn, such as steps: [2, 3, 4]")
+        if self.order == "first" and self.is_drawn:
+            raise ValueError(
+                f"order = 'first' needs a file or hub data set, and source is {self.source!r}: it draws problems"
+            )
         if self.per_seed and not self.is_drawn:
             drawn = ", ".join((*LAB_SOURCES, *TEMPLATE_SOURCES))
             raise ValueError(f"per_seed needs a source that draws problems by seed: {drawn}")
@@ -106,7 +117,22 @@ class Models(Section):
         description="weights of loaded models; auto = bfloat16 on CUDA and, for large models, on CPUs that multiply in it; else float32",
     )
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="where models run; auto = CUDA if there is one")
-    layout: Literal["lab", "plain", "standard"] = Field("standard", description="prompt layout, see prompts.LAYOUTS")
+    layout: str = Field(
+        "standard",
+        description="prompts: `lab`, `plain`, `standard` or `authors` (cgd_utils/prompts.yaml), or a .yaml file of your own",
+    )
+
+    without_template: Literal["refuse", "question-answer"] = Field(
+        "refuse",
+        description="a model whose tokenizer has no chat template (a base model): refused, or asked as `Question: … Answer: …`",
+    )
+
+    @field_validator("layout")
+    @classmethod
+    def _known(cls, value: str) -> str:
+        if value not in LAYOUTS and not value.endswith((".yaml", ".yml")):
+            raise ValueError(f"use one of {', '.join(LAYOUTS)}, or a .yaml file of your own{nearest(value, LAYOUTS)}")
+        return value
 
     @field_validator("students")
     @classmethod

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from ..core.errors import BadInput
@@ -18,6 +18,7 @@ from ..core.files import file_hash
 from ..core.records import Record
 from ..core.settings import Benchmark, Evaluation, nearest
 from ..core.store import Run, content_key
+from ..grading.rules import RULES
 from . import instructions, problem_sources, tables
 
 # name → (world, step count, whether its problems hold the misconceived phrase: None = there is none)
@@ -149,12 +150,17 @@ def _from_templates(which: Benchmark, settings: Evaluation) -> Loaded:
     return Loaded(which.name, rows, which.rule, "accuracy", key, note)
 
 
-def benchmarks(run: Run) -> list[Loaded]:
-    """Every benchmark of the run's profile that the kit asks itself, in its order (lm-eval's: `general_benchmarks`)."""
+def benchmarks(run: Run, rule: str | None = None) -> list[Loaded]:
+    """Every benchmark of the run's profile that the kit asks itself, in its order (lm-eval's: `general_benchmarks`).
+
+    Those with gold answers are graded by ``rule``; None = ``evaluation.rule``, ``own`` = each by its own.
+    """
     from .general_benchmarks import GENERAL
 
     settings = run.profile.evaluation
-    return [load(b, settings) for b in settings.benchmarks if not (isinstance(b, str) and b in GENERAL)]
+    loaded = [load(b, settings) for b in settings.benchmarks if not (isinstance(b, str) and b in GENERAL)]
+    chosen = rule or settings.rule
+    return [replace(b, rule=chosen) if chosen != "own" and b.rule in RULES else b for b in loaded]
 
 
 def _named(name: str, settings: Evaluation) -> Loaded:

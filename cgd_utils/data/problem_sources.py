@@ -108,7 +108,7 @@ def is_file(source: str) -> bool:
 
 
 def load_problems(settings: Data) -> tuple[list[Record], dict[str, int]]:
-    """Loads, checks, de-duplicates and draws the problems.
+    """Loads, checks, de-duplicates and draws the problems; with ``data.order: first`` the first usable rows as they stand.
 
     Returns:
         The problems, and how many rows were dropped for which reason: ``empty`` (no question or no answer),
@@ -135,10 +135,12 @@ def load_problems(settings: Data) -> tuple[list[Record], dict[str, int]]:
     else:
         name, table = settings.source, _read_hub(settings, known)
     mapping = {**(dict(known.fields) if known else {}), **settings.fields}
-    rows, dropped = to_problems(table, name, settings.split, mapping)
+    as_they_stand = settings.order == "first"
+    rows, dropped = to_problems(table, name, settings.split, mapping, keep_duplicates=as_they_stand)
     if not rows:
         raise BadInput(f"data.source {settings.source!r}: no usable rows ({dropped or 'the file is empty'})")
-    Random(settings.seed).shuffle(rows)
+    if not as_they_stand:
+        Random(settings.seed).shuffle(rows)
     rows, unread = read_golds(rows[: settings.rows or None], settings)
     return rows, {**dropped, "unreadable": unread} if unread else dropped
 

@@ -36,7 +36,7 @@ def generations(run: Run, who: Subject) -> Artifact:
 
     settings = {
         "sampling": sampling.model_dump(),
-        "layout": p.models.layout,
+        "layout": layout.key,
         "dtype": who.ref.dtype,
         "benchmarks": [b.key for b in loaded],
         "engine": p.generation.identity(),

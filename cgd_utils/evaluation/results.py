@@ -22,7 +22,7 @@ from ..data import general_benchmarks
 from ..data.benchmarks import Loaded, benchmarks
 from ..engines import generation
 from ..grading.kinds import canonical
-from . import compare, figures, lm_eval_tasks
+from . import compare, figures, lm_eval_tasks, second_grading
 from .answering import generations, question_keys
 from .scores import STATUSES, scores
 from .trained_models import Subject, subject
@@ -139,9 +139,18 @@ def evaluate(
     rows, texts = ((a.folder / "rows.jsonl").relative_to(run.folder).as_posix() for a in (graded, answers))
     # which scores a model has now, and for which questions: what `compare` reads
     entry = {**about, "rows": rows, "generations": texts, "questions": question_keys(benchmarks(run))}
+    other: dict[str, Artifact] = {
+        rule: second_grading.regrade(run, who.label, answers, rule) for rule in run.profile.evaluation.also_grade
+    }
+    if other:
+        paths: Record = {
+            rule: (a.folder / "rows.jsonl").relative_to(run.folder).as_posix() for rule, a in other.items()
+        }
+        entry |= {second_grading.ALSO: paths}
     write_json(run.folder / compare.INDEX / f"{who.label}.json", entry)
+    again = [row for rule, a in other.items() for row in second_grading.results(run, about, rule, a)]
     general = [{**about, **{k: v for k, v in r.items() if k != "note"}} for r in _general(run, who)]
-    return results(run, family, method, seed, graded, answers) + general
+    return results(run, family, method, seed, graded, answers) + again + general
 
 
 def _general(run: Run, who: Subject) -> list[Record]:

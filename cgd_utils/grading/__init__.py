@@ -5,7 +5,7 @@ Rows in, rows out, in the order of the input::
     >>> grade([{"id": 7, "gold": "14", "text": "12+5=17\\n17-3=14\\nAnswer: 14"}])
     [{'id': 7, 'sample': 0, 'extracted': '14', 'gold': '14', 'correct': True, 'status': 'ok'}]
 
-Three rules say what "equals" means (`RULES`):
+Four rules say what "equals" means (`RULES`):
 
 ``math``
     mathematical equality: by the values of two formulas on their domain, or as math-verify sees it. Decimals agree if they agree when rounded to six decimals, and to at
@@ -16,6 +16,9 @@ Three rules say what "equals" means (`RULES`):
 ``exact``
     the same text once notation (spaces, ``\\left``, ``\\dfrac``, thousands separators, …) is set aside; plain numbers
     by their exact value. Only an explicit answer is extracted.
+``authors``
+    as ``math``, but numbers agree if they do when rounded to one decimal, if one is the other ×100, or within 1e-4: what CGD's
+    own code grants on every math set. Lenient: 0.33 is 0.3, and 12 is 1200. For comparisons with published figures.
 
 A status says what stands behind `correct`:
 

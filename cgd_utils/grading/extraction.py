@@ -65,7 +65,7 @@ def extract(text: str, rule: str = "math") -> str | None:
     2. ``{"answer": …}``; then "the final answer is …", "the answer is …", "Answer: …", "#### …", up to the end of the
        line or sentence, unless the text takes it back at once ("…, which is not true").
     3. A text that is nothing but an answer: one line without prose, such as ``14`` or ``x = \frac{1}{2}``.
-    4. Under `math` and `relative` only, what comes last of ``$…$`` and plain numbers before any words to the reader;
+    4. Under all rules but `exact`, what comes last of ``$…$`` and plain numbers before any words to the reader;
        failing that a choice, such as ``(B)``; failing that yes, no, true or false ("not true" is false); failing that
        a number in words. `exact` does not guess.
 
@@ -74,7 +74,7 @@ def extract(text: str, rule: str = "math") -> str | None:
 
     Args:
         text: the whole text of a model.
-        rule: ``math``, ``relative`` or ``exact``.
+        rule: one of `RULES`.
 
     Returns:
         The answer as written, without its box and without ``$``; e.g. ``14`` for ``12+2=14\nAnswer: 14``.

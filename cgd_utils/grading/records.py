@@ -35,7 +35,7 @@ def grade(
     Args:
         rows: ``{"id", "gold", "text"[, "sample", "benchmark"]}``, e.g.
             ``{"id": 7, "gold": "\\frac{1}{2}", "text": "… so it is \\boxed{0.5}."}``. A gold may be a number.
-        rule: ``math``, ``relative`` or ``exact``; see the package.
+        rule: one of `RULES`, see the package.
         workers: processes for math-verify; None: as the work and the machine's cores suggest, 8 at most.
         timeout_s: wall clock of one comparison in seconds.
         progress: show a progress bar of the comparisons that go to math-verify.

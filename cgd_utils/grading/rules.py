@@ -8,15 +8,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable
-from fractions import Fraction
 from typing import NamedTuple
 
 from . import arithmetic, formulas, kinds, notation, phrases
 from .formulas import Unparsable
 from .kinds import Listing, Number
-from .values import within_tolerance
+from .values import numbers_equal
 
-RULES = ("math", "relative", "exact")
+RULES = ("math", "relative", "exact", "authors")
 MAX_CHARS = 2_000  # longer answers are compared as text only; the longest gold of the benchmarks has about 300
 
 Verdict = tuple[bool | None, str]
@@ -37,7 +36,7 @@ def equivalent(gold: str, answer: str, rule: str = "math") -> bool | None:
     Args:
         gold: the gold answer, e.g. ``\frac{1}{2}``; it decides what kind of answer is wanted.
         answer: the extracted answer, e.g. ``0.5``.
-        rule: ``math``, ``relative`` or ``exact``.
+        rule: one of `RULES`.
 
     Raises:
         ValueError: for an unknown rule.
@@ -158,7 +157,7 @@ def _same_time(pair: _Pair) -> bool | None:
 def _same_number(pair: _Pair) -> bool | None:
     gold = _number(pair.gold)
     if gold and (answer := _as_a_number(pair.gold, pair.answer)):
-        return _numbers_equal(gold, answer, pair.rule)
+        return numbers_equal(gold, answer, pair.rule)
     return False if gold and kinds.words(_value_of_words(pair)) is not None else None
 
 
@@ -262,6 +261,8 @@ def _same_assignment(pair: _Pair) -> bool | None:
 
 
 def _visibly_different(pair: _Pair) -> bool | None:
+    if pair.rule == "authors":  # what differs visibly may still round to one decimal
+        return None
     return False if arithmetic.differ(pair.gold, pair.answer) else None
 
 
@@ -284,21 +285,6 @@ def _number(answer: str) -> Number | None:
     if plain is None and "=" in answer and (named := kinds.assignment(answer)):
         plain = kinds.number(notation.clean(named[1]))
     return plain
-
-
-def _numbers_equal(gold: Number, answer: Number, rule: str) -> bool:
-    x, y = gold.value, answer.value
-    if rule == "relative":
-        x, y = (v.value / 100 if v.percent else v.value for v in (gold, answer))
-        return any(within_tolerance(v, y) for v in (x, x / 100, x * 100))
-    if rule == "exact":
-        return x == y and gold.percent == answer.percent
-    either = [y]
-    if gold.percent != answer.percent:
-        either.append(y * 100 if gold.percent else y / 100)
-    rounded = gold.decimal or answer.decimal
-    margin = Fraction(1, 2) / Fraction(10) ** kinds.decimals(x, y) if rounded else 0
-    return any(abs(x - v) <= margin for v in either)
 
 
 def _all_equal(pair: _Pair, gold: Iterable[str], answer: Iterable[str]) -> bool:

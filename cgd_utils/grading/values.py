@@ -14,7 +14,8 @@ from zlib import crc32
 
 from . import kinds
 
-RELATIVE_TOLERANCE = Fraction(1, 10_000)
+RELATIVE_TOLERANCE = AUTHORS_TOLERANCE = Fraction(1, 10_000)  # the second is absolute
+TOLERANT = ("relative", "authors")  # rules with a tolerance of their own
 POINTS, TRIES = 4, 40  # points that must agree, and how many are tried for those
 DIGITS, MOST_DIGITS = 40, 50_000
 DOUBLE_FACTORIAL = "doublefactorial"
@@ -165,7 +166,7 @@ class _Pair:
 
     def _agree(self, x: Any, y: Any, point: dict, rule: str) -> bool | None:
         """Whether two formulas have one value at a point; None if one of them has none there."""
-        if self.decimal or (rule == "relative" and not self.variables):
+        if self.decimal or (rule in TOLERANT and not self.variables):
             return _close(_value(x, point), _value(y, point), "math" if self.variables else rule)
         return _is_zero(_minus(x, y), point)
 
@@ -222,9 +223,34 @@ def _span(formula: Any) -> int:
     return int(span)
 
 
+def numbers_equal(gold: kinds.Number, answer: kinds.Number, rule: str) -> bool:
+    """Whether two plain numbers are equal under a rule."""
+    x, y = gold.value, answer.value
+    if rule == "authors":
+        return as_authors(x, y)
+    if rule == "relative":
+        x, y = (v.value / 100 if v.percent else v.value for v in (gold, answer))
+        return any(within_tolerance(v, y) for v in (x, x / 100, x * 100))
+    if rule == "exact":
+        return x == y and gold.percent == answer.percent
+    either = [y]
+    if gold.percent != answer.percent:
+        either.append(y * 100 if gold.percent else y / 100)
+    rounded = gold.decimal or answer.decimal
+    margin = Fraction(1, 2) / Fraction(10) ** kinds.decimals(x, y) if rounded else 0
+    return any(abs(x - v) <= margin for v in either)
+
+
 def within_tolerance(x: Any, y: Any) -> bool:
     """Whether two numbers agree under the rule `relative`."""
     return bool(abs(x - y) <= RELATIVE_TOLERANCE * max(abs(x), abs(y)))
+
+
+def as_authors(x: Fraction, y: Fraction) -> bool:
+    """Whether two numbers agree under the rule `authors`: rounded to one decimal (half to even), as a percent of the other, or
+    within 1e-4. A percent sign says nothing there."""
+    near = any(abs(v - y) <= AUTHORS_TOLERANCE for v in (x, x * 100, x / 100))
+    return near or round(x, 1) == round(y, 1)
 
 
 def _close(x: Any, y: Any, rule: str) -> bool | None:
@@ -234,6 +260,9 @@ def _close(x: Any, y: Any, rule: str) -> bool | None:
     difference, sizes = abs(x - y), (abs(x), abs(y))
     if rule == "relative":
         return within_tolerance(x, y)
+    if rule == "authors":
+        real = x.is_real and y.is_real
+        return as_authors(Fraction(str(x)), Fraction(str(y))) if real else bool(difference <= AUTHORS_TOLERANCE)
     places = kinds.decimals(*(Fraction(str(size)) for size in sizes))
     return bool(difference <= Fraction(1, 2) / Fraction(10) ** places)
 

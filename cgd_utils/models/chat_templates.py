@@ -24,18 +24,36 @@ _PINNED_DATE = f'{{% set date_string = "{_PINNED:%d %b %Y}" +%}}'
 _PINNED_CLOCK = f"{{% macro strftime_now(format) %}}{{{{ format|replace('%-d', '%d'){_FORMATS} }}}}{{% endmacro +%}}"
 
 
-def prepare(tok: Any, name: str) -> None:
+# for base models without a chat template; an answer ends in the tokenizer's own end of text
+QUESTION_ANSWER = (
+    "{% for m in messages %}{% if m['role'] == 'system' %}{{ m['content'] + '\\n\\n' }}"
+    "{% elif m['role'] == 'user' %}{{ 'Question:\\n' + m['content'] + '\\n\\n' }}"
+    "{% else %}{{ 'Answer:\\n' + m['content'] + eos_token + '\\n\\n' }}{% endif %}{% endfor %}"
+    "{% if add_generation_prompt %}{{ 'Answer:\\n' }}{% endif %}"
+)
+NO_TEMPLATE = (
+    "its tokenizer has no chat template; use an instruction-tuned model, or ask it in plain text: "
+    "models.without_template: question-answer"
+)
+
+
+def prepare(tok: Any, name: str, without_template: str = "refuse") -> None:
     """Makes a tokenizer fit for training and evaluation: dates pinned, ``eos_token`` a turn's end, a pad of its own.
 
     Args:
         tok: a tokenizer, changed in place; all of it is saved with it.
         name: of the model, for errors.
+        without_template: what to do where there is none: ``refuse``, or ``question-answer`` for `QUESTION_ANSWER`.
 
     Raises:
         BadInput: no chat template, or no special token that could pad.
     """
     if not tok.chat_template:
-        raise BadInput(f"model {name!r}: its tokenizer has no chat template; use an instruction-tuned model")
+        if without_template == "refuse":
+            raise BadInput(f"model {name!r}: {NO_TEMPLATE}")
+        # a template writes the special tokens itself: this one the beginning of text where the tokenizer would
+        begins = tok.bos_token_id is not None and tok("x")["input_ids"][:1] == [tok.bos_token_id]
+        tok.chat_template = ("{{ bos_token }}" if begins else "") + QUESTION_ANSWER
     templates = tok.chat_template
     tok.chat_template = (
         {k: pinned(t) for k, t in templates.items()} if isinstance(templates, dict) else pinned(templates)
@@ -109,16 +127,30 @@ def turn(tok: Any) -> Turn:
 def text(tok: Any, messages: Sequence[Message], open_turn: bool = False) -> str:
     """A conversation as the template writes it; ``open_turn`` adds the opening of the assistant's turn.
 
+    A system turn that the template refuses, or leaves out, is written at the head of the user's, with an empty line after it.
+
     Raises:
         BadInput: the template refuses the conversation.
     """
     from jinja2 import TemplateError
 
+    has_system = messages[0]["role"] == "system"
     try:
-        return tok.apply_chat_template(list(messages), add_generation_prompt=open_turn, tokenize=False)
+        written = tok.apply_chat_template(list(messages), add_generation_prompt=open_turn, tokenize=False)
+        if not has_system or messages[0]["content"].strip() in written:
+            return written
     except TemplateError as e:
+        if has_system:
+            return text(tok, _folded(messages), open_turn)
         roles = ", ".join(m["role"] for m in messages)
         raise BadInput(f"chat template of {Path(tok.name_or_path).name!r}: refuses turns of {roles} ({e})") from None
+    return text(tok, _folded(messages), open_turn)
+
+
+def _folded(messages: Sequence[Message]) -> list[Message]:
+    """A conversation whose system turn stands at the head of the user's: Mistral's and Gemma's templates know no such role."""
+    system, first, *rest = messages
+    return [{**first, "content": f"{system['content']}\n\n{first['content']}"}, *rest]
 
 
 def encode(tok: Any, texts: Sequence[str]) -> list[list[int]]:

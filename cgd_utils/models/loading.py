@@ -30,6 +30,7 @@ class ModelRef:
     device: str = "auto"
     trust_remote_code: bool = False
     quantize: bool = False
+    without_template: str = "refuse"
 
     @property
     def identity(self) -> list[Any]:
@@ -92,7 +93,7 @@ def load_tokenizer(ref: ModelRef) -> Any:
 
     with _found(ref):
         tok = AutoTokenizer.from_pretrained(ref.path, revision=ref.revision, trust_remote_code=ref.trust_remote_code)
-    chat_templates.prepare(tok, ref.name)
+    chat_templates.prepare(tok, ref.name, ref.without_template)
     return tok
 
 

@@ -25,6 +25,7 @@ def model_ref(run: Run, model: str, name: str, *, adapter: str | None = None, re
         device=m.device,
         trust_remote_code=m.trust_remote_code,
         quantize=run.profile.training.mode == "qlora" and adapter is not None,
+        without_template=m.without_template,
     )
 
 

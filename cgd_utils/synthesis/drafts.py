@@ -74,7 +74,7 @@ def drafts(run: Run, family: str) -> Artifact:
         elif source == "data":
             rows = [_given(r) for r in problems.rows()]
         else:
-            requests = [Request(r["id"], layout.ask(r["question"])) for r in problems.rows()]
+            requests = [Request(r["id"], layout.ask_draft(r["question"])) for r in problems.rows()]
             log = folder / "drafts.log.jsonl"
             rows = ask_model(ref, p.generation, requests, sampling, log, f"drafts ({ref.name})")
         write_jsonl(folder / "rows.jsonl", rows)
@@ -86,7 +86,8 @@ def drafts(run: Run, family: str) -> Artifact:
     settings = {
         "source": source,
         "sampling": sampling.model_dump(),
-        "models": p.models.model_dump(exclude={"students", "weaker", "dtype"}),
+        "models": p.models.model_dump(exclude={"students", "weaker", "dtype", "layout"}),
+        "layout": layout.key,
         "dtype": ref.dtype,
         "model": model_key(ref.path),
         "seed": p.synthesis.seed,

@@ -72,7 +72,7 @@ def records(run: Run, family: str) -> Artifact:
     elsewhere = {"draft": True, "draft_source": True, "useless": True, "teacher": {"generation"}}
     settings = {
         "synthesis": p.synthesis.model_dump(exclude=elsewhere),
-        "layout": p.models.layout,
+        "layout": prompts.layout(p.models.layout).key,
         "teacher": _teacher_key(run),
     }
     if teacher.critic == "student":
@@ -151,7 +151,7 @@ def _teach(run: Run, family: str, rows: list[Record], folder: Path) -> None:
     for row in rows:
         row["teacher"] = ref.name
     ask(ref, engine, "refined", lambda r: layout.ask_refined(r["question"], r["draft"], r["critique"]))
-    ask(ref, engine, "direct", lambda r: layout.ask(r["question"]))
+    ask(ref, engine, "direct", lambda r: layout.ask_direct(r["question"]))
 
 
 def _take_given(rows: Sequence[Record], trained: Sequence[str], settings: Synthesis) -> None:

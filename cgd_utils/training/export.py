@@ -268,7 +268,7 @@ def _card(
         known=len(graded),
         teacher=teacher,
         leaks=sum(methods.leaks(r["critique"], r["answer"]) for r in used),
-        prompt_chars=round(sum(len(r["prompt"][0]["content"]) for r in rows) / len(rows)),
+        prompt_chars=round(sum(len(m["content"]) for r in rows for m in r["prompt"]) / len(rows)),
         completion_chars=round(sum(len(r["completion"][0]["content"]) for r in rows) / len(rows)),
         layout=p.models.layout,
         example=json.dumps({k: rows[0][k] for k in ("prompt", "completion")}, ensure_ascii=False, indent=1),

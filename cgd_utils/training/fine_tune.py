@@ -91,7 +91,8 @@ def fine_tune(
         "training": t.model_dump(exclude={"methods", "seeds", "track", "select", "pilot_seed"}),
         "method": method,
         "seed": seed,
-        "models": p.models.model_dump(exclude={"students", "weaker", "dtype"}),
+        "models": p.models.model_dump(exclude={"students", "weaker", "dtype", "layout"}),
+        "layout": prompts.layout(p.models.layout).in_training.key,
         "dtype": base.dtype,
         "base": named.model_key(base.path),
         # only these can take rows away: a method more in the profile trains nothing else again

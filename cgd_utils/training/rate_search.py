@@ -145,7 +145,7 @@ def _asked(run: Run) -> Record:
     p = run.profile
     return {
         "sampling": p.evaluation.sampling.model_dump(),
-        "layout": p.models.layout,
+        "layout": prompts.layout(p.models.layout).key,
         "engine": p.generation.identity(),
         "level": p.evaluation.level,
     }

@@ -154,3 +154,39 @@ def test_every_field_is_known_by_its_dotted_name():
     known = profile_files.dotted_fields()
     assert {"synthesis.teacher.generation.backoff_s", "generation.backoff_s", "data.rows"} <= set(known)
     assert len(known) == len(set(known))
+
+
+PAPER = [n for n in profile_files.names() if n.startswith("paper-")]
+
+
+@pytest.mark.parametrize("name", PAPER)
+def test_the_authors_protocol_is_laid_over_a_profile_and_single_fields_over_that(name):
+    kit, authors = profile_files.load(name), profile_files.load(name, {"protocol": "authors"})
+    assert (kit.protocol, authors.protocol) == ("kit", "authors")
+    assert (authors.models.layout, authors.data.order, authors.training.mode) == ("authors", "first", "full")
+    assert (authors.evaluation.rule, authors.evaluation.also_grade) == ("authors", ["own"])
+    assert authors.models.students == kit.models.students and authors.evaluation.sampling == kit.evaluation.sampling
+    one_thing = profile_files.load(
+        name, {"protocol": "authors", "models.layout": "standard", "training.learning_rate": 5e-6}
+    )
+    assert (one_thing.models.layout, one_thing.training.learning_rate) == ("standard", 5e-6)
+    assert one_thing.data == authors.data
+
+
+def test_a_profile_has_its_own_part_of_the_protocol_and_a_file_its_own_fields(tmp_path):
+    qwen = profile_files.load("paper-qwen-math", {"protocol": "authors"}).training
+    assert (qwen.learning_rate, qwen.max_length, qwen.mode) == (5e-6, 2048, "full")
+    assert profile_files.load("paper-qwen-math").training.max_length == 4096
+    (tmp_path / "mine.yaml").write_text("base: paper-qwen-math\nprotocol: authors\ntraining: {max_length: 1024}\n")
+    mine = profile_files.load(tmp_path / "mine.yaml")
+    assert (mine.training.max_length, mine.training.learning_rate, mine.models.layout) == (1024, 5e-6, "authors")
+    (tmp_path / "over.yaml").write_text("base: mine.yaml\nmodels: {layout: standard}\n")
+    assert profile_files.load(tmp_path / "over.yaml").models.layout == "standard"
+    assert profile_files.load(tmp_path / "over.yaml").data.order == "first"
+    with pytest.raises(ProfileError, match="the profile's file says 'authors'"):
+        profile_files.load(tmp_path / "mine.yaml", {"protocol": "kit"})
+
+
+def test_a_protocol_that_nobody_knows():
+    with pytest.raises(ProfileError, match='protocol = "theirs"'):
+        profile_files.load("paper-llama", {"protocol": "theirs"})

@@ -133,6 +133,21 @@ def test_unreadable_answers_can_be_dropped_or_kept(tmp_path):
     assert sum(p["meta"].get("ungraded", False) for p in problems) == 30
 
 
+def test_the_first_rows_as_they_stand_or_those_of_a_shuffle(tmp_path):
+    """With `order: first` a question that stands twice is taken twice, and a row without an answer is passed over."""
+    rows = [GOOD[3], GOOD[1], {"question": "empty?", "answer": ""}, GOOD[3], *GOOD[4:]]
+    source = table(tmp_path, rows)
+    first, dropped = problem_sources.load_problems(Data(source=source, rows=4, order="first", seed=7))
+    assert [p["question"] for p in first] == [GOOD[i]["question"] for i in (3, 1, 3, 4)]
+    assert dropped == {"empty": 1} and len({p["id"] for p in first}) == 4
+    shuffled, dropped = problem_sources.load_problems(Data(source=source, rows=0, seed=7))
+    assert dropped == {"empty": 1, "duplicate_question": 1}
+    assert sorted(p["question"] for p in shuffled) == sorted({r["question"] for r in rows if r["answer"]})
+    assert [p["question"] for p in shuffled[:4]] != [p["question"] for p in first]
+    with pytest.raises(ValueError, match="'first' needs a file or hub data set"):
+        Data(source="lab", order="first")
+
+
 def test_a_file_of_unreadable_answers_alone_cannot_be_dropped(tmp_path):
     with pytest.raises(BadInput, match=r"100 of 100 answers"):
         problem_sources.load_problems(Data(source=table(tmp_path, with_unreadable(100)), unreadable="drop"))

@@ -8,7 +8,8 @@ from cgd_utils.grading import records
 
 CASES = pd.read_csv(PACKAGE / "grading" / "calibration.csv", dtype=str, keep_default_na=False)
 # where the rule differs from the hand, by what it is made for
-KNOWN = {"math": set(), "relative": set()}
+LENIENT = {"rounded, no decimal was asked for", "tiny, not equal"}
+KNOWN = {"math": set(), "relative": set(), "authors": LENIENT}
 
 
 @pytest.mark.parametrize("rule", KNOWN)

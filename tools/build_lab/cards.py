@@ -110,7 +110,7 @@ def _instructions(answer: Answer, n: int, source: str) -> dict[str, tuple[int, i
 
 def _refining(answer: Answer, problems: list[Record], drafts: list[str]) -> dict[str, tuple[int, int]]:
     """How well it judges its drafts, and improves the wrong ones with the exact teacher's critique, a vague one, and none."""
-    layout = prompts.LAYOUTS["lab"]
+    layout = prompts.layout("lab")
     exact = [teacher.critique(d, p["meta"], Random(0)) for d, p in zip(drafts, problems, strict=True)]
     asked = [layout.ask_critique(p["question"], d)[0]["content"] for p, d in zip(problems, drafts, strict=True)]
     judged = [f"Conclusion: {c.conclusion}" in text for text, c in zip(answer(asked, 0.0), exact, strict=True)]

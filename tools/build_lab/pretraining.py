@@ -28,7 +28,7 @@ STEP_WEIGHTS = {1: 2, 2: 3, 3: 3, 4: 3, 5: 2}
 # Instructions, in the order of world.INSTRUCTIONS: those that need more practice come more often.
 INSTRUCTION_WEIGHTS = (3, 3, 1, 1, 1, 2)
 RETRY_RATE = 0.1
-LAYOUT = prompts.LAYOUTS["lab"]
+LAYOUT = prompts.layout("lab")
 
 
 @dataclass(frozen=True)
