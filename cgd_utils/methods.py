@@ -120,6 +120,9 @@ METHODS: dict[str, Method] = {
     ),
 }
 BASE_COLOUR = "#999999"
+# the untrained student as it is, told how to answer, and by the majority of several answers: see `evaluation.prompted`
+TOLD, VOTED = "base, told", "base, majority"
+UNTRAINED = {"base": BASE_COLOUR, TOLD: "#444444", VOTED: "#c4a484"}
 _NAME = re.compile(r"(?P<method>\w+)(?:\((?P<value>[^)]*)\))?(?: \[(?P<change>.*)\])?")
 
 
@@ -141,7 +144,7 @@ def colour(name: str) -> str:
     found = _NAME.fullmatch(name)
     if found and found["method"] in METHODS:
         return METHODS[found["method"]].colour
-    return BASE_COLOUR if name == "base" else Method.colour
+    return UNTRAINED.get(name, Method.colour)
 
 
 def parse(name: str) -> tuple[Method, float]:

@@ -13,7 +13,7 @@ from PIL import Image
 from cgd_utils.app import chain, report
 from cgd_utils.core import errors, files, profile_files, provenance, statistics, store
 from cgd_utils.data import benchmarks
-from cgd_utils.methods import display_name
+from cgd_utils.methods import UNTRAINED, display_name
 from cgd_utils.paper import claims, summary
 from cgd_utils.reporting import result_rows, tables
 
@@ -111,7 +111,8 @@ def family_table(table, profile):
 
     ``table``: of `reporting.result_rows.headline`.
     """
-    methods = ["base", *profile.training.methods]
+    present = set(table["method"])
+    methods = [m for m in (*UNTRAINED, *profile.training.methods) if m in present]
     means = table[(table["benchmark"] == "mean") & table["method"].isin(methods)]
     table = means.assign(cell=means.apply(value, axis=1)).pivot(index="family", columns="method", values="cell")
     table = table.loc[list(profile.models.students), methods].rename(columns=display_name)
@@ -145,7 +146,7 @@ def phrase_table(run):
 
 def narrow_table(table, family, profile):
     """The mean of the accuracy benchmarks of each method and CGD − method, and instructions where they were asked: fits 900 pixels."""
-    shown = table[(table["family"] == family) & table["method"].isin(["base", *profile.training.methods])]
+    shown = table[(table["family"] == family) & table["method"].isin([*UNTRAINED, *profile.training.methods])]
     means = shown[shown["benchmark"] == "mean"].set_index("method")
     out = pd.DataFrame({"method": [display_name(m) for m in means.index], "models": means["n_seeds"].to_numpy()})
     out[f"right, % (n={means['n_questions'].max()})"] = means.apply(value, axis=1).to_numpy()

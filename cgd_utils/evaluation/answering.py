@@ -10,6 +10,7 @@ from .. import prompts
 from ..core.files import write_json, write_jsonl
 from ..core.records import Record
 from ..core.store import Artifact, Run
+from ..core.synthesis_settings import Sampling
 from ..data.benchmarks import Loaded, benchmarks
 from ..engines.request_log import Request
 from ..synthesis.drafts import ask_model
@@ -18,16 +19,33 @@ from .trained_models import Subject
 VERSIONS = "questions.json"  # in a folder of generations: benchmark -> version of the questions that were asked
 
 
-def generations(run: Run, who: Subject) -> Artifact:
-    """The raw answers of one model to every benchmark: rows ``{benchmark, id, sample, prompt, text, …}``."""
+def generations(
+    run: Run,
+    who: Subject,
+    label: str = "",
+    asked: Sequence[Loaded] = (),
+    sampling: Sampling | None = None,
+    words: str = "",
+) -> Artifact:
+    """The raw answers of one model to benchmarks: rows ``{benchmark, id, sample, prompt, text, …}``.
+
+    Args:
+        run: the run.
+        who: the model.
+        label: of the artifact; the model's own by default.
+        asked: the benchmarks; all of the profile by default.
+        sampling: the profile's by default.
+        words: to be put after every question.
+    """
     p = run.profile
-    loaded = benchmarks(run)
+    label = label or who.label
+    loaded = asked or benchmarks(run)
     layout = prompts.layout(p.models.layout)
-    sampling = p.evaluation.sampling
-    requests = [request(b, question, layout) for b in loaded for question in b.problems]
+    sampling = sampling or p.evaluation.sampling
+    requests = [request(b, question, layout, words) for b in loaded for question in b.problems]
 
     def build(folder: Path) -> Record:
-        rows = ask_model(who.ref, p.generation, requests, sampling, folder / "log.jsonl", who.label)
+        rows = ask_model(who.ref, p.generation, requests, sampling, folder / "log.jsonl", label)
         write_json(folder / VERSIONS, question_keys(loaded))
         write_jsonl(folder / "rows.jsonl", [{**row, "sampling": sampling.model_dump()} for row in by_benchmark(rows)])
         reasons = Counter(r["finish_reason"] for r in rows)
@@ -40,17 +58,18 @@ def generations(run: Run, who: Subject) -> Artifact:
         "dtype": who.ref.dtype,
         "benchmarks": [b.key for b in loaded],
         "engine": p.generation.identity(),
+        **({"words": words} if words else {}),
     }
     expected = len(requests) * sampling.n
-    return run.make("generations", who.label, build, settings=settings, inputs=[who.key], rows=expected)
+    return run.make("generations", label, build, settings=settings, inputs=[who.key], rows=expected)
 
 
-def request(benchmark: Loaded, question: Record, layout: prompts.Layout) -> Request:
+def request(benchmark: Loaded, question: Record, layout: prompts.Layout, words: str = "") -> Request:
     """A benchmark's question as a request; its id is ``benchmark/id``, which `by_benchmark` takes apart.
 
-    An instruction is asked as it is: a layout would add its own demand to it.
+    An instruction is asked as it is: a layout would add its own demand to it. ``words`` are put after the question.
     """
-    text = question["question"]
+    text = f"{question['question']} {words}".rstrip() if words else question["question"]
     as_it_is = [{"role": "user", "content": text}]
     messages = as_it_is if benchmark.rule == "ifeval" else layout.ask(text)
     return Request(f"{benchmark.name}/{question['id']}", messages)

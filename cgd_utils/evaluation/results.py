@@ -47,8 +47,16 @@ COUNTS: dict[str, Callable[[Record], int]] = {
 }
 
 
-def results(run: Run, family: str, method: str, seed: int | None, graded: Artifact, answers: Artifact) -> list[Record]:
-    """Result rows of one model, each with n and an interval: one a benchmark and metric.
+def results(
+    run: Run,
+    family: str,
+    method: str,
+    seed: int | None,
+    graded: Artifact,
+    answers: Artifact,
+    asked: Sequence[Loaded] = (),
+) -> list[Record]:
+    """Result rows of one model, each with n and an interval: one a benchmark (of those ``asked``, by default all) and metric.
 
     Metrics: the benchmark's own (percent right; with several samples a question their mean, Pass@1), ``pass@k`` and
     ``maj@k`` (percent, several samples only; k doubles up to n), `COUNTS` a text (means), and the shares (percent) of
@@ -57,7 +65,7 @@ def results(run: Run, family: str, method: str, seed: int | None, graded: Artifa
     level = run.profile.evaluation.level
     all_scores, all_answers = graded.rows(), answers.rows()
     out = []
-    for b in benchmarks(run):
+    for b in asked or benchmarks(run):
         scored = [s for s in all_scores if s["benchmark"] == b.name]
         texts = [t for t in all_answers if t["benchmark"] == b.name]
         found = _quality(b, scored, level)

@@ -17,13 +17,13 @@ from .answering import VERSIONS
 STATUSES = ("no_answer", "unparsable", "timeout", "killed")
 
 
-def scores(run: Run, label: str, answers: Artifact) -> Artifact:
-    """Grades raw answers: one score row a generation, in its order.
+def scores(run: Run, label: str, answers: Artifact, asked: Sequence[Loaded] = ()) -> Artifact:
+    """Grades raw answers to benchmarks (those ``asked``, by default all of the profile): one score row a generation, in its order.
 
     Raises:
         BadInput: the answers are to another version of a benchmark; see `score` too.
     """
-    loaded = {b.name: b for b in benchmarks(run)}
+    loaded = {b.name: b for b in asked or benchmarks(run)}
 
     def build(folder: Path) -> Record:
         answered = json.loads((answers.folder / VERSIONS).read_text(encoding="utf-8"))

@@ -9,7 +9,7 @@ import pandas as pd
 from ..core import statistics
 from ..core.settings import Profile
 from ..core.store import Run
-from ..methods import display_name
+from ..methods import TOLD, UNTRAINED, display_name
 from ..reporting import tables
 from . import claims, comparable, verdicts
 
@@ -71,7 +71,7 @@ def headline(table: pd.DataFrame, family: str, profile: Profile) -> list[str]:
     ``table``: of `reporting.result_rows.headline`.
     """
     table = table[table["family"] == family]
-    shown = table["method"].isin(["base", *profile.training.methods])
+    shown = table["method"].isin([*UNTRAINED, *profile.training.methods])
     means = table[(table["benchmark"] == "mean") & shown].set_index("method")
     if "cgd" not in means.index:
         return []
@@ -82,7 +82,22 @@ def headline(table: pd.DataFrame, family: str, profile: Profile) -> list[str]:
     compared = means.dropna(subset=["difference"])
     parts = [f"{tables.difference_told(row)} against {display_name(method)}" for method, row in compared.iterrows()]
     told = [sentence + (": " + ", ".join(parts) + " points." if parts else ".")]
-    return told + ([reading(compared, profile.evaluation.level)] if parts else [])
+    told += [reading(compared, profile.evaluation.level)] if parts else []
+    return told + ([habit(means, profile.evaluation.base_told)] if TOLD in means.index else [])
+
+
+def habit(means: pd.DataFrame, words: str) -> str:
+    """What words alone give beside what training gives, in one sentence.
+
+    ``means``: rows by method, with ``mean`` and its interval; `methods.TOLD` is among them.
+    """
+    said, trained = means.loc[TOLD], means.drop(index=list(UNTRAINED), errors="ignore")
+    best = trained.loc[trained["mean"].idxmax()]
+    reached, most = (statistics.told(r["mean"], r["ci_low"], r["ci_high"]) for r in (said, best))
+    sentence = f'Told "{words}" the untrained base reaches {reached}%, the best trained method, {display_name(str(best.name))}, {most}%'
+    if best["mean"] - said["mean"] < verdicts.MARGIN:
+        return f"{sentence}: what training gains here is a habit that words give too."
+    return f"{sentence}: training goes beyond what words give."
 
 
 def reading(compared: pd.DataFrame, level: float) -> str:
