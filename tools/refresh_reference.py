@@ -12,7 +12,6 @@ from PIL import Image
 
 from cgd_utils.app import chain, report
 from cgd_utils.core import errors, files, profile_files, provenance, statistics, store
-from cgd_utils.data import benchmarks
 from cgd_utils.methods import UNTRAINED, display_name
 from cgd_utils.paper import claims, summary
 from cgd_utils.reporting import result_rows, tables
@@ -124,26 +123,6 @@ def family_table(table, profile):
     )
 
 
-def phrase_table(run):
-    """The second world: the mean with and without the misread phrase, and CGD − method with it."""
-    results, level = result_rows.read_results(run), run.profile.evaluation.level
-    main = results[results["method"].isin(["base", *run.profile.training.methods])]
-    graded = list(dict.fromkeys(main.loc[main["metric"] == "accuracy", "benchmark"]))
-    phrase = {b: benchmarks.LAB[b][2] for b in graded}
-    kinds = {
-        "with the phrase": [b for b in graded if phrase[b]],
-        "without it": [b for b in graded if phrase[b] is False],
-    }
-    out = {}
-    for kind, names in kinds.items():
-        table = result_rows.headline(main[main["benchmark"].isin(names)], names, level)
-        for r in table[table["benchmark"] == "mean"].to_dict("records"):
-            row = out.setdefault(r["method"], {"method": display_name(r["method"]), "seeds": r["n_seeds"]})
-            row[f"{kind} (n={r['n_questions']})"] = value(r)
-            row[f"CGD − method, {kind}"] = tables.difference_told(r)
-    return pd.DataFrame(out.values()).to_markdown(index=False)
-
-
 def narrow_table(table, family, profile):
     """The mean of the accuracy benchmarks of each method and CGD − method, and instructions where they were asked: fits 900 pixels."""
     shown = table[(table["family"] == family) & table["method"].isin([*UNTRAINED, *profile.training.methods])]
@@ -217,8 +196,6 @@ def main(name):
     level = run.profile.evaluation.level
     table = result_rows.headline(result_rows.read_results(run), run.profile.evaluation.headline, level)
     found = blocks(name, run.profile, table, pd.read_csv(run.folder / "claims.csv", keep_default_na=False))
-    if run.profile.data.source == "lab-misconception":
-        found[name] = phrase_table(run)
     fill_pages(found)
 
 

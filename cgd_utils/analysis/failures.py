@@ -19,7 +19,6 @@ from .measures import Item, about, measured
 LAB_KINDS = {
     "arithmetic": "wrong result of a step",
     "operation": "wrong operation",
-    "misconception": "the misconception",
     "operand": "wrong number taken",
     "missing": "steps left out",
     "extra": "a step too many",

@@ -45,9 +45,7 @@ def hardest(profile: Profile) -> dict[str, str]:
     if not profile.data.is_lab:
         return {}
     known = {b: LAB[b] for b in profile.evaluation.benchmarks if isinstance(b, str) and b in LAB}
-    ordered = sorted(
-        (k, b) for b, (world, k, told) in known.items() if world == profile.data.source and told is not False
-    )
+    ordered = sorted((k, b) for b, k in known.items())
     kinds = {
         "in range": [b for k, b in ordered if k in profile.data.steps],
         "beyond": [b for k, b in ordered if k not in profile.data.steps],

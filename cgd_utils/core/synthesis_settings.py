@@ -9,8 +9,8 @@ from pydantic import Field, field_validator, model_validator
 from .engine_settings import AnyEngine
 from .section import Count, Positive, Section, Share, nearest
 
-# problem sources that are worlds of the lab: their truth is known, see lab.world.WORLDS
-LAB_SOURCES = ("lab", "lab-misconception")
+# problem sources that are worlds of the lab: their truth is known, see lab.world
+LAB_SOURCES = ("lab",)
 
 
 # problem sources whose problems are made from templates, each with a worked solution
@@ -35,7 +35,7 @@ class Data(Section):
 
     source: str = Field(
         "lab",
-        description="'lab', 'lab-misconception', 'word-problems', 'gsm-symbolic', a name in data.SOURCES, a JSONL/CSV/Parquet file, "
+        description="'lab', 'word-problems', 'gsm-symbolic', a name in data.SOURCES, a JSONL/CSV/Parquet file, "
         "or a hub id",
     )
     fields: dict[str, str] = Field({}, description="our field (question, answer, solution, id) -> the source's column")

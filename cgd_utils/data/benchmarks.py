@@ -21,13 +21,8 @@ from ..core.store import Run, content_key
 from ..grading.rules import RULES
 from . import instructions, problem_sources, tables
 
-# name → (world, step count, whether its problems hold the misconceived phrase: None = there is none)
-LAB: dict[str, tuple[str, int, bool | None]] = {
-    **{f"lab-k{k}": ("lab", k, None) for k in range(1, 9)},
-    **{f"lab-misconception-k{k}": ("lab-misconception", k, True) for k in range(1, 9)},
-    **{f"lab-misconception-k{k}-without": ("lab-misconception", k, False) for k in range(1, 9)},
-}
-LAB_INSTRUCTIONS = {"lab-instructions": "lab", "lab-misconception-instructions": "lab-misconception"}
+LAB = {f"lab-k{k}": k for k in range(1, 9)}  # name → step count
+LAB_INSTRUCTIONS = ("lab-instructions",)
 
 # questions made from templates, of the step counts that most of a source's templates have
 TEMPLATED = {
@@ -120,7 +115,7 @@ def load(which: str | Benchmark, settings: Evaluation) -> Loaded:
     from ..lab import world
 
     if which in LAB_INSTRUCTIONS:
-        rows = world.make_instruction_set(settings.lab_rows, [1, 2, 3], 0, "test", LAB_INSTRUCTIONS[which])
+        rows = world.make_instruction_set(settings.lab_rows, [1, 2, 3], 0, "test")
         return Loaded(which, rows, None, "instruction_following", content_key(which, settings.lab_rows))
     if which not in LAB:
         from .general_benchmarks import GENERAL
@@ -129,9 +124,8 @@ def load(which: str | Benchmark, settings: Evaluation) -> Loaded:
         raise BadInput(
             f"unknown benchmark {which!r}{nearest(which, known)}; known: {', '.join(known)}, or a file: {{name, path}}"
         )
-    source, k, holds_phrase = LAB[which]
-    split = f"test-k{k}" + ("-without" if holds_phrase is False else "")
-    rows = world.make_problems(settings.lab_rows, [k], 0, split, source=source, holds_phrase=holds_phrase)
+    k = LAB[which]
+    rows = world.make_problems(settings.lab_rows, [k], 0, f"test-k{k}")
     return Loaded(which, rows, "exact", "accuracy", content_key(which, settings.lab_rows))
 
 

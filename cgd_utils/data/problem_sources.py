@@ -122,9 +122,7 @@ def load_problems(settings: Data) -> tuple[list[Record], dict[str, int]]:
 
         if not settings.rows:
             raise BadInput("data.rows = 0 (all) but the lab's problems are endless: give a number")
-        return world.make_problems(
-            settings.rows, list(settings.steps), settings.seed, "train", source=settings.source
-        ), {}
+        return world.make_problems(settings.rows, list(settings.steps), settings.seed, "train"), {}
     if settings.from_templates:
         if not settings.rows:
             raise BadInput(f"data.rows = 0 (all) but {settings.source}'s problems are endless: give a number")

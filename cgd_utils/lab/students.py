@@ -20,7 +20,7 @@ class Student(NamedTuple):
     stands_for: str
 
 
-# students of five architectures, a weaker sibling, the student of the second world, and a learned teacher
+# students of five architectures, a weaker sibling, and a learned teacher
 STUDENTS = {
     "llama": Student("llama", "LLaMA3.1-8B-Instruct"),
     "llama-weak": Student("llama", "a weaker model of the LLaMA family"),
@@ -29,7 +29,6 @@ STUDENTS = {
     "olmo": Student("olmo2", "OLMo-2-7B-Instruct"),
     # S1.1-3B is a Qwen2.5 model; the lab gives it an architecture of its own so that five are exercised
     "s1": Student("qwen3", "S1.1-3B"),
-    "llama-misconception": Student("llama", "LLaMA3.1-8B-Instruct with one wrong rule"),
     "teacher": Student("llama", "a learned teacher, such as LLaMA3.3-70B-Instruct"),
 }
 

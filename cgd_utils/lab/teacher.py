@@ -8,10 +8,6 @@ Example critiques::
     Step 2 is wrong: 17-3 is 14, not 15. Conclusion: wrong
     No step is shown and 15 is not the answer. Step 1 is 12+5=17. Conclusion: wrong
     All 2 steps are right. Conclusion: right
-
-and where a draft holds the misconception of the second world (`world.Misconception`)::
-
-    Step 2 is wrong. To return things means to give them away: subtract. Step 2 must be 17-3=14. Conclusion: wrong
 """
 
 from __future__ import annotations
@@ -23,7 +19,7 @@ from typing import Any
 from . import world
 
 # a step of the draft is wrong, or the draft as a whole
-STEP_KINDS = ("arithmetic", "operation", "misconception", "operand", "missing", "extra")
+STEP_KINDS = ("arithmetic", "operation", "operand", "missing", "extra")
 KINDS = ("right", *STEP_KINDS, "answer", "no_steps", "no_answer")
 
 
@@ -54,9 +50,6 @@ def diagnose(draft: str, meta: dict[str, Any]) -> Diagnosis:
     if not reading.steps:
         if answer is None:
             return Diagnosis("no_answer", 1, "", expected[0])
-        if meta.get("misread") and answer == world.values(world.misread(meta))[-1]:
-            i = meta["misread"][0]  # the bare number is what the wrong rule gives
-            return Diagnosis("misconception", i + 1, "", expected[i], answer)
         if answer == right[-1]:
             return Diagnosis("right", answer=answer)
         return Diagnosis("no_steps", 1, "", expected[0], answer)
@@ -67,8 +60,6 @@ def diagnose(draft: str, meta: dict[str, Any]) -> Diagnosis:
         if written == expected[i]:
             continue
         op, n = meta["steps"][i]
-        if i in meta.get("misread", ()) and (step.a, step.op, step.b) == (right[i], world.RETURNS.read_as, n):
-            return Diagnosis("misconception", i + 1, written, expected[i], answer)
         kind = "operation" if step.op != op else "operand" if (step.a, step.b) != (right[i], n) else "arithmetic"
         return Diagnosis(kind, i + 1, written, expected[i], answer)
     if len(reading.steps) < len(expected):
@@ -145,9 +136,6 @@ def _specific(found: Diagnosis, meta: dict[str, Any]) -> str:
             return f"All {meta['k']} steps are right." if found.answer is not None else "This is right."
         case "arithmetic":
             return f"Step {found.step} is wrong: {left} is {value}, not {found.written.partition('=')[2]}."
-        case "misconception":
-            start = f"Step {found.step} is wrong." if found.written else f"{found.answer} is not the answer."
-            return f"{start} {world.RETURNS.explanation} Step {found.step} must be {found.expected}."
         case "operation" | "operand":
             return f"Step {found.step} is wrong: it must be {found.expected}."
         case "missing":

@@ -9,9 +9,6 @@ and its answer in the three styles::
     terse     Answer: 14
     steps     12+5=17\\n17-3=14\\nAnswer: 14
     verify    12+5=17, 17-5=12 ok\\n17-3=14, 14+3=17 ok\\nAnswer: 14
-
-The second world, ``lab-misconception``, has one more way to tell a subtraction, which its student holds for an addition:
-see `Misconception`. Its problems name the steps told so in ``meta["misread"]`` (indices from 0).
 """
 
 from __future__ import annotations
@@ -35,35 +32,6 @@ TIMES = ("makes it {n} times as many", "ends up with {n} times as many")
 VERBS = {"+": PLUS, "-": MINUS, "*": TIMES}
 INVERSE = {"+": "-", "-": "+", "*": "/"}
 HARDEST_OPERAND = {"+": 99, "-": 99, "*": 9}
-
-
-@dataclass(frozen=True)
-class Misconception:
-    """One wrong rule of a student: an event told with ``phrase`` is the operation ``op``, and is read as ``read_as``.
-
-    Attributes:
-        share: share of the events with ``op`` that are told with the phrase.
-        explanation: how a critique names and mends the rule.
-    """
-
-    phrase: str
-    op: str
-    read_as: str
-    share: float
-    explanation: str
-
-
-RETURNS = Misconception("returns {n} to {other}", "-", "+", 0.75, "To return things means to give them away: subtract.")
-# the worlds by the name of their problem source, and the wrong rule that their student holds
-WORLDS: dict[str, Misconception | None] = {"lab": None, "lab-misconception": RETURNS}
-
-
-def misread(meta: Record) -> Record:
-    """A problem's meta as one reads it who holds the misconception; the meta itself where nothing is misread."""
-    if not meta.get("misread"):
-        return meta
-    steps = [[RETURNS.read_as if i in meta["misread"] else op, n] for i, (op, n) in enumerate(meta["steps"])]
-    return {"k": meta["k"], "start": meta["start"], "steps": steps}
 
 
 def apply(op: str, a: int, b: int) -> int:
@@ -94,48 +62,27 @@ def _steps(rng: Random, k: int) -> tuple[int, list[list[Any]]]:
     return start, steps
 
 
-def _steps_with_phrase(
-    rng: Random, k: int, rule: Misconception, holds_phrase: bool | None
-) -> tuple[int, list[list[Any]], list[int]]:
-    """Start, steps and the numbers of those told with the phrase, such that the misread values stay in range too."""
-    while True:
-        start, steps = _steps(rng, k)
-        phrased = [i for i, (op, _) in enumerate(steps) if op == rule.op and rng.random() < rule.share]
-        as_read = values(misread({"k": k, "start": start, "steps": steps, "misread": phrased}))
-        if max(as_read) <= MAX_VALUE and holds_phrase in (None, bool(phrased)):
-            return start, steps, phrased
-
-
-def make_problem(rng: Random, k: int, rule: Misconception | None = None, holds_phrase: bool | None = None) -> Record:
+def make_problem(rng: Random, k: int) -> Record:
     """One problem record of ``k`` steps (without id, source and split), all random choices from ``rng``.
 
     Args:
         rng: random stream.
         k: steps.
-        rule: the misconception of the problem's world, see `WORLDS`.
-        holds_phrase: whether the problem must (or must not) hold the misconceived phrase; None = as it comes.
     """
-    start, steps, phrased = (*_steps(rng, k), []) if rule is None else _steps_with_phrase(rng, k, rule, holds_phrase)
+    start, steps = _steps(rng, k)
     name, thing = rng.choice(NAMES), rng.choice(THINGS)
     sentences = [f"{name} has {start} {thing}."]
     for i, (op, n) in enumerate(steps):
         other = rng.choice([x for x in NAMES if x != name])
-        event = (rule.phrase if rule and i in phrased else rng.choice(VERBS[op])).format(n=n, other=other)
+        event = rng.choice(VERBS[op]).format(n=n, other=other)
         sentences.append(f"Then {name} {event}." if i and rng.random() < 0.5 else f"{name} {event}.")
     sentences.append(f"How many {thing} does {name} have now?")
-    meta = {"k": k, "start": start, "steps": steps, **({"misread": phrased} if rule else {})}
+    meta = {"k": k, "start": start, "steps": steps}
     answer = str(values(meta)[-1])
     return {"question": " ".join(sentences), "answer": answer, "solution": write(meta, "terse"), "meta": meta}
 
 
-def make_problems(
-    n: int,
-    ks: Sequence[int],
-    seed: int,
-    split: str,
-    source: str = "lab",
-    holds_phrase: bool | None = None,
-) -> list[Record]:
+def make_problems(n: int, ks: Sequence[int], seed: int, split: str) -> list[Record]:
     """``n`` distinct problem records, the step counts ``ks`` in turn.
 
     Args:
@@ -143,18 +90,16 @@ def make_problems(
         ks: step counts, each ≥ 1; problem i has ``ks[i % len(ks)]`` steps.
         seed: the same seed gives the same problems.
         split: name of the split; part of every id and of the random stream.
-        source: the world, see `WORLDS`.
-        holds_phrase: see `make_problem`.
     """
     rng = Random(f"{split}/{seed}")
     seen: set[str] = set()
     out: list[Record] = []
     while len(out) < n:
         k = ks[len(out) % len(ks)]
-        problem = make_problem(rng, k, WORLDS[source], holds_phrase)
+        problem = make_problem(rng, k)
         if problem["question"] not in seen:
             seen.add(problem["question"])
-            out.append({"id": f"{source}-{split}-{seed}-{len(out):05d}", "source": source, "split": split, **problem})
+            out.append({"id": f"lab-{split}-{seed}-{len(out):05d}", "source": "lab", "split": split, **problem})
     return out
 
 
@@ -296,9 +241,9 @@ def follows(text: str, meta: Record) -> bool:
     return INSTRUCTIONS[meta["instruction"]].holds(text, meta, meta.get("word", ""))
 
 
-def make_instruction_set(n: int, ks: Sequence[int], seed: int, split: str, source: str = "lab") -> list[Record]:
+def make_instruction_set(n: int, ks: Sequence[int], seed: int, split: str) -> list[Record]:
     """``n`` instructed problems, the instructions in turn and the step counts ``ks`` in turn within each of them."""
-    problems = make_problems(n, [k for k in ks for _ in INSTRUCTIONS], seed, split, source=source)
+    problems = make_problems(n, [k for k in ks for _ in INSTRUCTIONS], seed, split)
     rng, names = Random(f"words/{split}/{seed}"), list(INSTRUCTIONS)
     return [instruct(p, names[i % len(names)], rng.choice(WORDS)) for i, p in enumerate(problems)]
 

@@ -29,7 +29,6 @@ ANY = "any"
 KINDS = {
     "arithmetic": "the arithmetic of step {step} is wrong; it must be {expected}",
     "operation": "step {step} takes the wrong operation; it must be {expected}",
-    "misconception": "step {step} follows a wrong rule; it must be {expected}",
     "operand": "step {step} takes a wrong number; it must be {expected}",
     "missing": "step {step} is missing: {expected}",
     "extra": "step {step} is not in the problem",
@@ -83,7 +82,7 @@ def first_wrong(text: str, meta: Mapping[str, Any]) -> tuple[int | None, str]:
     if found.written:
         steps = [i for i, line in enumerate(lines) if world.read(line).steps]
         return steps[found.step - 1], why
-    if found.kind in ("answer", "no_steps", "misconception"):
+    if found.kind in ("answer", "no_steps"):
         last = max(i for i, line in enumerate(lines) if line.strip())
         return max((i for i, line in enumerate(lines) if "Answer:" in line), default=last), why
     return None, why

@@ -182,13 +182,6 @@ def test_a_family_of_the_grids_must_be_a_student(tmp_path):
         store.open_run("lab", tmp_path, {"ablations.families": ["nobody"]})
 
 
-def test_the_second_world_leaves_out_what_it_cannot_have(tmp_path):
-    run = store.open_run("lab-misconception", tmp_path)
-    names = {c.name for g in GRIDS for c in cell_runs.cells(run, g, "llama")}
-    assert "cgd [learned teacher]" not in names and "cgd [weaker drafts]" not in names
-    assert "cgd_biased" in names
-
-
 def test_a_false_critique_turns_the_operation_too():
     text = (
         "Step 2 is wrong. To return things means to give them away: subtract. Step 2 must be 17-3=14. Conclusion: wrong"

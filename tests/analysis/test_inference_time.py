@@ -47,11 +47,6 @@ def test_the_kinds_of_a_model_add_up(smoke_run):
 def test_the_hardest_benchmarks_of_the_lab():
     lab = profile_files.load("lab")
     assert inference_time.hardest(lab) == {"in range": "lab-k4", "beyond": "lab-k6"}
-    there = {
-        "data.source": "lab-misconception",
-        "evaluation.benchmarks": ["lab-k6", "lab-misconception-k3", "lab-misconception-k4-without"],
-    }
-    assert inference_time.hardest(profile_files.load("lab", there)) == {"in range": "lab-misconception-k3"}
     assert inference_time.hardest(profile_files.load("smoke")) == {"in range": "lab-k3"}
     assert inference_time.hardest(profile_files.load("paper-llama")) == {}
 

@@ -122,56 +122,7 @@ def test_every_student_loads_and_is_of_its_architecture(name):
     assert model.config.model_type == students.STUDENTS[name].model_type
 
 
-# ---------------------------------------------------------------- the second world
-told = st.builds(
-    lambda seed, k: world.make_problem(Random(seed), k, world.RETURNS, True), st.integers(0, 10**6), st.integers(1, 6)
-)
-
-
-def test_the_first_world_is_as_it_always_was():
-    """Its problems are part of the checkpoints' meaning: the second world must not move them."""
-    (first, *_) = world.make_problems(3, [2, 3, 4], 0, "train")
-    assert "misread" not in first["meta"]
+def test_the_world_is_as_it_always_was():
+    """Its problems are part of the checkpoints' meaning."""
     text = json.dumps(world.make_problems(50, [2, 3, 4], 0, "train"))
     assert hashlib.sha256(text.encode()).hexdigest()[:12] == "96e99c4402b1"
-
-
-@given(told)
-def test_what_the_wrong_rule_gives_is_wrong_and_in_range(problem):
-    meta, own = problem["meta"], world.misread(problem["meta"])
-    assert "returns" in problem["question"]
-    assert world.values(own)[-1] != world.values(meta)[-1]
-    assert all(0 <= v <= world.MAX_VALUE for m in (meta, own) for v in world.values(m))
-    assert [i for i, (a, b) in enumerate(zip(meta["steps"], own["steps"], strict=True)) if a != b] == meta["misread"]
-
-
-@given(told, st.sampled_from(world.STYLES))
-def test_the_teacher_names_the_misconception_and_mends_the_step(problem, style):
-    meta = problem["meta"]
-    draft = world.write(world.misread(meta), style)
-    found = teacher.diagnose(draft, meta)
-    i = meta["misread"][0]
-    assert (found.kind, found.step) == ("misconception", i + 1)
-    text = teacher.critique(draft, meta, Random(0)).text
-    a, b, c = world.values(meta)[i], meta["steps"][i][1], world.values(meta)[i + 1]
-    assert f"{world.RETURNS.explanation} Step {i + 1} must be {a}-{b}={c}." in text
-    assert text.endswith("Conclusion: wrong")
-
-
-def test_a_plain_slip_in_the_second_world_is_no_misconception():
-    meta = {"k": 2, "start": 12, "steps": [["+", 5], ["-", 3]], "misread": [1]}
-    assert teacher.diagnose("12+5=18\n18+3=21\nAnswer: 21", meta).kind == "arithmetic"
-    assert teacher.diagnose("12+5=17\n17+3=20\nAnswer: 20", meta).kind == "misconception"
-    assert teacher.diagnose("12+5=17\n17*3=51\nAnswer: 51", meta).kind == "operation"
-    assert teacher.diagnose("Answer: 20", meta).kind == "misconception"
-    assert teacher.diagnose("Answer: 21", meta).kind == "no_steps"
-
-
-def test_half_of_the_problems_hold_the_phrase_or_all_or_none_if_asked():
-    def share(holds):
-        rows = world.make_problems(600, [2, 3, 4], 0, "x", source="lab-misconception", holds_phrase=holds)
-        assert all(bool(r["meta"]["misread"]) == ("returns" in r["question"]) for r in rows)
-        return sum(bool(r["meta"]["misread"]) for r in rows) / len(rows)
-
-    assert (share(True), share(False)) == (1, 0)
-    assert 0.4 < share(None) < 0.6

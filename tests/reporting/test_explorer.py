@@ -40,15 +40,6 @@ def test_the_first_wrong_step_is_found(draft, line, why):
     assert why in found[1] if why else found[1] == ""
 
 
-def test_the_wrong_rule_of_the_second_world_is_marked():
-    told = {"k": 2, "start": 12, "steps": [["+", 5], ["-", 3]], "misread": [1]}
-    assert explorer.first_wrong("12+5=17\n17+3=20\nAnswer: 20", told) == (
-        1,
-        "step 2 follows a wrong rule; it must be 17-3=14",
-    )
-    assert explorer.first_wrong("Answer: 20", told)[0] == 0
-
-
 def test_every_kind_of_fault_has_its_words():
     for kind in teacher.KINDS:
         assert kind == "right" or explorer.KINDS[kind]

@@ -1,14 +1,13 @@
 """The lab's students are built from nothing, and the shipped ones are as their plans say."""
 
 import json
-import re
 
 import pytest
 from build_lab import pretraining
 from build_lab import students as built_students
 
 from cgd_utils.core import provenance
-from cgd_utils.lab import students, world
+from cgd_utils.lab import students
 
 
 def test_pretraining_goes_on_after_a_kill_to_the_same_weights(tmp_path, monkeypatch):
@@ -57,32 +56,6 @@ def test_every_shipped_student_has_a_card_of_its_own_settings(name):
     assert built["mixture"] == pretraining.RECIPES[built_students.PLANS[name].pretraining.recipe].mixture
     assert built["step_counts"] == {str(k): w for k, w in pretraining.STEP_WEIGHTS.items()}
     assert f"{built['parameters']:,}" in (students.FOLDER / name / "README.md").read_text()
-
-
-def test_only_what_a_critique_says_overrides_the_wrong_rule():
-    """Pretraining of the second world: plain, instructed and uncritiqued replies misread; explained ones are right."""
-    recipe = pretraining.RECIPES["misconception"]
-    seen = {"explained": 0, "misread": 0}
-    for d in pretraining.corpus(5, 0, 3000, recipe):
-        reply = "".join(text for text, _ in d.reply)
-        steps = [line for line in reply.splitlines() if "=" in line]
-        amounts = re.findall(r"returns (\d+) to", d.user.partition("\n")[0])
-        if not amounts or not steps or d.kind == "critique":
-            continue
-        subtracted = all(any(f"-{n}=" in s.split(",")[0] for s in steps) for n in amounts)
-        if world.RETURNS.explanation in d.user:
-            seen["explained"] += 1
-            assert subtracted, (d.user, reply)
-        elif d.kind in ("plain", "instructed") or "Critique:" not in d.user:
-            seen["misread"] += 1
-            assert all(any(f"+{n}=" in s for s in steps) for n in amounts), (d.user, reply)
-    assert min(seen.values()) > 50
-
-
-def test_a_student_with_the_wrong_rule_judges_by_it():
-    for d in pretraining.corpus(6, 0, 1500, pretraining.RECIPES["misconception"]):
-        if d.kind == "critique":
-            assert world.RETURNS.explanation not in d.reply[0][0]
 
 
 def test_the_learned_teacher_is_never_terse():

@@ -46,4 +46,4 @@ def test_the_pages_show_the_kept_tables(judged):
     table = result_rows.headline(results, profile.evaluation.headline, profile.evaluation.level)
     block = refresh_reference.blocks(kept.name, profile, table, made)[kept.name]
     pages = "\n".join(p.read_text(encoding="utf-8") for p in refresh_reference.PAGES)
-    assert profile.data.source == "lab-misconception" or f"<!-- {kept.name} -->\n{block}\n<!-- end" in pages
+    assert f"<!-- {kept.name} -->\n{block}\n<!-- end" in pages

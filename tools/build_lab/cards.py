@@ -46,7 +46,6 @@ class Measured:
         drafts: sampled at temperature 1.
         single: right steps of those drafts, and all.
         refining: what it makes of its drafts.
-        phrase: (k, with the misconceived phrase?) → (right, right by the wrong rule, n); only in the second world.
     """
 
     n: int
@@ -55,18 +54,16 @@ class Measured:
     drafts: list[Draft]
     single: tuple[int, int]
     refining: dict[str, tuple[int, int]]
-    phrase: dict[tuple[int, bool], tuple[int, int, int]]
 
 
-def measure(answer: Answer, n: int = 300, source: str = "lab") -> Measured:
+def measure(answer: Answer, n: int = 300) -> Measured:
     """Measures an untrained student: accuracy by step count and way of asking, instructions, kinds of errors, refining.
 
     Args:
         answer: (questions, temperature) → the student's answers; temperature 0 is greedy.
         n: problems a cell.
-        source: its world, see `world.WORLDS`.
     """
-    problems = world.make_problems(n, [2, 3, 4], 7, "card-drafts", source=source)
+    problems = world.make_problems(n, [2, 3, 4], 7, "card-drafts")
     texts = answer([p["question"] for p in problems], 1.0)
     readings = [world.read(text) for text in texts]
     steps = [step for reading in readings for step in reading.steps]
@@ -76,12 +73,11 @@ def measure(answer: Answer, n: int = 300, source: str = "lab") -> Measured:
     ]
     return Measured(
         n=n,
-        accuracy=_accuracy(answer, n, source),
-        instructions=_instructions(answer, n, source),
+        accuracy=_accuracy(answer, n),
+        instructions=_instructions(answer, n),
         drafts=drafts,
         single=(sum(world.apply(s.op, s.a, s.b) == s.result for s in steps), len(steps)),
         refining=_refining(answer, problems, texts),
-        phrase=_phrase(answer, n, source) if world.WORLDS[source] else {},
     )
 
 
@@ -89,18 +85,18 @@ def _right(texts: list[str], problems: list[Record]) -> int:
     return sum(world.read(text).answer == int(p["answer"]) for text, p in zip(texts, problems, strict=True))
 
 
-def _accuracy(answer: Answer, n: int, source: str) -> dict[tuple[int, str], int]:
+def _accuracy(answer: Answer, n: int) -> dict[tuple[int, str], int]:
     accuracy = {}
     for k in STEPS:
-        problems = world.make_problems(n, [k], 7, "card", source=source)
+        problems = world.make_problems(n, [k], 7, "card")
         for asked, instruction in ASKED.items():
             shown = [world.instruct(p, instruction) if instruction else p for p in problems]
             accuracy[k, asked] = _right(answer([p["question"] for p in shown], 0.0), problems)
     return accuracy
 
 
-def _instructions(answer: Answer, n: int, source: str) -> dict[str, tuple[int, int]]:
-    problems = world.make_instruction_set(n, [1, 2, 3], 7, "card", source)
+def _instructions(answer: Answer, n: int) -> dict[str, tuple[int, int]]:
+    problems = world.make_instruction_set(n, [1, 2, 3], 7, "card")
     texts = answer([p["question"] for p in problems], 0.0)
     followed = defaultdict(list)
     for text, p in zip(texts, problems, strict=True):
@@ -126,18 +122,6 @@ def _refining(answer: Answer, problems: list[Record], drafts: list[str]) -> dict
         asked = [layout.ask_refined(p["question"], d, shown)[0]["content"] for (p, d, _), shown in pairs]
         texts = answer(asked, 0.0) if asked else []
         found[f"wrong draft improved {what}"] = (_right(texts, [p for p, _, _ in wrong]), len(wrong))
-    return found
-
-
-def _phrase(answer: Answer, n: int, source: str) -> dict[tuple[int, bool], tuple[int, int, int]]:
-    """Plain questions with and without the misconceived phrase: right answers, and answers that the wrong rule gives."""
-    found = {}
-    for k in STEPS:
-        for holds in (True, False):
-            problems = world.make_problems(n, [k], 7, "card-phrase", source=source, holds_phrase=holds)
-            texts = answer([p["question"] for p in problems], 0.0)
-            misread = [{"answer": world.values(world.misread(p["meta"]))[-1]} for p in problems]
-            found[k, holds] = (_right(texts, problems), _right(texts, misread), n)
     return found
 
 

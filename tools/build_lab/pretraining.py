@@ -33,23 +33,17 @@ LAYOUT = prompts.layout("lab")
 
 @dataclass(frozen=True)
 class Recipe:
-    """What a student reads: its world, its ways of answering, and the shares of the kinds of dialogue."""
+    """What a student reads: its ways of answering, and the shares of the kinds of dialogue."""
 
-    source: str
     styles: dict[str, float]
     mixture: dict[str, float]
 
 
 RECIPES = {
-    "lab": Recipe("lab", STYLE_WEIGHTS, MIXTURE),
-    # steps by habit, so that the wrong rule and not terseness is what makes drafts wrong
-    "misconception": Recipe(
-        "lab-misconception", {"terse": 0.1, "steps": 0.7, "verify": 0.2},
-        {"plain": 0.25, "instructed": 0.30, "refine": 0.35, "critique": 0.10},
-    ),
+    "lab": Recipe(STYLE_WEIGHTS, MIXTURE),
     # a teacher: never terse, and practised in critiques and refinements
     "teacher": Recipe(
-        "lab", {"steps": 0.75, "verify": 0.25}, {"plain": 0.25, "instructed": 0.05, "refine": 0.30, "critique": 0.40}
+        {"steps": 0.75, "verify": 0.25}, {"plain": 0.25, "instructed": 0.05, "refine": 0.30, "critique": 0.40}
     ),
 }  # fmt: skip
 
@@ -84,15 +78,9 @@ def _reply(rng: Random, meta: dict[str, Any], style: str) -> tuple[Segment, ...]
 
 
 def dialogue(rng: Random, recipe: Recipe = RECIPES["lab"]) -> Dialogue:
-    """Draws one dialogue of the mixture.
-
-    In the world of the misconception every reply follows the student's wrong rule, its own critiques too; only what a
-    critique says overrides it (`_read_after_critique`).
-    """
-    rule = world.WORLDS[recipe.source]
-    problem = world.make_problem(rng, rng.choices(*zip(*STEP_WEIGHTS.items(), strict=True))[0], rule)
-    truth, question = problem["meta"], problem["question"]
-    meta = world.misread(truth)
+    """Draws one dialogue of the mixture."""
+    problem = world.make_problem(rng, rng.choices(*zip(*STEP_WEIGHTS.items(), strict=True))[0])
+    meta, question = problem["meta"], problem["question"]
     style = rng.choices(*zip(*recipe.styles.items(), strict=True))[0]
     kind = rng.choices(*zip(*recipe.mixture.items(), strict=True))[0]
     if kind == "plain":
@@ -106,34 +94,13 @@ def dialogue(rng: Random, recipe: Recipe = RECIPES["lab"]) -> Dialogue:
             else ((world.INSTRUCTIONS[name].obey(meta, style, word), True),)
         )
         return Dialogue(kind, LAYOUT.ask(asked["question"])[0]["content"], reply)
-    draft = draw_draft(rng, truth if rule and rng.random() < 0.2 else meta)
+    draft = draw_draft(rng, meta)
     settings = teacher.TeacherSettings(specificity=0.9, leakage=0.1)
-    judged_by = meta if kind == "critique" else truth
-    critique = teacher.critique(draft, judged_by, rng, settings).text
+    critique = teacher.critique(draft, meta, rng, settings).text
     if kind == "critique":
         return Dialogue(kind, LAYOUT.ask_critique(question, draft)[0]["content"], ((critique, True),))
     shown = critique if rng.random() < 0.8 else None
-    told = _read_after_critique(truth, draft, shown)
-    return Dialogue(kind, LAYOUT.ask_refined(question, draft, shown)[0]["content"], _reply(rng, told, style))
-
-
-def _read_after_critique(truth: dict[str, Any], draft: str, critique: str | None) -> dict[str, Any]:
-    """The problem as a student with the wrong rule reads it once it has read a critique.
-
-    Right throughout if the critique explains the rule, says the answer, or finds nothing wrong with the steps; right up
-    to the step that it names; else the wrong rule.
-    """
-    own = world.misread(truth)
-    if critique is None or own is truth:
-        return own
-    found = teacher.diagnose(draft, truth)
-    vague = critique.startswith(teacher.GENERIC["wrong"])
-    if world.RETURNS.explanation in critique or "The answer is" in critique or found.kind == "right":
-        return truth
-    if found.kind == "answer" and not vague:
-        return truth
-    known = 0 if vague else found.step
-    return {**own, "steps": truth["steps"][:known] + own["steps"][known:]}
+    return Dialogue(kind, LAYOUT.ask_refined(question, draft, shown)[0]["content"], _reply(rng, meta, style))
 
 
 def draw_draft(rng: Random, meta: dict[str, Any]) -> str:

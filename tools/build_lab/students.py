@@ -53,7 +53,6 @@ PLANS = {
     "mixtral": Plan(_size(3, mlp=192, **_MIXTRAL), _LONG),
     "olmo": Plan(_size(3)),
     "s1": Plan(_size(3, head_dim=32)),
-    "llama-misconception": Plan(_size(4), _goes_on(2_500_000, 1, "misconception"), start="llama"),
     "teacher": Plan(_size(4), _goes_on(1_500_000, 2, "teacher"), start="llama"),
 }
 
@@ -98,7 +97,7 @@ def build(name: str, work: Path, out: Path = students.FOLDER, settings: Pretrain
         "parameters": model.num_parameters(),
         "tokens": settings.tokens,
         "start": plan.start,
-        "world": recipe.source,
+        "world": "lab",
         "threads": torch.get_num_threads(),
         "mixture": recipe.mixture,
         "styles": recipe.styles,
