@@ -121,7 +121,7 @@ METHODS: dict[str, Method] = {
 }
 BASE_COLOUR = "#999999"
 # the untrained student as it is, told how to answer, and by the majority of several answers: see `evaluation.prompted`
-TOLD, VOTED = "base, told", "base, majority"
+TOLD, VOTED = "base, told to write steps", "self-consistency of the base"
 UNTRAINED = {"base": BASE_COLOUR, TOLD: "#444444", VOTED: "#c4a484"}
 _NAME = re.compile(r"(?P<method>\w+)(?:\((?P<value>[^)]*)\))?(?: \[(?P<change>.*)\])?")
 

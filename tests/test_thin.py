@@ -21,7 +21,7 @@ ROOMS = {
     "grading": 3250,
     "lab": 570,
     "models": 1420,
-    "paper": 1725,
+    "paper": 1785,
     "reporting": 1130,
     "synthesis": 1310,
     "training": 1820,

@@ -13,7 +13,7 @@ from PIL import Image
 from cgd_utils.app import chain, report
 from cgd_utils.core import errors, files, profile_files, provenance, statistics, store
 from cgd_utils.methods import UNTRAINED, display_name
-from cgd_utils.paper import claims, summary
+from cgd_utils.paper import claims, habit, summary
 from cgd_utils.reporting import result_rows, tables
 
 REFERENCE = provenance.PROJECT / "outputs" / "reference"
@@ -136,7 +136,7 @@ def narrow_table(table, family, profile):
     return out.to_markdown(index=False)
 
 
-def blocks(name, profile, table, made):
+def blocks(name, profile, table, made, results):
     """Place → what stands there of a run: its table under its name, how the claims came out under ``name claims``."""
     families = list(profile.models.students)
     told = [f"- {s}" for s in summary.judged(made, claims.audience(profile))]
@@ -144,10 +144,10 @@ def blocks(name, profile, table, made):
     if later:
         told.append(f"- The rules of these verdicts were fixed on {max(later)}, after the run.")
     if len(families) > 1:
-        main_table = family_table(table, profile)
+        parts = [family_table(table, profile)]
     else:
-        sentences = summary.headline(table, families[0], profile)
-        main_table = "\n\n".join([narrow_table(table, families[0], profile), *sentences])
+        parts = [narrow_table(table, families[0], profile), *summary.headline(table, families[0], profile)]
+    main_table = "\n\n".join([*parts, *filter(None, (habit.note(results, f, profile) for f in families))])
     return {name: main_table, f"{name} claims": "\n".join(told)}
 
 
@@ -194,8 +194,9 @@ def main(name):
     keep_reference(run, REFERENCE / name, command)
     files.write_text(REFERENCE / "README.md", overview())
     level = run.profile.evaluation.level
-    table = result_rows.headline(result_rows.read_results(run), run.profile.evaluation.headline, level)
-    found = blocks(name, run.profile, table, pd.read_csv(run.folder / "claims.csv", keep_default_na=False))
+    results = result_rows.read_results(run)
+    table = result_rows.headline(results, run.profile.evaluation.headline, level)
+    found = blocks(name, run.profile, table, pd.read_csv(run.folder / "claims.csv", keep_default_na=False), results)
     fill_pages(found)
 
 

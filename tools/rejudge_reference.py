@@ -53,7 +53,7 @@ def main(names):
     for name in names or sorted(p.parent.name for p in REFERENCE.glob("*/manifest.json")):
         profile, results, made = rejudge(REFERENCE / name)
         table = result_rows.headline(results, profile.evaluation.headline, profile.evaluation.level)
-        found = refresh_reference.blocks(name, profile, table, made)
+        found = refresh_reference.blocks(name, profile, table, made, results)
         refresh_reference.fill_pages(found)
 
 

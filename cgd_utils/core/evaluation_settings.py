@@ -60,10 +60,12 @@ class Evaluation(Section):
         description="further rules for the same answers: metrics `accuracy_<rule>`, and each disagreement in 04",
     )
     base_told: str = Field(
-        "", description="words after every question for a row `base, told`: what prompting alone gives; empty = no row"
+        "",
+        description="words after every question for a row `base, told to write steps`: what prompting alone gives; empty = no row",
     )
     base_votes: Annotated[int, Field(ge=0, le=35)] = Field(
-        0, description="answers a question for a row `base, majority` (self-consistency of the base); 0 = no row"
+        0,
+        description="answers, asked with those words, for a row `self-consistency of the base`: their majority; 0 = no row",
     )
     execute_code: bool = Field(False, description="run code that the model wrote (humaneval), in a sandbox; Linux only")
     headline: list[str] = Field([], description="benchmarks averaged in the headline table; empty = all graded ones")

@@ -1,4 +1,4 @@
-"""What prompting alone makes of the base: the words that ask for steps, and the majority of several answers.
+"""What prompting alone makes of the base: the words that ask for steps, and the majority of several such answers.
 
 A gain of training that a few words give too is a habit that the student had already; beside these two rows a table shows which it is.
 """
@@ -24,8 +24,8 @@ from .trained_models import subject
 def prompted(run: Run, family: str) -> list[Record]:
     """Result rows of a family's base under `TOLD` and `VOTED`, on the benchmarks whose answers have a gold; none where neither is asked for.
 
-    `TOLD` puts ``evaluation.base_told`` after each question. `VOTED` takes the most frequent of ``evaluation.base_votes`` sampled
-    answers (self-consistency, Wang et al. 2023, arXiv 2203.11171), of equally frequent ones the first.
+    `TOLD` puts ``evaluation.base_told`` after each question. `VOTED` does too, and takes the most frequent of ``evaluation.base_votes``
+    sampled answers (self-consistency, Wang et al. 2023, arXiv 2203.11171), of equally frequent ones the first.
     """
     e, who = run.profile.evaluation, subject(run, family, "base")
     graded = [b for b in benchmarks(run) if b.metric == "accuracy" and b.rule not in (None, "ifeval")]
@@ -42,7 +42,7 @@ def prompted(run: Run, family: str) -> list[Record]:
     if graded and e.base_votes:
         label = f"{who.label}-majority"
         sampling = e.sampling.model_copy(update={"n": e.base_votes, "temperature": run.profile.analyses.temperature})
-        answers = generations(run, who, label, graded, sampling)
+        answers = generations(run, who, label, graded, sampling, e.base_told)
         found_rows = scores(run, label, answers, graded).rows()
         about = {"family": family, "method": VOTED, "seed": None}
         out += [row for b in graded for row in _voted(b, found_rows, about, e.level)]

@@ -9,9 +9,9 @@ import pandas as pd
 from ..core import statistics
 from ..core.settings import Profile
 from ..core.store import Run
-from ..methods import TOLD, UNTRAINED, display_name
+from ..methods import UNTRAINED, display_name
 from ..reporting import tables
-from . import claims, comparable, verdicts
+from . import claims, comparable, habit, verdicts
 
 if TYPE_CHECKING:
     from pandas.io.formats.style import Styler
@@ -33,7 +33,7 @@ def sentences(run: Run, results: pd.DataFrame, table: pd.DataFrame, measured: pd
     asked = f"{int(graded.sum())} questions of {len(graded)} accuracy benchmarks a model"
     out = [f"Asked: {asked}; every figure below is about {about}."]
     for family in dict.fromkeys(table["family"]):
-        out += headline(table, family, run.profile)
+        out += [*headline(table, family, run.profile), *filter(None, [habit.note(results, family, run.profile)])]
     return out + judged(measured, about)
 
 
@@ -83,21 +83,7 @@ def headline(table: pd.DataFrame, family: str, profile: Profile) -> list[str]:
     parts = [f"{tables.difference_told(row)} against {display_name(method)}" for method, row in compared.iterrows()]
     told = [sentence + (": " + ", ".join(parts) + " points." if parts else ".")]
     told += [reading(compared, profile.evaluation.level)] if parts else []
-    return told + ([habit(means, profile.evaluation.base_told)] if TOLD in means.index else [])
-
-
-def habit(means: pd.DataFrame, words: str) -> str:
-    """What words alone give beside what training gives, in one sentence.
-
-    ``means``: rows by method, with ``mean`` and its interval; `methods.TOLD` is among them.
-    """
-    said, trained = means.loc[TOLD], means.drop(index=list(UNTRAINED), errors="ignore")
-    best = trained.loc[trained["mean"].idxmax()]
-    reached, most = (statistics.told(r["mean"], r["ci_low"], r["ci_high"]) for r in (said, best))
-    sentence = f'Told "{words}" the untrained base reaches {reached}%, the best trained method, {display_name(str(best.name))}, {most}%'
-    if best["mean"] - said["mean"] < verdicts.MARGIN:
-        return f"{sentence}: what training gains here is a habit that words give too."
-    return f"{sentence}: training goes beyond what words give."
+    return told
 
 
 def reading(compared: pd.DataFrame, level: float) -> str:

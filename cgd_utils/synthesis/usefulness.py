@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from ..core.errors import BadInput
 from ..core.records import Record
 from ..core.store import Artifact, Run
+from ..methods import UNTRAINED
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -96,7 +97,7 @@ def after_evaluation(run: Run, results: pd.DataFrame) -> None:
         if not n:
             continue
         print(f"{name}: {n} answers, {cut:.0%} cut off, {silent:.0%} without an answer")
-        if method == "base":
+        if method in UNTRAINED:
             continue
         if cut > LIMITS["truncated"]:
             faults.append(f"{name}: {cut:.0%} of its answers were cut off; raise evaluation.sampling.max_new_tokens")

@@ -40,8 +40,8 @@ def test_a_cell_changes_what_it_says(tmp_path):
 
 def test_weaker_drafts_need_a_weaker_model(tmp_path):
     run = store.open_run("lab-full", tmp_path)
-    assert "cgd [weaker drafts]" in [c.name for c in cell_runs.cells(run, "draft_source", "olmo")]
-    assert "cgd [weaker drafts]" not in [c.name for c in cell_runs.cells(run, "draft_source", "s1")]
+    assert "cgd [weaker drafts]" in [c.name for c in cell_runs.cells(run, "draft_source", "s1")]
+    assert "cgd [weaker drafts]" not in [c.name for c in cell_runs.cells(run, "draft_source", "olmo")]
 
 
 def test_an_unknown_grid_is_named(tmp_path):
@@ -170,8 +170,8 @@ def test_only_the_named_families_get_every_grid(tmp_path):
     plan = cell_runs.plan(run)
     assert len(plan) == len(set(plan))
     grids = Counter(family for family, _ in plan)
-    assert grids["olmo"] == len(run.profile.ablations.grids) == len(GRIDS)
-    assert all(grids[f] == 1 for f in run.profile.models.students if f != "olmo")
+    assert grids["s1"] == len(run.profile.ablations.grids) == len(GRIDS)
+    assert all(grids[f] == 1 for f in run.profile.models.students if f != "s1")
     assert all(r["state"] == "to do" for r in cell_runs.states(run))
     for family, grid in plan:
         assert set(cell_runs.plain(run, grid, family)) < {c.name for c in cell_runs.cells(run, grid, family)}

@@ -7,7 +7,6 @@ from cgd_utils import methods
 from cgd_utils.core import store
 from cgd_utils.evaluation import prompted
 from cgd_utils.evaluation.figures import shares
-from cgd_utils.paper import summary
 
 
 def scored(*answers):
@@ -48,7 +47,7 @@ def rows(run):
 def test_words_alone_reach_what_the_bare_base_cannot(rows):
     """The shipped student is terse by habit and can write steps: its model card has both figures."""
     right = rows[rows["metric"] == "accuracy"].set_index("method")["value"]
-    assert right[methods.TOLD] > 50 > right[methods.VOTED]
+    assert min(right[methods.TOLD], right[methods.VOTED]) > 50
 
 
 def test_each_row_has_its_interval_and_its_questions_and_instructions_are_left_alone(rows):
@@ -71,15 +70,3 @@ def test_a_profile_that_asks_for_neither_has_no_rows(tmp_path):
         )
         == []
     )
-
-
-@pytest.mark.parametrize(
-    ("best", "ending"), [(55.0, "a habit that words give too."), (70.0, "beyond what words give.")]
-)
-def test_a_gain_that_words_give_too_is_called_a_habit(best, ending):
-    means = pd.DataFrame(
-        {"mean": [1.0, 54.0, best], "ci_low": [0.5, 51.0, best - 3], "ci_high": [2.0, 57.0, best + 3]},
-        index=["base", methods.TOLD, "cgd"],
-    )
-    said = summary.habit(means, "Answer in steps.")
-    assert said.endswith(ending) and 'Told "Answer in steps." the untrained base reaches 54.0 [51.0, 57.0]%' in said

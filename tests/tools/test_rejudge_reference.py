@@ -44,6 +44,6 @@ def test_every_kept_verdict_has_its_reason_and_its_figures(judged):
 def test_the_pages_show_the_kept_tables(judged):
     kept, _, profile, results, made = judged
     table = result_rows.headline(results, profile.evaluation.headline, profile.evaluation.level)
-    block = refresh_reference.blocks(kept.name, profile, table, made)[kept.name]
+    block = refresh_reference.blocks(kept.name, profile, table, made, results)[kept.name]
     pages = "\n".join(p.read_text(encoding="utf-8") for p in refresh_reference.PAGES)
     assert f"<!-- {kept.name} -->\n{block}\n<!-- end" in pages
