@@ -3,6 +3,7 @@
 import copy
 import hashlib
 import json
+import re
 
 import families
 import pytest
@@ -11,6 +12,7 @@ import yaml
 from cgd_utils import methods, prompts
 from cgd_utils.core import profile_files, synthesis_settings
 from cgd_utils.core.errors import BadInput
+from cgd_utils.core.provenance import PROJECT
 from cgd_utils.models import chat_templates, loading
 
 X, DRAFT, CRITIQUE = "What is {x} + {draft}?", "It is \\boxed{5} {critique}.", "No. Conclusion: wrong"
@@ -87,6 +89,14 @@ def test_a_layout_of_ones_own_needs_no_python(tmp_path):
     assert made.ask_direct("x") == made.ask("x") == [{"role": "user", "content": "x"}]
     (tmp_path / "p.yaml").write_text("base: smoke\nmodels: {layout: mine.yaml}\n")
     assert profile_files.load(tmp_path / "p.yaml").models.layout == path
+
+
+def test_the_documented_layout_is_one(tmp_path):
+    page = (PROJECT / "docs" / "extending.md").read_text(encoding="utf-8")
+    [example] = [b for b in re.findall(r"```yaml\n(.*?)```", page, re.DOTALL) if "generic_critique" in b]
+    made = prompts.layout(layout_file(tmp_path, example))
+    assert [m["role"] for m in made.ask("x")] == ["system", "user"] and "\\boxed{}" in made.ask("x")[0]["content"]
+    assert made.in_training.ask_refined("x", "d", "c") == [{"role": "user", "content": "x\nd\nc"}]
 
 
 def test_a_layouts_key_is_its_text_and_not_its_file(tmp_path):

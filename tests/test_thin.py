@@ -14,7 +14,7 @@ ROOMS = {
     "ablations": 620,
     "analysis": 1270,
     "app": 1630,
-    "core": 3290,
+    "core": 3300,
     "data": 1460,
     "engines": 1890,
     "evaluation": 985,
@@ -24,7 +24,7 @@ ROOMS = {
     "paper": 1640,
     "reporting": 1050,
     "synthesis": 1310,
-    "training": 1820,
+    "training": 1845,
 }
 AT_THE_ROOT = 810
 FORMATTER_OFF = 11
