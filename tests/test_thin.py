@@ -17,7 +17,7 @@ ROOMS = {
     "core": 3300,
     "data": 1460,
     "engines": 1890,
-    "evaluation": 985,
+    "evaluation": 1000,
     "grading": 3250,
     "lab": 570,
     "models": 1420,
