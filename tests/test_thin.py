@@ -11,9 +11,9 @@ from cgd_utils.core.provenance import PACKAGE
 
 # lines of Python, blank ones and docstrings included
 ROOMS = {
-    "ablations": 620,
+    "ablations": 625,
     "analysis": 1270,
-    "app": 1630,
+    "app": 1635,
     "core": 3300,
     "data": 1460,
     "engines": 1890,
