@@ -14,7 +14,7 @@ ROOMS = {
     "ablations": 625,
     "analysis": 1270,
     "app": 1635,
-    "core": 3300,
+    "core": 3305,
     "data": 1460,
     "engines": 1890,
     "evaluation": 1000,
