@@ -3,14 +3,18 @@
 import copy
 import hashlib
 import json
+import re
 
 import families
 import pytest
 import yaml
 
 from cgd_utils import methods, prompts
-from cgd_utils.core import profile_files, synthesis_settings
+from cgd_utils.ablations import cell_runs
+from cgd_utils.app import chain
+from cgd_utils.core import profile_files, store, synthesis_settings
 from cgd_utils.core.errors import BadInput
+from cgd_utils.core.provenance import PROJECT
 from cgd_utils.models import chat_templates, loading
 
 X, DRAFT, CRITIQUE = "What is {x} + {draft}?", "It is \\boxed{5} {critique}.", "No. Conclusion: wrong"
@@ -89,12 +93,38 @@ def test_a_layout_of_ones_own_needs_no_python(tmp_path):
     assert profile_files.load(tmp_path / "p.yaml").models.layout == path
 
 
+def test_the_documented_layout_is_one(tmp_path):
+    page = (PROJECT / "docs" / "extending.md").read_text(encoding="utf-8")
+    [example] = [b for b in re.findall(r"```yaml\n(.*?)```", page, re.DOTALL) if "generic_critique" in b]
+    made = prompts.layout(layout_file(tmp_path, example))
+    assert [m["role"] for m in made.ask("x")] == ["system", "user"] and "\\boxed{}" in made.ask("x")[0]["content"]
+    assert made.in_training.ask_refined("x", "d", "c") == [{"role": "user", "content": "x\nd\nc"}]
+
+
 def test_a_layouts_key_is_its_text_and_not_its_file(tmp_path):
     made = prompts.layout(layout_file(tmp_path, PLAIN))
     (tmp_path / "elsewhere").mkdir()
     assert prompts.layout(layout_file(tmp_path / "elsewhere", PLAIN)).key == made.key
     changed = prompts.layout(layout_file(tmp_path, {**PLAIN, "draft": "Now: {question}"}))
     assert changed.key != made.key and changed.in_training.ask("x") == made.in_training.ask("x")
+
+
+def test_a_changed_text_makes_stale_what_is_asked_with_it_and_no_other_layout(tmp_path, monkeypatch):
+    """The texts are data: neither a notebook's state nor a grid's cell may go by the code alone."""
+    monkeypatch.setattr(cell_runs.named, "model_key", lambda path: "base")
+
+    def keys():
+        run = store.open_run("smoke", tmp_path, {"models.layout": str(tmp_path / "mine.yaml")})
+        cell = cell_runs.Cell("cgd", "cgd")
+        return chain.determined_by(run, "01_problems_and_drafts", [], None)["key"], cell_runs._key(
+            run, "llama", cell, []
+        )
+
+    layout_file(tmp_path, PLAIN)
+    before = keys()
+    assert keys() == before
+    layout_file(tmp_path, {**PLAIN, "generic_critique": "Look twice."})
+    assert all(new != old for new, old in zip(keys(), before, strict=True))
 
 
 @pytest.mark.parametrize(

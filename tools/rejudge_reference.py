@@ -15,7 +15,7 @@ import pandas as pd
 import refresh_reference
 from refresh_reference import REFERENCE
 
-from cgd_utils.core import files, provenance, settings
+from cgd_utils.core import files, profile_files, provenance, settings
 from cgd_utils.paper import claims
 from cgd_utils.reporting import result_rows, summaries, tables
 
@@ -40,6 +40,8 @@ def rejudge(folder):
     profile = stored_profile(about)
     results, analyses = (pd.read_csv(folder / f"{f}.csv", dtype={"seed": "Int64"}) for f in ("results", "analyses"))
     made = claims.claims(results, profile, analyses, claims.failed_gates(folder / "tables"), measured_on(about))
+    # a kept run named the settings of its day, not those that profiles have had since
+    made.loc[made["id"] == "Q3", ["estimate", "n"]] = profile_files.held(about["profile"])
     summaries.save_csv(made, folder / "claims.csv")
     tables.save_table(claims.summary(made), folder / "tables", "verdicts")
     about["outputs"] = {

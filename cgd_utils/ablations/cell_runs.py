@@ -12,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TypedDict
 
+from .. import prompts
 from ..core import settings_read, source_code
 from ..core.errors import BadInput
 from ..core.files import write_json
@@ -185,6 +186,7 @@ def _key(run: Run, family: str, cell: Cell, fields: Iterable[str]) -> str:
         "settings": settings_read.values(_changed_run(run, family, cell).profile, fields),
         "code": source_code.of(run_cell).version,
         "base": named.model_key(named.student_ref(run, family).path),
+        "layout": prompts.layout(run.profile.models.layout).key,
     }
     return content_key(cell.name, cell.method, cell.after, decisive)
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
+from .. import prompts
 from ..core import files, progress, provenance, settings, settings_read, source_code, store, variants
 from ..core.errors import BadInput
 from ..core.provenance import PROJECT
@@ -101,7 +102,7 @@ def determined_by(run: Run, name: str, fields: Iterable[str], before: str | None
 
 
 def _input_files(run: Run) -> dict[str, str]:
-    """Path → hash of the files of problems and benchmarks that a run reads."""
+    """Path → hash of the files of problems and benchmarks that a run reads, and of its prompts."""
     from ..data.benchmarks import NAMED, local_file
     from ..data.problem_sources import is_file
 
@@ -111,7 +112,8 @@ def _input_files(run: Run) -> dict[str, str]:
             paths += [b.path] if b.path else []
         elif b in NAMED and (named := local_file(b, run.profile.evaluation)):
             paths.append(str(named))
-    return {p: files.file_hash(Path(p).expanduser()) for p in paths if Path(p).expanduser().is_file()}
+    hashes = {p: files.file_hash(Path(p).expanduser()) for p in paths if Path(p).expanduser().is_file()}
+    return {**hashes, "models.layout": store.content_key(prompts.layout(run.profile.models.layout).key)}
 
 
 def wanted(run: Run) -> dict[str, Record]:

@@ -223,6 +223,11 @@ def dotted_fields(model: type[BaseModel] = Profile, prefix: str = "") -> list[st
     return list(dict.fromkeys(out))
 
 
+def held(settings: Mapping[str, Any]) -> int:
+    """How many single settings a whole profile holds, as a manifest keeps it; a mapping such as ``models.students`` is one."""
+    return sum(held(v) if isinstance(v, Mapping) and k not in _WHOLE else 1 for k, v in settings.items())
+
+
 def _short(value: Any) -> str:
     return json.dumps(value, default=str, ensure_ascii=False)[:100]
 

@@ -103,6 +103,10 @@ class Training(Section):
     packing: bool = Field(
         False, description="forward passes of up to max_length tokens without padding, instead of micro_batch_size rows"
     )
+    batch_of: Literal["rows", "packs"] = Field(
+        "rows",
+        description="what batch_size counts; packs: a step takes the rows that fill so many passes, so methods with longer rows take more steps",
+    )
     attention: Literal["auto", "eager", "sdpa", "flash_attention_2", "flash_attention_3"] = Field(
         "auto",
         description="auto = sdpa, grouped products for 16 bits on a CPU; packing on CUDA takes FlashAttention where it is installed",
@@ -136,6 +140,8 @@ class Training(Section):
             raise ValueError(
                 f"batch_size = {self.batch_size} is not a multiple of micro_batch_size = {self.micro_batch_size}"
             )
+        if self.batch_of == "packs" and (not self.packing or self.equal != "steps"):
+            raise ValueError("batch_of = 'packs' needs packing: true and equal: steps")
         if self.fsdp and self.mode != "full":
             raise ValueError(
                 f"fsdp shards the weights of mode 'full'; mode {self.mode!r} runs as plain data parallelism"

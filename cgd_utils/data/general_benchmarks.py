@@ -23,6 +23,7 @@ class General:
         metrics: lm-eval's metric → ours.
         filter: lm-eval's extraction whose scores count.
         likelihood: scored by log-likelihoods of given choices, which only the transformers engine gives.
+        options: the column of a question's options, among which the rule `authors` draws where no answer can be read.
     """
 
     task: str
@@ -31,6 +32,7 @@ class General:
     metrics: dict[str, str]
     filter: str = "none"
     likelihood: bool = False
+    options: str = ""
 
 
 GENERAL = {
@@ -38,7 +40,7 @@ GENERAL = {
         "prompt_level_strict_acc": "instruction_following", "inst_level_strict_acc": "instruction_strict",
         "prompt_level_loose_acc": "prompt_loose", "inst_level_loose_acc": "instruction_loose"}),
     "gpqa_diamond": General("gpqa_diamond_generative_n_shot", 5, 198, {"exact_match": "accuracy"}, "flexible-extract"),
-    "mmlu_pro": General("mmlu_pro", 5, 12032, {"exact_match": "accuracy"}, "custom-extract"),
+    "mmlu_pro": General("mmlu_pro", 5, 12032, {"exact_match": "accuracy"}, "custom-extract", options="options"),
     "bbh": General("bbh_cot_fewshot", 3, 6511, {"exact_match": "accuracy"}, "get-answer"),
     "musr": General("leaderboard_musr", 0, 756, {"acc_norm": "accuracy"}, likelihood=True),
     "truthfulqa": General("truthfulqa_mc2", 0, 817, {"acc": "accuracy"}, likelihood=True),

@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
+from random import Random
+from string import ascii_uppercase
 from tempfile import TemporaryDirectory
 from typing import Any
 
@@ -69,7 +71,7 @@ def evaluate(
                 ) from e
             logged = [(task, s) for task, of_task in evaluated["samples"].items() for s in of_task]
             samples = [(task, s) for task, s in logged if s["filter"] == about.filter]
-            rows += _results(name, [s for _, s in samples], settings.level)
+            rows += _results(name, [s for _, s in samples], settings)
             answers += [
                 {
                     "benchmark": name,
@@ -123,8 +125,8 @@ def _leaves(task: str, index: Any) -> list[str]:
     return [leaf for p in parts for leaf in _leaves(p if isinstance(p, str) else p.get("task") or p["group"], index)]
 
 
-def _results(name: str, samples: Sequence[Record], level: float) -> list[Record]:
-    about = GENERAL[name]
+def _results(name: str, samples: Sequence[Record], settings: Evaluation) -> list[Record]:
+    about, level = GENERAL[name], settings.level
     note = "" if len(samples) == about.rows else f"{len(samples)} questions, expected {about.rows}"
     found = {}
     for theirs, ours in about.metrics.items():
@@ -133,7 +135,19 @@ def _results(name: str, samples: Sequence[Record], level: float) -> list[Record]
             found[ours] = figures.share([v == 1 for v in values], level)
         else:
             found[ours] = figures.percent(statistics.mean_t_interval(values, level))
+    if about.options and settings.rule == "authors":
+        read = found["accuracy"]
+        found["accuracy"] = figures.share([_right_or_drawn(s, about.options) for s in samples], level)
+        found |= {"accuracy_own": read} if "own" in settings.also_grade else {}
     return [{**row, "note": note} for row in figures.rows({"benchmark": name}, found)]
+
+
+def _right_or_drawn(sample: Record, options: str) -> bool:
+    """Whether an answer is right; one that names no option counts as a seeded draw among the question's."""
+    if sample["filtered_resps"] != ["[invalid]"]:  # lm-eval's word for an answer that its filter cannot read
+        return bool(sample["exact_match"] == 1)
+    letters = ascii_uppercase[: len(sample["doc"][options])]
+    return Random(f"draw/{sample['doc']}").choice(letters) == sample["target"]
 
 
 def _text(answers: Any) -> str:

@@ -181,5 +181,6 @@ def _general(run: Run, who: Subject) -> list[Record]:
         "dtype": who.ref.dtype,
         "engine": run.profile.generation.identity(),
         "level": settings.level,
+        "rule": [settings.rule == "authors", "own" in settings.also_grade],
     }
     return run.make("general", who.label, build, settings=decisive, inputs=[who.key]).rows()

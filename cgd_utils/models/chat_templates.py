@@ -134,7 +134,7 @@ def text(tok: Any, messages: Sequence[Message], open_turn: bool = False) -> str:
     """
     from jinja2 import TemplateError
 
-    has_system = messages[0]["role"] == "system"
+    has_system = len(messages) > 1 and messages[0]["role"] == "system"
     try:
         written = tok.apply_chat_template(list(messages), add_generation_prompt=open_turn, tokenize=False)
         if not has_system or messages[0]["content"].strip() in written:

@@ -9,7 +9,7 @@ import pandas as pd
 
 from ..ablations.grids import GRIDS, Grid, rate_pair
 from ..analysis import inference_time
-from ..core import profile_files
+from ..core import profile_files, settings_read
 from ..methods import display_name
 from ..reporting import result_rows, summaries
 from .verdicts import BY_DESIGN, CONTRADICTED, GAIN, KEPT, LOST, MATTERS, Measured, Rule, View, measured
@@ -189,7 +189,8 @@ def runs(v: View) -> Found:
 def settings(v: View) -> Found:
     if v.profile is None:
         return []
-    n = len(profile_files.dotted_fields())
+    with settings_read.unwatched():  # counting them makes nothing depend on them
+        n = profile_files.held(v.profile.model_dump(mode="json"))
     told = "settings named in the profile and kept in every artifact's manifest, seeds and the split of the problems among them"
     seeds = len(v.profile.training.seeds)
     return [

@@ -133,7 +133,12 @@ def lengths(rows: Sequence[Record]) -> tuple[int, int]:
 
 # ---------------------------------------------------------------- batches
 def batches(
-    rows: Sequence[Record], batch_size: int, micro_batch_size: int, processes: int = 1, packed: int | None = None
+    rows: Sequence[Record],
+    batch_size: int,
+    micro_batch_size: int,
+    processes: int = 1,
+    packed: int | None = None,
+    count_packs: bool = False,
 ) -> list[list[list[int]]]:
     """Which rows every forward pass of every optimizer step reads.
 
@@ -147,6 +152,7 @@ def batches(
         micro_batch_size: rows a forward pass (not used when packed).
         processes: forward passes of a step are a multiple of it; an empty one pads the last step.
         packed: tokens of a packed forward pass; None = rows side by side with padding.
+        count_packs: ``batch_size`` counts packs: a step's rows are those that fill as many when put in by their order.
 
     Returns:
         Steps of forward passes of row indices. Every step has equally many forward passes when packed.
@@ -156,6 +162,8 @@ def batches(
     """
     sizes = [len(r["input_ids"]) for r in rows]
     steps = [list(range(i, min(i + batch_size, len(rows)))) for i in range(0, len(rows), batch_size)]
+    if count_packs and packed is not None:
+        steps = _filled(sizes, batch_size, packed)
     longest_first = [sorted(s, key=lambda i: (-sizes[i], i)) for s in steps]
     if packed is None:
         if batch_size % (micro_batch_size * processes):
@@ -177,6 +185,21 @@ def batches(
         if len(whole) == len(dealt):
             return whole
         bins += processes
+
+
+def _filled(sizes: Sequence[int], packs: int, limit: int) -> list[list[int]]:
+    """Rows of each step, in their order: a row that no longer fits opens the next pack, and past the last one the next step."""
+    steps: list[list[int]] = [[]]
+    pack, room = 1, limit
+    for i, size in enumerate(sizes):
+        if size > room:
+            if pack == packs:
+                steps.append([])
+                pack = 0
+            pack, room = pack + 1, limit
+        steps[-1].append(i)
+        room -= size
+    return steps
 
 
 def _bins(longest_first: list[int], sizes: list[int], bins: int, limit: int) -> list[list[int]] | None:

@@ -95,7 +95,9 @@ class _Plan:
 
 def _plan(rows: Sequence[Record], t: Training, steps: int | None) -> _Plan:
     packed = t.max_length if t.packing else None
-    passes = tokenization.batches(rows, t.batch_size, t.micro_batch_size, processes(), packed)
+    passes = tokenization.batches(
+        rows, t.batch_size, t.micro_batch_size, processes(), packed, count_packs=t.batch_of == "packs"
+    )
     sizes = [tokenization.lengths([rows[i] for one in step for i in one]) for step in passes]
     return _Plan(passes, sizes, steps or math.ceil(t.epochs * len(passes)), packed)
 

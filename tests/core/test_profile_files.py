@@ -190,3 +190,9 @@ def test_a_profile_has_its_own_part_of_the_protocol_and_a_file_its_own_fields(tm
 def test_a_protocol_that_nobody_knows():
     with pytest.raises(ProfileError, match='protocol = "theirs"'):
         profile_files.load("paper-llama", {"protocol": "theirs"})
+
+
+def test_settings_are_counted_one_by_one_and_a_mapping_of_names_is_one():
+    assert profile_files.held({"a": 1, "b": {"c": [1, 2], "students": {"x": 1, "y": 2}}, "d": {}}) == 3
+    whole = profile_files.load("smoke").model_dump(mode="json")
+    assert profile_files.held({**whole, "of_tomorrow": 1}) == profile_files.held(whole) + 1

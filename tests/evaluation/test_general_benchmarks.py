@@ -51,6 +51,21 @@ def test_mmlu_pro_runs_on_local_rows_with_its_shots(tmp_path):
     assert answers[0]["scores"] == {"exact_match": 1.0}
 
 
+def test_under_the_authors_rule_an_answer_that_cannot_be_read_is_a_seeded_draw(tmp_path):
+    write(tmp_path / "mmlu_pro_math.jsonl", [{**MMLU[0], "question": f"{MMLU[0]['question']} {i}"} for i in range(200)])
+    theirs = Evaluation(benchmark_dir=str(tmp_path), rule="authors", also_grade=["own"])
+
+    def accuracies(answer, log):
+        rows, _ = lm_eval_tasks.evaluate(Fixed(lambda _: answer), ["mmlu_pro"], theirs, tmp_path / log)
+        return {r["metric"]: r["value"] for r in rows}
+
+    drawn, options = accuracies("I cannot tell.", "a"), len(MMLU[0]["options"])
+    assert drawn["accuracy_own"] == 0 and abs(drawn["accuracy"] - 100 / options) < 12  # 3.5 standard errors
+    assert accuracies("I cannot tell.", "b") == drawn
+    read = accuracies("the answer is (A)", "c")
+    assert read["accuracy"] == read["accuracy_own"]
+
+
 GPQA = {
     "Question": "What is 1+1?",
     "Correct Answer": "2",

@@ -82,6 +82,21 @@ def test_every_row_is_read_once_in_the_step_of_its_place(lengths, groups, micro,
             assert all(len(one) <= micro for one in step)
 
 
+@given(sizes, st.integers(1, 4), st.sampled_from([1, 2]))
+def test_a_step_of_packs_takes_the_rows_that_fill_them(lengths, packs, processes):
+    """Every row once and in its order; no step could have taken the next row as well."""
+    rows = [{"input_ids": [0] * n} for n in lengths]
+    steps = tokenization.batches(rows, packs, 1, processes, 64, count_packs=True)
+    taken = [sorted(x for one in step for x in one) for step in steps]
+    assert [x for step in taken for x in step] == list(range(len(rows)))
+    assert all(sum(lengths[x] for x in one) <= 64 for step in steps for one in step)
+    for step in taken[:-1]:
+        bins, room = 1, 64
+        for n in [lengths[x] for x in [*step, step[-1] + 1]]:
+            bins, room = (bins, room - n) if n <= room else (bins + 1, 64 - n)
+        assert bins == packs + 1
+
+
 def test_a_batch_that_the_processes_cannot_share_is_refused():
     with pytest.raises(BadInput, match="not a multiple of micro_batch_size × processes = 4 × 2"):
         tokenization.batches([{"input_ids": [1]}], 4, 4, 2)
