@@ -13,8 +13,8 @@ from cgd_utils.core.provenance import PACKAGE
 ROOMS = {
     "ablations": 620,
     "analysis": 1270,
-    "app": 1630,
-    "core": 3190,
+    "app": 1720,
+    "core": 3200,
     "data": 1450,
     "engines": 1890,
     "evaluation": 890,

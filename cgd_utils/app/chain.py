@@ -14,6 +14,7 @@ from ..core import files, progress, provenance, settings, settings_read, source_
 from ..core.errors import BadInput
 from ..core.provenance import PROJECT
 from ..core.records import Record
+from ..core.source_code import for_host
 from ..core.store import Run
 
 NOTEBOOKS = PROJECT / "notebooks"
@@ -89,7 +90,7 @@ def determined_by(run: Run, name: str, fields: Iterable[str], before: str | None
         before: key of the notebook that it builds on.
     """
     notebook = json.loads(source(name).read_text(encoding="utf-8"))
-    cells = ["".join(c["source"]) for c in notebook["cells"] if c["cell_type"] == "code"]
+    cells = ["".join(c["source"]) for c in notebook["cells"] if c["cell_type"] == "code" and not for_host(c)]
     about: Record = {
         "fields": settings_read.values(run.profile, fields),
         "inputs": {AFTER[name]: before} if name in AFTER else {},
