@@ -13,20 +13,20 @@ from cgd_utils.core.provenance import PACKAGE
 ROOMS = {
     "ablations": 620,
     "analysis": 1270,
-    "app": 1720,
+    "app": 1760,
     "core": 3200,
     "data": 1450,
-    "engines": 1890,
+    "engines": 1900,
     "evaluation": 890,
     "grading": 3230,
     "lab": 570,
-    "models": 1360,
+    "models": 1440,
     "paper": 1640,
     "reporting": 1050,
     "synthesis": 1310,
-    "training": 1820,
+    "training": 1830,
 }
-AT_THE_ROOT = 730
+AT_THE_ROOT = 750
 FORMATTER_OFF = 11
 MODULE = 350
 
