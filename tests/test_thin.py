@@ -20,11 +20,11 @@ ROOMS = {
     "evaluation": 890,
     "grading": 3230,
     "lab": 570,
-    "models": 1440,
+    "models": 1470,
     "paper": 1640,
     "reporting": 1050,
     "synthesis": 1310,
-    "training": 1830,
+    "training": 1865,
 }
 AT_THE_ROOT = 750
 FORMATTER_OFF = 11
