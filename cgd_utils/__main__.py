@@ -82,19 +82,20 @@ def run(
     dry_run: Annotated[bool, opt("say what would run", "--dry-run")] = False,
 ) -> Result:
     """Run the chain of notebooks; finished ones are skipped."""
-    from .app import chain
+    from .app import chain, probes
 
     this, profile, overrides = open_run(profile, name, outputs, settings)
-    rows = chain.run_chain(
-        this,
-        overrides,
-        profile,
-        first=chain.stage_named(only or first or chain.NAMES[0]),
-        last=chain.stage_named(only or last or chain.NAMES[-1]),
-        force=[chain.stage_named(f) for f in force or ()],
-        dry_run=dry_run,
-        tell=(lambda _: None) if as_json else (lambda line: print(line, flush=True)),
-    )
+    with probes.offline_where_away(bool(probes.repositories(this))):
+        rows = chain.run_chain(
+            this,
+            overrides,
+            profile,
+            first=chain.stage_named(only or first or chain.NAMES[0]),
+            last=chain.stage_named(only or last or chain.NAMES[-1]),
+            force=[chain.stage_named(f) for f in force or ()],
+            dry_run=dry_run,
+            tell=(lambda _: None) if as_json else (lambda line: print(line, flush=True)),
+        )
     table = this.tables / "headline.md"
     if dry_run or rows[-1]["stage"] != chain.NAMES[-1] or not table.exists():
         return Result(rows)
@@ -229,6 +230,7 @@ def generate(
     batch_size: Annotated[int, opt("model: prompts a batch at most")] = 256,
 ) -> Result:
     """Answer a file of prompts with a model or a server; goes on where it stopped."""
+    from .app import probes
     from .core import profile_files, settings
     from .engines import prompt_files
     from .models import adapter_base, loading
@@ -249,7 +251,12 @@ def generate(
             adapter_base.check(ref)
     for name, value in profile_files.parse_assignments(fields or []).items():
         fields_of_engine[name.removeprefix("generation.")] = value
-    return one(prompt_files.generate(prompts, out, ref, settings.Engine(**fields_of_engine), sampling, shard))
+    chosen = settings.Engine(**fields_of_engine)
+    prompt_files.read_prompts(prompts)  # a wrong file is told before anybody is asked
+    if server:
+        probes.require(server)
+    with probes.offline_where_away(not server and not Path(ref.path).is_dir()):
+        return one(prompt_files.generate(prompts, out, ref, chosen, sampling, shard))
 
 
 @command("cgd merge part-0.jsonl part-1.jsonl --prompts prompts.jsonl --out answers.jsonl")
@@ -315,7 +322,9 @@ def audit(
     from .paper import audit
 
     folder = tables or audit.PUBLISHED
-    legend = {"difference": "published, CGD - baseline in points, with its 95% interval from low to high"}
+    legend = {"printed": "as published", "recomputed": "the mean of the row's published cells, in percent"}
+    legend |= {"claims": "what the cell is used for: rows of claims.csv"}
+    legend |= {"difference": "published, CGD - baseline in points, with its 95% interval from low to high"}
     legend |= {"questions": "the difference in questions", "p": "score test; p_holm is corrected within a table"}
     return Result(audit.differences(folder) if differences else audit.rows(folder), legend=legend)
 

@@ -13,20 +13,20 @@ from cgd_utils.core.provenance import PACKAGE
 ROOMS = {
     "ablations": 625,
     "analysis": 1270,
-    "app": 1635,
+    "app": 1715,
     "core": 3305,
     "data": 1460,
-    "engines": 1890,
+    "engines": 1895,
     "evaluation": 1130,
     "grading": 3250,
     "lab": 500,
-    "models": 1390,
+    "models": 1485,
     "paper": 1785,
     "reporting": 1130,
     "synthesis": 1310,
-    "training": 1845,
+    "training": 1870,
 }
-AT_THE_ROOT = 810
+AT_THE_ROOT = 820
 FORMATTER_OFF = 11
 MODULE = 350
 

@@ -90,7 +90,9 @@ def determined_by(run: Run, name: str, fields: Iterable[str], before: str | None
         before: key of the notebook that it builds on.
     """
     notebook = json.loads(source(name).read_text(encoding="utf-8"))
-    cells = ["".join(c["source"]) for c in notebook["cells"] if c["cell_type"] == "code"]
+    cells = [
+        "".join(c["source"]) for c in notebook["cells"] if c["cell_type"] == "code" and not source_code.for_host(c)
+    ]
     about: Record = {
         "fields": settings_read.values(run.profile, fields),
         "inputs": {AFTER[name]: before} if name in AFTER else {},

@@ -219,6 +219,9 @@ def hint(error: Exception, words: list[str]) -> str:
     for i, word in enumerate(words):
         if word.partition("=")[0] in fields and "=" in word and words[i - 1] != "--set":
             said.append(f"a setting is written as --set {word}")
+        if word in fields and words[i - 1] != "--set":
+            value = words[i + 1] if i + 1 < len(words) and not words[i + 1].startswith("-") else "VALUE"
+            said.append(f"a setting is written as --set {word}={value}")
         if word in profile_files.names() and words[i - 1] != "--profile":
             said.append(f"a profile is written as {'cgd run ' if i == 0 else ''}--profile {word}")
     path = context.command_path if context is not None else "cgd"

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from .console import Result, command, one, opt
+from .console import Out, Result, command, one, opt
 
 
 @command("cgd push ADAPTER_FOLDER me/qwen-cgd --profile gpu")
@@ -17,10 +17,25 @@ def push(
     repository: Annotated[str, typer.Argument(metavar="OWNER/NAME")],
     public: Annotated[bool, opt("a new repository is public (default: private)", "--public")] = False,
 ) -> Result:
-    """Upload a model or adapter to the hub, with its card; needs a login of yours."""
+    """Upload a model, an adapter or an export's rows to the hub, with its card; needs a login of yours."""
     from ..models import adapters
+    from ..training import export
 
+    if export.is_export(folder):
+        return one(export.push(folder, repository, private=not public))
     return one(adapters.push(folder, repository, private=not public, run=this))
+
+
+@command("cgd gguf merged --out student.gguf")
+def gguf(
+    model: Annotated[Path, typer.Argument(metavar="MERGED_FOLDER")],
+    out: Out,
+    form: Annotated[str, opt("of the weights: f32, f16, bf16, q8_0", "--type")] = "q8_0",
+) -> Result:
+    """A merged model as a GGUF file, through llama.cpp's converter (CGD_LLAMA_CPP names its folder)."""
+    from ..models import sharing
+
+    return one(sharing.gguf(model, out, form))
 
 
 @command("cgd import critiques.json --form cft --answers answers.jsonl --out records.jsonl")

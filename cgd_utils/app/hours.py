@@ -19,7 +19,7 @@ from ..core.settings import Sampling
 from ..core.store import Run
 from ..data import benchmarks, problem_sources
 from ..engines import generation, request_log
-from ..models import memory, named
+from ..models import loading, memory, named
 from ..training.side_by_side import processes
 
 # assumed where nothing was measured: tokens of a question, and of a worked solution
@@ -29,6 +29,8 @@ TEXT = 512
 WEIGHTS = 8.03e9
 TRAINED = 2413, "torchtune, QLoRA of Llama-3.1-8B on one RTX 4090"
 VLLM = 5777, "MLPerf offline, 8B in fp8 with vLLM on one H100"
+SMALL = 250e6  # weights that are read in a second
+CPU_STUDENT = 2.5e9  # weights; larger models are run on a card, whatever this machine has
 # a step of decoding reads every weight once, so this is the best that engine transformers can do there
 BANDWIDTH = 1008e9, "memory bandwidth of an RTX 4090, an upper bound"
 
@@ -141,6 +143,9 @@ def work(run: Run, question: float = QUESTION, text: float = TEXT) -> list[Work]
     """What the stages of a run ask of its models, where a question and a text have so many tokens in the mean."""
     p, t, teacher = run.profile, run.profile.training, run.profile.synthesis.teacher
     rows = _rows(run)
+    searches = {m: len(t.rates(m)) for m in t.searched}  # a model for each rate, on the pilot seed
+    seeds = len(t.seeds) + bool(searches) if p.data.per_seed else 1
+    drafted = rows * seeds
     questions = sum(_count(b, run) for b in p.evaluation.benchmarks)
     long = lambda sampling: min(sampling.max_new_tokens, text)  # noqa: E731
     trained_rows = (t.rows or rows) * t.epochs
@@ -152,12 +157,12 @@ def work(run: Run, question: float = QUESTION, text: float = TEXT) -> list[Work]
         }
         cells = {name: method for name, method in cells.items() if name not in {*plain, *t.methods}}
         models = {
-            "03_train": [m for m in t.methods for _ in t.seeds],
+            "03_train": [m for m in t.methods for _ in range(len(t.seeds) + searches.get(m, 0))],
             "05_ablations": [m for m in cells.values() for _ in cell_runs.seeds(run)],
         }
-        out.append(Work("01_problems_and_drafts", student, p.generation, rows * long(p.synthesis.draft)))
+        out.append(Work("01_problems_and_drafts", student, p.generation, drafted * long(p.synthesis.draft)))
         if teacher.kind == "model":
-            told = 3 * rows * long(teacher.sampling)  # critique, refined answer, direct answer
+            told = 3 * drafted * long(teacher.sampling)  # critique, refined answer, direct answer
             out.append(
                 Work("02_critiques_and_refinements", teacher.model or "", teacher.generation or p.generation, told)
             )
@@ -165,7 +170,10 @@ def work(run: Run, question: float = QUESTION, text: float = TEXT) -> list[Work]
             learnt = sum(_row_tokens(m, question, long(p.synthesis.draft), t.max_length) for m in made) * trained_rows
             out.append(Work(stage, student, p.generation, trained=learnt))
         answer = questions * long(p.evaluation.sampling)
-        out.append(Work("04_evaluate", student, p.generation, (1 + len(models["03_train"])) * answer))
+        asked = 1 + len(t.methods) * len(t.seeds)
+        chosen = sum(searches.values()) * t.validation_rows * long(p.evaluation.sampling)
+        out.append(Work("03_train", student, p.generation, chosen))
+        out.append(Work("04_evaluate", student, p.generation, asked * answer))
         out.append(Work("05_ablations", student, p.generation, len(models["05_ablations"]) * answer))
         a = p.analyses
         sets = len(a.benchmarks or inference_time.hardest(p) or inference_time.HARD)
@@ -214,12 +222,16 @@ def estimate(
     measured = None
     for family, model in run.profile.models.students.items():
         # a model that needs more time to be read than there is to measure it is left alone
-        if seconds and model in on_disk and model in shapes and 4 * shapes[model].weights < seconds * 1e9:
+        if seconds and model in on_disk and model in shapes and shapes[model].weights < seconds * SMALL:
             measured = measure(run, family, shapes[model].weights, seconds)
             break
+    unfit = _without_gpu(run) and not measured
     rows = []
     for w in work(run, measured.question, measured.text) if measured else work(run):
         rate, source = _speed(w, shapes.get(w.model), measured if w.model in on_disk else None)
+        if unfit and rate and w.model in on_disk and shapes[w.model].weights < CPU_STUDENT:
+            # published speeds are of graphics cards: on this machine they would promise minutes for hours
+            rate, source = None, "this machine's speed was not measured here; `cgd check` does"
         tokens = w.trained or w.generated
         row: Record = {"stage": w.stage, "model": w.model or w.engine.served_as}
         row |= {"generated": round(w.generated), "trained": round(w.trained)}
@@ -229,6 +241,11 @@ def estimate(
     return rows
 
 
+def _without_gpu(run: Run) -> bool:
+    """Whether a run's models compute on a processor here."""
+    return loading.pick_device("cpu" if run.profile.models.device == "cpu" else "auto") == "cpu"
+
+
 def _speed(w: Work, shape: memory.Shape | None, measured: Measured | None) -> tuple[float | None, str]:
     """Tokens a second and where that is from."""
     inner = w.engine.inner()
@@ -236,7 +253,8 @@ def _speed(w: Work, shape: memory.Shape | None, measured: Measured | None) -> tu
         return None, "the speed of a server is its own"
     if shape is None:
         return None, "no config, so no size"
-    if measured is not None and (w.trained or inner.engine == "transformers"):
+    # `auto` is vLLM where it pays, which is faster than what was measured: the estimate errs to the safe side
+    if measured is not None and (w.trained or inner.engine in ("transformers", "auto")):
         rate = measured.trained if w.trained else measured.generated
         side = measured.processes if w.stage[:2] in ("03", "04", "05") else 1
         return rate * side * measured.weights / shape.weights, "measured on this machine"

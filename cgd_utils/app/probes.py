@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
+import socket
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -11,14 +14,19 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
+from unittest import mock
+from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
 
 from ..core.engine_settings import ServerEngine
+from ..core.errors import BadInput
 from ..core.store import Run
 from ..data import benchmarks, problem_sources
 from ..models import loading
 
 GIB = 2**30
 HUB_S = 4.0  # for all repositories together, they are asked side by side
+REACH_S = 3.0  # for a connection alone
 SERVER_S = 10.0  # for the first token of a server that may be busy
 # what transformers reads of a model's repository: files at its top
 _READ = (".safetensors", ".json", ".jinja", ".model", ".txt")
@@ -47,7 +55,28 @@ def together(asked: Mapping[Any, Callable[[], Any]], seconds: float) -> dict[Any
     return {name: answers.get(name, TimeoutError(f"no answer within {seconds:g} s")) for name in asked}
 
 
+def away(url: str, seconds: float = REACH_S) -> str:
+    """Why nothing listens at an address, or an empty text; where a proxy stands between, that is not asked."""
+    parts = urlsplit(url)
+    host = parts.hostname or ""
+    if parts.scheme in getproxies() and not proxy_bypass(host):
+        return ""
+    port = parts.port or {"http": 80}.get(parts.scheme, 443)
+    answer = together({url: lambda: socket.create_connection((host, port), seconds).close()}, seconds)[url]
+    return str(answer) if isinstance(answer, Exception) else ""
+
+
 # ---------------------------------------------------------------- servers
+def require(url: str) -> None:
+    """Refuses a server's address where nothing listens, before retries are spent on it.
+
+    Raises:
+        BadInput: with the reason.
+    """
+    if reason := away(url):
+        raise BadInput(f"{url}: no connection ({reason}); start the server, or mend its address")
+
+
 @dataclass(frozen=True)
 class Server:
     """A server that a run asks.
@@ -234,3 +263,20 @@ def without_hub() -> Iterator[None]:
         yield
     finally:
         constants.HF_HUB_OFFLINE, datasets.config.HF_HUB_OFFLINE = before
+
+
+@contextlib.contextmanager
+def offline_where_away(wanted: bool = True) -> Iterator[None]:
+    """Inside the block, and in processes started there, the hub is left alone if it is wanted and cannot be reached.
+
+    Libraries try it again for a minute before they say the same.
+    """
+    from huggingface_hub import constants
+
+    reason = away(constants.ENDPOINT) if wanted and not constants.HF_HUB_OFFLINE else ""
+    if not reason:
+        yield
+        return
+    print(f"{constants.ENDPOINT} cannot be reached ({reason}): only what its cache holds can be used", file=sys.stderr)
+    with without_hub(), mock.patch.dict(os.environ, {"HF_HUB_OFFLINE": "1"}):
+        yield

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..core import files
 from ..core.errors import BadInput
+from ..core.source_code import for_host
 from ..core.store import Run
 from . import chain
 
@@ -58,6 +59,7 @@ def page(notebook: NotebookNode, title: str, with_code: bool, provenance: Sequen
     """
     from nbconvert import HTMLExporter
 
+    notebook.cells = [cell for cell in notebook.cells if not for_host(cell)]
     texts = [cell.source for cell in notebook.cells if cell.cell_type == "markdown"]
     sections = [name.strip() for text in texts for name in re.findall(r"^## (.+)", text, re.MULTILINE)]
     if provenance:

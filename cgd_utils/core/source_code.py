@@ -312,6 +312,11 @@ def of(builder: Callable[..., Any]) -> CodeVersion:
     return CodeVersion(version, {builder.__module__: version})
 
 
+def for_host(cell: Mapping[str, Any]) -> bool:
+    """Whether a notebook's cell only brings the kit to Colab or Kaggle: no part of results nor of pages."""
+    return "hosted" in cell["metadata"].get("tags", ())
+
+
 def of_notebook(cells: Iterable[str]) -> CodeVersion:
     """The code of this package that a notebook's code cells reach; magics are passed over."""
     lines = [line for cell in cells for line in [*cell.splitlines(), ""] if not line.lstrip().startswith(("%", "!"))]

@@ -158,7 +158,11 @@ class ServerGenerator:
                 return {**row, "finish_reason": verdict}
             last = server_replies.told(reply).message
         self.counts["errors"] += 1
-        return {**row, "finish_reason": "error", "error": f"HTTP {status}: {last}" if status else last}
+        return {
+            **row,
+            "finish_reason": "error",
+            "error": f"{self.settings.base_url}: {f'HTTP {status}: ' if status else ''}{last}",
+        }
 
     def _fields(self, request: Any, sample: int, sampling: Sampling) -> Record:
         """The fields of a request, as the server wants them."""

@@ -15,7 +15,7 @@ from ..core.files import write_json
 from ..core.records import Record
 from ..core.settings import Lora
 from ..core.store import Run
-from . import adapter_base
+from . import adapter_base, sharing
 
 # relative difference of logits that rounding explains: the merged weights are rounded to the base's type
 TOLERANCE = {"float32": 1e-4, "float16": 1e-2, "bfloat16": 5e-2}
@@ -231,9 +231,21 @@ def write_card(folder: Path, card: Card, results: Sequence[Record] = ()) -> None
         card: what it tells.
         results: result records, see `evaluation`.
     """
-    from huggingface_hub import ModelCard, ModelCardData
+    from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
+    measured = [
+        EvalResult(
+            task_type="text-generation",
+            dataset_type=r["benchmark"],
+            dataset_name=r["benchmark"],
+            metric_type=r["metric"],
+            metric_value=round(r["value"], 2),
+        )
+        for r in results
+    ]
     about = ModelCardData(
+        model_name=f"{card['family']} · {card['method']} · seed {card['seed']}",
+        eval_results=measured or None,
         base_model=card["base"],
         library_name="transformers" if card["mode"] == "full" else "peft",
         tags=["critique-guided-distillation", "cgd-kit"],
@@ -266,12 +278,9 @@ def push(folder: Path, repo: str, *, private: bool = True, run: Run | None = Non
     Raises:
         BadInput: not a model's folder, or not a repository's name.
     """
-    from huggingface_hub import HfApi
-
     if not (folder / "adapter_config.json").exists() and not (folder / "config.json").exists():
         raise BadInput(f"{folder}: neither adapter_config.json nor config.json lies there, so it is no model")
-    if repo.count("/") != 1 or not all(repo.split("/")):
-        raise BadInput(f"repository {repo!r}: write it as owner/name")
+    sharing.check_name(repo)
     with tempfile.TemporaryDirectory() as temporary:
         staged = Path(temporary)
         for path in folder.iterdir():
@@ -284,7 +293,4 @@ def push(folder: Path, repo: str, *, private: bool = True, run: Run | None = Non
             if config.exists():  # PEFT's names a folder of this machine
                 about = json.loads(config.read_text(encoding="utf-8"))
                 write_json(config, about | {"base_model_name_or_path": card["base"]})
-        api = HfApi()
-        api.create_repo(repo, private=private, exist_ok=True)
-        api.upload_folder(repo_id=repo, folder_path=str(staged), commit_message="Upload with cgd push")
-        return {"repository": repo, "private": private, "files": sorted(p.name for p in staged.iterdir())}
+        return sharing.upload(staged, repo, private, "model")

@@ -11,6 +11,7 @@ import math
 import re
 import shlex
 import shutil
+import tempfile
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -21,7 +22,7 @@ from ..core.errors import BadInput
 from ..core.files import file_hash, write_json, write_text
 from ..core.records import Record
 from ..core.store import Run
-from ..models import chat_templates, loading, named
+from ..models import chat_templates, loading, named, sharing
 from ..synthesis import teaching
 from ..synthesis.drafts import of_seed
 from . import fine_tune
@@ -36,6 +37,7 @@ _TAGS = {
     "system_tag": "system",
 }
 
+_LOCAL = re.compile(r"(?<![\w/:.])/(?:[\w.~-]+/)+([\w.-]+)")  # an absolute path, its last name kept
 _ROOM = 64  # tokens beyond the longest row, for what another template may add
 
 _CARD = """---
@@ -174,6 +176,35 @@ def write(run: Run, method: str, form: str, out: Path, family: str | None = None
     return {"folder": str(out), "format": form, "method": method, "family": family, "rows": len(rows), "files": files}
 
 
+def is_export(folder: Path) -> bool:
+    """Whether `write` made a folder."""
+    try:
+        return bool(json.loads((folder / store.MANIFEST).read_text(encoding="utf-8")).get("kind") == "export")
+    except (OSError, ValueError):
+        return False
+
+
+def push(folder: Path, repo: str, *, private: bool = True) -> Record:
+    """Uploads an export as a data set; its card may have been edited, its rows not.
+
+    Raises:
+        BadInput: the rows are not those that were exported, or ``repo`` is no repository's name.
+    """
+    hashes = json.loads((folder / store.MANIFEST).read_text(encoding="utf-8"))["outputs"]
+    for name, known in hashes.items():
+        path = folder / name
+        if name != "README.md" and (not path.is_file() or file_hash(path) != known):
+            raise BadInput(f"{path}: is not as it was exported; export again, or upload what you made of it yourself")
+    with tempfile.TemporaryDirectory() as temporary:
+        staged = Path(temporary)
+        for path in folder.iterdir():
+            if path.name in hashes or path.name == store.MANIFEST:
+                shutil.copy(path, staged)
+        for name in ("README.md", store.MANIFEST):  # a file's name may be told, where it lies on this machine not
+            write_text(staged / name, _LOCAL.sub(r"\1", (staged / name).read_text(encoding="utf-8")))
+        return sharing.upload(staged, repo, private, "dataset")
+
+
 def _longest(run: Run, family: str, rows: Sequence[Record]) -> int:
     """Tokens of the longest row as the family's student reads it, with all that its chat template writes."""
     tok = loading.load_tokenizer(named.model_ref(run, named.student(run, family), family))
@@ -186,11 +217,7 @@ def _refuse_foreign(out: Path) -> None:
         raise BadInput(f"--out {out}: it is a file; name a folder")
     if not out.is_dir() or not any(out.iterdir()):
         return
-    try:
-        ours = json.loads((out / store.MANIFEST).read_text(encoding="utf-8")).get("kind") == "export"
-    except (OSError, ValueError):
-        ours = False
-    if not ours:
+    if not is_export(out):
         raise BadInput(f"--out {out}: the folder holds something else than an export; name a new one")
 
 
@@ -239,8 +266,10 @@ def _card(
     }
     if lab:
         front["license"] = "mit"
-    if form == "trl":
-        front["configs"] = [{"config_name": "default", "data_files": [{"split": "train", "path": "train.jsonl"}]}]
+    data = "train.jsonl" if form == "trl" else f"{name}.json"
+    front["configs"] = [
+        {"config_name": "default", "data_files": [{"split": "train", "path": data}]}
+    ]  # the hub's viewer
     language, use = _USE[form]
     length = 64 * math.ceil((longest + _ROOM) / 64)
     graded = [r["draft_correct"] for r in used if r["draft_correct"] is not None]

@@ -211,6 +211,18 @@ def test_exit_codes(capsys, monkeypatch):
         main(["audit"])
 
 
+@pytest.mark.parametrize("words", [["training.epochs", "3"], ["--training.epochs", "3"], ["training.epochs=3"]])
+def test_a_setting_without_set_is_hinted_at(words, capsys):
+    assert main(["run", *words]) == 2
+    assert "a setting is written as --set training.epochs=3" in capsys.readouterr().err
+
+
+def test_a_number_of_one_digit_names_a_notebook():
+    from cgd_utils.app import chain
+
+    assert {chain.stage_named(w) for w in ("4", "04", "04_evaluate", "evaluate", "notebooks/04_evaluate.ipynb")} == {4}
+
+
 def test_commands_that_only_look_leave_no_folder(tmp_path, monkeypatch, capsys):
     """From another folder, with a relative ``--outputs``: it is the caller's, and nothing is made in it."""
     monkeypatch.chdir(tmp_path)

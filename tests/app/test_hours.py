@@ -70,6 +70,35 @@ def test_a_student_on_this_disk_is_measured(tmp_path):
     assert drafts["generated"] < 48 * run.profile.synthesis.draft.max_new_tokens, "texts end before their limit"
 
 
+def test_a_processor_is_not_promised_the_speed_of_a_graphics_card(tmp_path, monkeypatch):
+    """Notebook 00 said 239,795 tokens/s and 0 minutes of a student that takes hours: a card's memory bandwidth."""
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    run = store.open_run("smoke", tmp_path)
+    rows = hours.estimate(run, room.shapes(run), ["lab:llama"], seconds=0)
+    assert all(r["hours"] is None and "cgd check" in r["speed"] for r in rows)
+
+
+def test_an_engine_that_is_chosen_later_has_the_measured_speed(tmp_path, monkeypatch):
+    monkeypatch.setattr(hours, "measure", lambda *_: hours.Measured(800_000, 100.0, 50.0, 40, 50, 1))
+    run = store.open_run("smoke", tmp_path, {"generation.engine": "auto"})
+    rows = hours.estimate(run, room.shapes(run), ["lab:llama"], seconds=1)
+    assert all("measured on this machine" in r["speed"] for r in rows)
+
+
+def test_problems_of_each_seed_and_points_of_a_rate_search_are_counted(tmp_path):
+    fields = {"training.methods": ["cgd"], "training.seeds": [0, 1], "ablations.grids": []}
+    searched = fields | {
+        "data.per_seed": True,
+        "training.select": "validation",
+        "training.validation_rows": 10,
+        "training.learning_rate": {"cgd": [1e-4, 3e-4, 1e-3]},
+    }
+    plain, more = (hours.work(store.open_run("smoke", tmp_path, f), 40, 50) for f in (fields, searched))
+    assert by_stage(more, "generated")["01"] == 3 * by_stage(plain, "generated")["01"], "two seeds and the pilot's"
+    assert by_stage(more, "trained")["03"] == 5 / 2 * by_stage(plain, "trained")["03"]
+    assert by_stage(more, "generated")["03"] == 3 * 10 * 50
+
+
 def test_a_large_student_is_not_loaded(tmp_path, monkeypatch):
     monkeypatch.setattr(hours, "measure", lambda *_: pytest.fail("16 GB of weights were read for an estimate"))
     run = store.open_run("paper-llama", tmp_path)

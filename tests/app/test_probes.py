@@ -1,13 +1,17 @@
 """Servers and the hub, asked within seconds: stand-ins that are there, refuse, talk nonsense, or never answer."""
 
 import json
+import os
 import re
+import socket
 import threading
+import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 from huggingface_hub import constants
 
+from cgd_utils.__main__ import main
 from cgd_utils.app import probes
 from cgd_utils.core import store
 from cgd_utils.core.errors import BadInput
@@ -244,3 +248,42 @@ def test_a_hub_that_is_away_is_not_tried_again(hub):
             datasets.load_dataset("me/nothing", split="test")
     assert hub.asked == []
     assert not constants.HF_HUB_OFFLINE
+
+
+# ---------------------------------------------------------------- away, told at once
+def closed_port():
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
+
+
+def test_a_server_that_is_not_there_is_told_in_seconds(tmp_path, capsys):
+    prompts = tmp_path / "prompts.jsonl"
+    prompts.write_text('{"id": "a", "prompt": "hi"}\n')
+    url = f"http://127.0.0.1:{closed_port()}/v1"
+    started = time.monotonic()
+    words = ["generate", "--server", url, "--server-model", "m", "--prompts", str(prompts)]
+    assert main([*words, "--out", str(tmp_path / "out.jsonl")]) == 2
+    assert time.monotonic() - started < 5
+    error = capsys.readouterr().err
+    assert f"{url}: no connection" in error and "start the server" in error and "refused" in error
+
+
+def test_a_hub_that_is_away_is_told_once_and_not_tried_again(monkeypatch, capsys):
+    from huggingface_hub import constants
+
+    monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(constants, "ENDPOINT", f"http://127.0.0.1:{closed_port()}")
+    with probes.offline_where_away():
+        assert constants.HF_HUB_OFFLINE and os.environ["HF_HUB_OFFLINE"] == "1"
+    assert not constants.HF_HUB_OFFLINE and "HF_HUB_OFFLINE" not in os.environ
+    assert capsys.readouterr().err.count("cannot be reached") == 1
+    with probes.offline_where_away(wanted=False):
+        assert not constants.HF_HUB_OFFLINE
+
+
+def test_a_proxy_is_not_passed_by(monkeypatch):
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
+    monkeypatch.delenv("no_proxy", raising=False)
+    assert probes.away("http://hub.invalid") == ""

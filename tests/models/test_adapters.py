@@ -144,10 +144,10 @@ def test_a_push_uploads_the_model_alone_and_no_local_path(adapter, tmp_path, mon
     sent = {}
 
     class Hub:
-        def create_repo(self, repo, private, exist_ok):
+        def create_repo(self, repo, repo_type, private, exist_ok):
             sent["private"] = private
 
-        def upload_folder(self, repo_id, folder_path, commit_message):
+        def upload_folder(self, repo_id, repo_type, folder_path, commit_message):
             from pathlib import Path
 
             sent["files"] = {p.name: p.read_bytes() for p in Path(folder_path).iterdir()}
