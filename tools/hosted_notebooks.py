@@ -49,7 +49,8 @@ hosted = {{"COLAB_RELEASE_TAG", "KAGGLE_KERNEL_RUN_TYPE"}} & set(os.environ)
 if hosted and importlib.util.find_spec("cgd_utils") is None:
     kit = Path("cgd-kit").absolute()
     if not kit.exists():
-        subprocess.run(["git", "clone", "--quiet", "--depth", "1", "{address}", str(kit)], check=True)
+        address = "{address}"
+        subprocess.run(["git", "clone", "--quiet", "--depth", "1", address, str(kit)], check=True)
     subprocess.run([sys.executable, str(kit / "tools" / "hosted_install.py")], check=True)
     sys.path.insert(0, str(kit))  # a running kernel does not look for new packages"""
 
