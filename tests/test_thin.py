@@ -11,7 +11,11 @@ from cgd_utils.core.provenance import PACKAGE
 
 # lines of Python, blank ones and docstrings included
 ROOMS = {
-    "ablations": 625,
+<<<<<<< HEAD
+    "ablations": 645,
+=======
+    "ablations": 645,
+>>>>>>> 6dcafd5 (A mix of drafts has enough rows, and can go by the critique's conclusion)
     "analysis": 1270,
     "app": 1715,
     "core": 3305,
@@ -24,7 +28,11 @@ ROOMS = {
     "paper": 1785,
     "reporting": 1130,
     "synthesis": 1310,
-    "training": 1870,
+<<<<<<< HEAD
+    "training": 1880,
+=======
+    "training": 1880,
+>>>>>>> 6dcafd5 (A mix of drafts has enough rows, and can go by the critique's conclusion)
 }
 AT_THE_ROOT = 820
 FORMATTER_OFF = 11

@@ -129,6 +129,23 @@ def _shares(method: str, shares: Sequence[float]) -> tuple[Cell, ...]:
     return (Cell("cgd", "cgd", x=0.0, line=method), *curve)
 
 
+MORE_DRAFTS = 4  # times as many problems: a mix is as large as its scarcer kind, and right drafts are scarce
+ERRS = 0.25  # of the critiques of a teacher whose conclusions are not the truth
+
+
+def _mix(share: float, by: str = "truth", error_rate: float = 0.0) -> Cell:
+    """CGD on a share of drafts that are right, of four times as many problems; all shares train on equally many rows."""
+
+    def changes(p: Profile) -> Changes:
+        # its answers stay right, so that only what is called right differs
+        errs = {"synthesis.teacher.error_rate": error_rate, "synthesis.teacher.refined_error_rate": 0.0}
+        fields = {"data.rows": MORE_DRAFTS * p.data.rows, "training.right_share": share, "training.share_by": by}
+        return {**fields, **errs} if error_rate else fields
+
+    name = f"cgd [right {share}]" if not error_rate else f"cgd [right by {by} {share}]"
+    return Cell(name, "cgd", changes, share, f"by {by}", needs="the exact teacher" if error_rate else "")
+
+
 def _rate(method: str, factor: float) -> Cell:
     name = f"{method} [learning rate ×{factor:g}]"
     return Cell(name, method, lambda p: {"training.learning_rate": scaled_rate(p, factor)}, factor, method)
@@ -176,8 +193,12 @@ GRIDS: dict[str, Grid] = {
     "biased_critiques": Grid("What does one systematic bias do?", (
         *_plain("cgd"), Cell("cgd_biased", "cgd_biased", needs="lab problems"))),
     "draft_mix": Grid(
-        "How many drafts should be right?", _doses("cgd", "training.right_share", (1.0, 0.75, 0.5, 0.25, 0.0), "right"),
+        "How many drafts should be right?", tuple(map(_mix, (1.0, 0.75, 0.5, 0.25, 0.0))),
         "share of right drafts, equal size", reference="cgd [right 0.5]"),
+    "conclusion_mix": Grid(
+        f"By what is a draft right, where critiques err in {ERRS:.0%}: by the truth, or by the critique's conclusion?",
+        tuple(_mix(share, by, ERRS) for by in ("truth", "conclusion") for share in (1.0, 0.5, 0.0)),
+        "share of right drafts, equal size", reference="cgd [right by truth 0.5]"),
     "draft_source": Grid("Where should flawed drafts come from?", (
         *_plain("cgd"),
         _setting("cgd", "weaker drafts", {"synthesis.draft_source": "weaker"}, "a weaker model"),

@@ -79,6 +79,10 @@ class Training(Section):
         None,
         description="share of rows whose draft is right; all shares then train on equally many rows; None = as they come",
     )
+    share_by: Literal["truth", "conclusion"] = Field(
+        "truth",
+        description="whether a draft counts as right in right_share by the grader, or by its critique's conclusion",
+    )
     equal: Literal["steps", "tokens"] = Field(
         "steps", description="what methods have in common: optimizer steps, or trained tokens (those of equal_to)"
     )

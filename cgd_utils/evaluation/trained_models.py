@@ -65,6 +65,6 @@ def looked_at(run: Run, family: str, seed: int) -> tuple[list[Record], bool]:
     They are records that the seed did not draw for training; where it drew all, they are the first of those it learnt.
     """
     t, rows = run.profile.training, teaching.seed_records(run, family, seed).rows()
-    drawn = {r["id"] for r in fine_tune.draw(rows, t.rows, seed, t.right_share, t.validation_rows)}
+    drawn = {r["id"] for r in fine_tune.draw(rows, t.rows, seed, t.right_share, t.validation_rows, t.share_by)}
     unseen = [r for r in rows if r["id"] not in drawn]
     return (unseen or rows)[: run.profile.analyses.rows], bool(unseen)

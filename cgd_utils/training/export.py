@@ -137,7 +137,7 @@ def write(run: Run, method: str, form: str, out: Path, family: str | None = None
     used = records.rows()
     if seed is not None:
         t = run.profile.training
-        used = fine_tune.draw(used, t.rows, seed, t.right_share, t.validation_rows)
+        used = fine_tune.draw(used, t.rows, seed, t.right_share, t.validation_rows, t.share_by)
     rows = methods.rows(method, used, prompts.layout(run.profile.models.layout), seed or 0)
     longest = _longest(run, family, rows)
     name = re.sub(r"\W+", "_", f"{method}_{run.profile.name}_{family}").strip("_")

@@ -20,11 +20,17 @@ from . import tokenization, torchrun, trainer
 
 
 def draw(
-    records: Sequence[Record], rows: int, seed: int, right_share: float | None = None, held_out: int = 0
+    records: Sequence[Record],
+    rows: int,
+    seed: int,
+    right_share: float | None = None,
+    held_out: int = 0,
+    share_by: str = "truth",
 ) -> list[Record]:
     """The records that a seed trains on, in its order: the same for every method.
 
-    With ``right_share`` a mix of right and wrong drafts; its size is the same for every share: what the scarcer kind gives.
+    With ``right_share`` a mix of right and wrong drafts, by the grader (``share_by`` truth) or by the critique (conclusion); its
+    size is the same for every share: what the scarcer kind gives.
     The last ``held_out`` records of the seed's order are never drawn, see `validation`.
 
     Raises:
@@ -38,7 +44,8 @@ def draw(
     order = _order(len(records), seed)
     order = order[: len(order) - held_out]
     if right_share is not None:
-        kinds = [[i for i in order if bool(records[i]["draft_correct"]) is right] for right in (True, False)]
+        judged = [r["conclusion"] == "right" if share_by == "conclusion" else bool(r["draft_correct"]) for r in records]
+        kinds = [[i for i in order if judged[i] is right] for right in (True, False)]
         size = min(len(kinds[0]), len(kinds[1]), rows or len(records))
         n = round(size * right_share)
         chosen = {*kinds[0][:n], *kinds[1][: size - n]}
@@ -147,7 +154,7 @@ def _join(run: Run, label: str, build: Callable[[Path], Record], settings: Recor
 
 def _drawn(run: Run, records: Sequence[Record], seed: int) -> list[Record]:
     t = run.profile.training
-    return draw(records, t.rows, seed, t.right_share, t.validation_rows)
+    return draw(records, t.rows, seed, t.right_share, t.validation_rows, t.share_by)
 
 
 def _long(run: Run, drawn: Sequence[Record], method: str, seed: int, tok: Any) -> dict[str, list[Record]]:

@@ -164,3 +164,18 @@ def test_a_trained_student_is_saved_as_its_base_was_and_generates(tmp_path):
             k: v for k, v in before.items() if k not in written
         }
         assert results.evaluate(run, family, "sft", 0, model)
+
+
+def test_a_mix_by_conclusion_takes_the_critique_s_word_for_the_truth():
+    """Where the critique errs, the two mixes differ; both have as many rows as the scarcer kind gives."""
+    truth = [i % 4 == 0 for i in range(40)]
+    said = [i % 5 == 0 for i in range(40)]
+    records = [
+        {"id": str(i), "draft_correct": t, "conclusion": "right" if s else "wrong"}
+        for i, (t, s) in enumerate(zip(truth, said, strict=True))
+    ]
+    by_truth = fine_tune.draw(records, 0, 1, 1.0)
+    by_word = fine_tune.draw(records, 0, 1, 1.0, share_by="conclusion")
+    assert len(by_truth) == 10 and all(r["draft_correct"] for r in by_truth)
+    assert len(by_word) == 8 and all(r["conclusion"] == "right" for r in by_word)
+    assert not any(r["conclusion"] == "right" for r in fine_tune.draw(records, 0, 1, 0.0, share_by="conclusion"))
