@@ -11,14 +11,10 @@ from cgd_utils.core.provenance import PACKAGE
 
 # lines of Python, blank ones and docstrings included
 ROOMS = {
-<<<<<<< HEAD
-    "ablations": 645,
-=======
-    "ablations": 645,
->>>>>>> 6dcafd5 (A mix of drafts has enough rows, and can go by the critique's conclusion)
+    "ablations": 730,
     "analysis": 1270,
     "app": 1715,
-    "core": 3305,
+    "core": 3310,
     "data": 1460,
     "engines": 1895,
     "evaluation": 1130,
@@ -28,11 +24,7 @@ ROOMS = {
     "paper": 1785,
     "reporting": 1130,
     "synthesis": 1310,
-<<<<<<< HEAD
-    "training": 1880,
-=======
-    "training": 1880,
->>>>>>> 6dcafd5 (A mix of drafts has enough rows, and can go by the critique's conclusion)
+    "training": 1935,
 }
 AT_THE_ROOT = 820
 FORMATTER_OFF = 11

@@ -25,6 +25,7 @@ from ..models import named
 from ..synthesis import conclusions, teaching
 from ..synthesis.drafts import of_seed
 from ..training import fine_tune, side_by_side
+from . import checkpoint_choice
 from .grids import GRIDS, NEEDS, Cell, Grid
 
 
@@ -168,6 +169,8 @@ def _result_rows(run: Run, family: str, cell: Cell, seed: int, drifts: bool) -> 
         changed_run = replace(changed_run, profile=changed(changed_run.profile, students))
         records = teaching.records(of_seed(changed_run if cell.after == "fresh" else run, seed), family)
     model = fine_tune.fine_tune(changed_run, family, cell.method, seed, records)
+    if cell.choose:
+        model = checkpoint_choice.choose(changed_run, family, cell.method, seed, model, cell.choose)
     name = cell.method if changed_run is run else cell.name
     rows = results.evaluate(changed_run, family, name, seed, model)
     if drifts:

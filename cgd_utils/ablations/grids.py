@@ -24,6 +24,8 @@ class Cell:
         line: the curve it belongs to.
         after: a second round that goes on from the trained student: with ``fresh`` drafts of it and critiques of those,
             or with the ``same`` records again; '' = a cell of one round.
+        choose: which checkpoint is reported, one of `checkpoint_choice.CHOICES`; '' = the last one, without more ado.
+        against: the cell it is compared with; '' = as `Grid.against` says.
         needs: what a profile must have for it, a key of `NEEDS`; '' = nothing.
     """
 
@@ -33,8 +35,12 @@ class Cell:
     x: float | None = None
     line: str = ""
     after: str = ""
+    choose: str = ""
+    against: str = ""
     needs: str = ""
 
+
+COMPARED = ("sft", "distilled_sft", "refined_sft", "cft", "cgd")
 
 # what a cell may need -> whether a profile has it for a family
 NEEDS: dict[str, Callable[[Profile, str], bool]] = {
@@ -43,6 +49,10 @@ NEEDS: dict[str, Callable[[Profile, str], bool]] = {
     "the exact teacher": lambda p, _: p.synthesis.teacher.kind in ("exact", "prose"),
     "the first lab world": lambda p, _: p.data.source == "lab",  # all that the learned teacher knows
     "an adapter": lambda p, _: p.training.mode != "full",  # else the profile's own mode is the plain cell
+    **{
+        f"{m} and validation rows": lambda p, _, m=m: m in p.training.methods and bool(p.training.validation_rows)
+        for m in COMPARED
+    },
 }
 
 
@@ -80,6 +90,8 @@ class Grid:
 
     def against(self, cell: Cell) -> str:
         """What a cell is compared with: CGD at the same dose if the grid has several curves, else the reference."""
+        if cell.against:
+            return cell.against
         curves = {c.line for c in self.cells}
         if self.axis and len(curves) > 1 and cell.method != "cgd":
             return next((c.name for c in self.cells if c.method == "cgd" and c.x == cell.x), self.reference)
@@ -144,6 +156,16 @@ def _mix(share: float, by: str = "truth", error_rate: float = 0.0) -> Cell:
 
     name = f"cgd [right {share}]" if not error_rate else f"cgd [right by {by} {share}]"
     return Cell(name, "cgd", changes, share, f"by {by}", needs="the exact teacher" if error_rate else "")
+
+
+KEEP = 6  # checkpoints of a run, the last among them
+
+
+def _choice(method: str, by: str) -> Cell:
+    """A method whose reported checkpoint is chosen; compared with the choice on the test set: the difference is its optimism."""
+    against, needs = f"{method} [best on the test set]", f"{method} and validation rows"
+    fields = {"training.keep": KEEP}
+    return Cell(f"{method} [{by}]", method, lambda _: fields, choose=by, against=against, needs=needs)
 
 
 def _rate(method: str, factor: float) -> Cell:
@@ -219,6 +241,9 @@ GRIDS: dict[str, Grid] = {
         "How much data does it take?",
         tuple(_rows(m, s) for m in ("distilled_sft", "cgd") for s in (0.08, 0.25, 0.5, 1.0)),
         "share of the training rows"),
+    "checkpoint_choice": Grid(
+        "How much does choosing the checkpoint on the test set add, for each method?",
+        tuple(_choice(m, by) for m in COMPARED for by in ("last", "best on validation", "best on the test set"))),
     "teacher": Grid("Does a stronger teacher make a stronger student?", (
         *_plain("cgd"),
         _teacher("cgd", "teacher errs in 25%", "the exact teacher", error_rate=0.25),

@@ -119,6 +119,10 @@ class Training(Section):
     liger: bool | Literal["auto"] = Field("auto", description="Liger kernels; auto = on CUDA where they are installed")
     compile: bool = Field(False, description="torch.compile; pays for long runs with few different lengths (packing)")
     fsdp: bool = Field(False, description="mode full under torchrun: shard weights and optimizer over the processes")
+    keep: Count = Field(
+        0,
+        description="models kept along the way, evenly spaced, the last among them (grid checkpoint_choice); 0 = the last",
+    )
     save_steps: Count = Field(0, description="optimizer steps between checkpoints; 0 = at the end only")
     track: list[Literal["tensorboard", "wandb", "trackio"]] = Field(
         [], description="also record there; the package must be installed, and W&B and trackio may log in"

@@ -133,6 +133,20 @@ def base_accuracy(run: Run, family: str) -> Record:
     return run.make("rates", f"{family}-base", build, settings=settings, inputs=inputs).manifest["facts"]
 
 
+def validation_accuracy(run: Run, family: str, method: str, seed: int, model: Artifact) -> float:
+    """Percent of a seed's held-out questions that a model trained on that seed answers right."""
+    records = teaching.seed_records(run, family, seed)
+    held = fine_tune.validation(records.rows(), run.profile.training.validation_rows, seed)
+
+    def build(folder: Path) -> Record:
+        ref = fine_tune.trained_ref(run, family, model, f"{family}-{method}-{seed}")
+        return _accuracy(run, ref, held, folder / "log.jsonl")
+
+    settings, inputs = {"held": len(held), **_asked(run)}, [model.key, records.key]
+    made = run.make("validation", model.folder.name, build, settings=settings, inputs=inputs)
+    return float(made.manifest["facts"]["accuracy"])
+
+
 def _held_out(run: Run, family: str) -> tuple[Artifact, list[Record]]:
     """The pilot's records, and those of them that are asked for validation."""
     t = run.profile.training

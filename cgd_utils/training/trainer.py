@@ -21,6 +21,7 @@ from ..models import adapter_base, adapters, loading, number_format, quantizatio
 from ..models.loading import ModelRef
 from . import learnt_loss, tokenization
 from .checkpoints import TrainingFailed, first_line, kept, last_checkpoint
+from .kept_models import keeper, kept_steps
 from .safe_trainer import trainer_class
 from .step_record import recorder
 from .torchrun import processes
@@ -67,6 +68,16 @@ def train(
     if not trainable:
         raise BadInput("training: no parameter is trainable; check training.lora.target_modules")
     trained = adapters.trained_parts(trainer.model)
+
+    def keep(target: Path) -> None:
+        during = getattr(text_config, "output_router_logits", None)
+        if routers is not None:
+            text_config.output_router_logits = routers
+        _write(trainer, tok, target)
+        if routers is not None:
+            text_config.output_router_logits = during
+
+    trainer.add_callback(keeper(keep, folder, kept_steps(plan.steps, t.keep)))
     _run(trainer, bool(validation))
     # TRL turns it on for a mixture's balancing loss; a model that is saved so cannot generate with a cache
     if routers is not None:
@@ -286,8 +297,15 @@ def _printer() -> Any:
 
 
 def _save(trainer: Any, tok: Any, folder: Path) -> None:
-    """Writes ``model/`` at once or not at all; checkpoints go when it is there."""
-    part = folder / "model.part"
+    """Writes ``model/``; checkpoints go when it is there."""
+    _write(trainer, tok, folder / "model")
+    if trainer.is_world_process_zero():
+        shutil.rmtree(folder / "checkpoints", ignore_errors=True)
+
+
+def _write(trainer: Any, tok: Any, target: Path) -> None:
+    """Writes the model as it is now to a folder, at once or not at all."""
+    folder, part = Path(trainer.args.output_dir).parent, target.with_name(f"{target.name}.part")
     if trainer.is_world_process_zero():
         with contextlib.suppress(FileNotFoundError):
             shutil.rmtree(part)
@@ -304,6 +322,5 @@ def _save(trainer: Any, tok: Any, folder: Path) -> None:
         tok.save_pretrained(part)
         if (part / "adapter_config.json").exists():
             adapter_base.record(part, trainer.base)
-        shutil.rmtree(folder / "model", ignore_errors=True)
-        part.rename(folder / "model")
-        shutil.rmtree(folder / "checkpoints", ignore_errors=True)
+        shutil.rmtree(target, ignore_errors=True)
+        part.rename(target)
