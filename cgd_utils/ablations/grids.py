@@ -42,6 +42,12 @@ class Cell:
 
 COMPARED = ("sft", "distilled_sft", "refined_sft", "cft", "cgd")
 
+
+def _compares(method: str) -> Callable[[Profile, str], bool]:
+    """Whether a profile compares a method and holds questions out for validation."""
+    return lambda p, _: method in p.training.methods and bool(p.training.validation_rows)
+
+
 # what a cell may need -> whether a profile has it for a family
 NEEDS: dict[str, Callable[[Profile, str], bool]] = {
     "a weaker model": lambda p, family: family in p.models.weaker,
@@ -49,10 +55,7 @@ NEEDS: dict[str, Callable[[Profile, str], bool]] = {
     "the exact teacher": lambda p, _: p.synthesis.teacher.kind in ("exact", "prose"),
     "the first lab world": lambda p, _: p.data.source == "lab",  # all that the learned teacher knows
     "an adapter": lambda p, _: p.training.mode != "full",  # else the profile's own mode is the plain cell
-    **{
-        f"{m} and validation rows": lambda p, _, m=m: m in p.training.methods and bool(p.training.validation_rows)
-        for m in COMPARED
-    },
+    **{f"{m} and validation rows": _compares(m) for m in COMPARED},
 }
 
 

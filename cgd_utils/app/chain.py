@@ -342,10 +342,7 @@ def _papermill(name: str, executed: Path, parameters: Record) -> None:
 
 
 def _longest(run: Run, name: str) -> float:
-    """Seconds of the longest earlier run of a notebook with the same settings.
-
-    A later one may only have loaded its artifacts.
-    """
+    """Seconds of the longest earlier run with the same settings: a later one may only have loaded its artifacts."""
     have = manifest(run, name)
     if have is None or have["fields"] != settings_read.values(run.profile, have["fields"]):
         return 0.0

@@ -72,6 +72,8 @@ def try_rate(run: Run, family: str, method: str, rate: float) -> Artifact:
     Its facts are a row of `search` without the choice.
     """
     pilot = run.profile.training.pilot_seed
+    if run.profile.training.keep:  # the choice of the rate looks at the last model alone
+        run = replace(run, profile=changed(run.profile, {"training.keep": 0}))
     records, held = _held_out(run, family)
     model = fine_tune.fine_tune(with_rate(run, rate), family, method, pilot)
 
