@@ -40,16 +40,20 @@ class CellState(TypedDict):
 
 
 def plan(run: Run) -> list[tuple[str, str]]:
-    """A profile's (family, grid) pairs: ``ablations.families`` get every grid, the others those of ``everywhere``."""
+    """A profile's (family, grid) pairs: ``ablations.families`` get every grid, the others those of ``everywhere``.
+
+    A grid of which a family can have no cell is left out.
+    """
     a, students = run.profile.ablations, run.profile.models.students
     for grid in (*a.grids, *a.everywhere):
         _known(grid)
     favoured = a.families or list(students)
     every = dict.fromkeys((*a.grids, *a.everywhere))
-    return [
+    pairs = [
         *((family, grid) for family in favoured for grid in every),
         *((family, grid) for family in students if family not in favoured for grid in a.everywhere),
     ]
+    return [(family, grid) for family, grid in pairs if cells(run, grid, family)]
 
 
 def _known(grid: str) -> Grid:

@@ -144,17 +144,19 @@ def _shares(method: str, shares: Sequence[float]) -> tuple[Cell, ...]:
     return (Cell("cgd", "cgd", x=0.0, line=method), *curve)
 
 
-MORE_DRAFTS = 4  # times as many problems: a mix is as large as its scarcer kind, and right drafts are scarce
+# times as many problems, where they can be drawn: a mix is as large as its scarcer kind, and right drafts are scarce
+MORE_DRAFTS = 8
 ERRS = 0.25  # of the critiques of a teacher whose conclusions are not the truth
 
 
 def _mix(share: float, by: str = "truth", error_rate: float = 0.0) -> Cell:
-    """CGD on a share of drafts that are right, of four times as many problems; all shares train on equally many rows."""
+    """CGD on a share of drafts that are right, of `MORE_DRAFTS` times as many problems; all shares train on equally many rows."""
 
     def changes(p: Profile) -> Changes:
         # its answers stay right, so that only what is called right differs
         errs = {"synthesis.teacher.error_rate": error_rate, "synthesis.teacher.refined_error_rate": 0.0}
-        fields = {"data.rows": MORE_DRAFTS * p.data.rows, "training.right_share": share, "training.share_by": by}
+        rows = MORE_DRAFTS * p.data.rows if p.data.is_drawn else p.data.rows
+        fields = {"data.rows": rows, "training.right_share": share, "training.share_by": by}
         return {**fields, **errs} if error_rate else fields
 
     name = f"cgd [right {share}]" if not error_rate else f"cgd [right by {by} {share}]"

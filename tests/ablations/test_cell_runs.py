@@ -44,6 +44,18 @@ def test_weaker_drafts_need_a_weaker_model(tmp_path):
     assert "cgd [weaker drafts]" not in [c.name for c in cell_runs.cells(run, "draft_source", "olmo")]
 
 
+def test_a_grid_without_a_cell_is_not_planned(tmp_path):
+    changes = {"training.validation_rows": 0, "ablations.grids": ["checkpoint_choice", "critique_content"]}
+    assert cell_runs.plan(store.open_run("smoke", tmp_path, changes)) == [("llama", "critique_content")]
+
+
+def test_only_what_can_be_drawn_gets_more_problems_for_a_mix():
+    [cell] = [c for c in GRIDS["draft_mix"].cells if c.x == 0.5]
+    lab, paper = profile_files.load("lab"), profile_files.load("paper-llama")
+    assert cell.changes(lab)["data.rows"] > lab.data.rows
+    assert cell.changes(paper)["data.rows"] == paper.data.rows
+
+
 def test_an_unknown_grid_is_named(tmp_path):
     with pytest.raises(BadInput, match="unknown grid 'nope'"):
         cell_runs.run_grids(store.open_run("smoke", tmp_path), [("llama", "nope")])

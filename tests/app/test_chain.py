@@ -18,6 +18,7 @@ from cgd_utils.__main__ import main
 from cgd_utils.app import chain
 from cgd_utils.core import errors, files, provenance, store
 from cgd_utils.core.profile_files import changed
+from cgd_utils.methods import UNTRAINED
 
 
 def test_every_notebook_was_executed_without_error(smoke_run):
@@ -81,7 +82,7 @@ def test_a_killed_run_goes_on_to_the_same_results(smoke_run, tmp_path):
     assert subprocess.run(command, check=False, capture_output=True).returncode == 0
     mine = pd.read_csv(tmp_path / "smoke" / "results.csv").to_csv(index=False)
     whole = pd.read_csv(smoke_run.results_csv)
-    methods = ["base", *smoke_run.profile.training.methods]
+    methods = [*UNTRAINED, *smoke_run.profile.training.methods]
     assert mine == whole[whole["method"].isin(methods)].to_csv(index=False)
 
 
@@ -105,7 +106,7 @@ ablations: {{grids: []}}
     assert main(["run", "--profile", str(profile), "--outputs", str(tmp_path)]) == 0, capsys.readouterr().err
     results = pd.read_csv(tmp_path / "real" / "results.csv")
     assert set(results["benchmark"]) == {"math-500"}
-    assert set(results["method"]) == {"base", "sft", "cft", "cgd"}
+    assert set(results["method"]) == {*UNTRAINED, "sft", "cft", "cgd"}
 
 
 def test_a_notebook_runs_by_papermill_alone_from_any_folder(smoke_run, tmp_path):

@@ -8,6 +8,7 @@ import pytest
 from cgd_utils.app import chain
 from cgd_utils.core import profile_files, provenance, store
 from cgd_utils.core.errors import BadInput
+from cgd_utils.methods import TOLD
 from cgd_utils.synthesis import usefulness
 
 FINE = {"of": 50, "rows": 50, "graded": 50, "no_conclusion": 3, "right": {"draft": 20, "refined": 41, "direct": 40},
@@ -113,7 +114,7 @@ def test_a_whole_run_tells_its_shares(smoke_run):
     assert said["01_problems_and_drafts"][0] == "48 problems"
     assert said["01_problems_and_drafts"][1].startswith("llama: ")
     assert any("100% of the refined answers" in line for line in said["02_critiques_and_refinements"])
-    methods = {"base", *smoke_run.profile.training.methods}
+    methods = {"base", TOLD, *smoke_run.profile.training.methods}
     assert {line.split(":")[0].removeprefix("llama/") for line in said["04_evaluate"]} == methods
 
 
