@@ -124,11 +124,18 @@ def family_table(table, profile):
 
 
 def narrow_table(table, family, profile):
-    """The mean of the accuracy benchmarks of each method and CGD − method, and instructions where they were asked: fits 900 pixels."""
+    """The mean of the accuracy benchmarks of each method and CGD − method, and instructions where they were asked: fits 900 pixels.
+
+    A mean of two benchmarks is shown with its parts: it may hide that they differ.
+    """
     shown = table[(table["family"] == family) & table["method"].isin([*UNTRAINED, *profile.training.methods])]
     means = shown[shown["benchmark"] == "mean"].set_index("method")
     out = pd.DataFrame({"method": [display_name(m) for m in means.index], "models": means["n_seeds"].to_numpy()})
     out[f"right, % (n={means['n_questions'].max()})"] = means.apply(value, axis=1).to_numpy()
+    parts = [b for b in dict.fromkeys(shown["benchmark"]) if b != "mean" and "instructions" not in b]
+    for name in parts if len(parts) == 2 else ():
+        told = shown[shown["benchmark"] == name].set_index("method").apply(value, axis=1)
+        out[name] = told.reindex(means.index).to_numpy()
     for name in [b for b in dict.fromkeys(shown["benchmark"]) if "instructions" in b]:
         told = shown[shown["benchmark"] == name].set_index("method").apply(value, axis=1)
         out["instructions followed, %"] = told.reindex(means.index).to_numpy()

@@ -45,7 +45,11 @@ def test_weaker_drafts_need_a_weaker_model(tmp_path):
 
 
 def test_a_grid_without_a_cell_is_not_planned(tmp_path):
-    changes = {"training.validation_rows": 0, "ablations.grids": ["checkpoint_choice", "critique_content"]}
+    changes = {
+        "training.validation_rows": 0,
+        "training.validation_steps": 0,
+        "ablations.grids": ["checkpoint_choice", "critique_content"],
+    }
     assert cell_runs.plan(store.open_run("smoke", tmp_path, changes)) == [("llama", "critique_content")]
 
 

@@ -87,7 +87,7 @@ def test_holm_of_a_worked_example():
 
 
 @settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(st.lists(st.floats(0, 1), min_size=1, max_size=9))
+@given(p=st.lists(st.floats(0, 1), min_size=1, max_size=9))
 def test_holm_is_that_of_statsmodels(p, monkeypatch):
     monkeypatch.setattr("gc.collect", lambda *_: 0)  # which statsmodels calls each time
     assert statistics.holm(p) == pytest.approx(multipletests(p, method="holm")[1])
