@@ -138,7 +138,7 @@ def narrow_table(table, family, profile):
         out[name] = told.reindex(means.index).to_numpy()
     for name in [b for b in dict.fromkeys(shown["benchmark"]) if "instructions" in b]:
         told = shown[shown["benchmark"] == name].set_index("method").apply(value, axis=1)
-        out["instructions followed, %"] = told.reindex(means.index).to_numpy()
+        out["instructions followed, %"] = told.reindex(means.index).fillna("").to_numpy()
     out["CGD − method, points"] = means.apply(tables.difference_told, axis=1).to_numpy()
     return out.to_markdown(index=False)
 
