@@ -108,8 +108,9 @@ def losses(run: Run, family: str, reference: str = "cgd") -> list[Record]:
             if answer["correct"]:
                 failure = losing[question]["kind"]
                 yield condition, ALL, failure != RIGHT
-                yield from ((condition, name, failure == name) for name in labels(run))
+                yield from ((condition, name, failure == name) for name in kinds)
 
+    kinds = labels(run)  # once: it makes the benchmarks anew
     level, out = run.profile.evaluation.level, []
     for seed in seeds(run):
         who = subject(run, family, reference, seed)
