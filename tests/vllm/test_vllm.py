@@ -22,6 +22,7 @@ from cgd_utils.core.settings import Engine, Sampling
 from cgd_utils.engines import generation, request_log
 from cgd_utils.engines.request_log import Request
 from cgd_utils.lab import world
+from cgd_utils.methods import UNTRAINED
 from cgd_utils.models import loading
 from cgd_utils.models.loading import ModelRef
 from cgd_utils.training import fine_tune
@@ -143,4 +144,4 @@ def test_a_whole_chain_with_the_teacher_behind_the_server(served, tmp_path):
     profile.write_text(json.dumps(told))
     assert main(["run", "--profile", str(profile), "--outputs", str(tmp_path)]) == 0
     results = pd.read_csv(Path(tmp_path) / "served" / "results.csv")
-    assert {"base", "cft", "cgd"} == set(results["method"])
+    assert {*UNTRAINED, "cft", "cgd"} == set(results["method"])
